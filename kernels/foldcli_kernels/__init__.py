@@ -1,0 +1,1 @@
+"""Triton kernels for the Evoformer; imports torch and triton only."""

@@ -1,0 +1,1 @@
+"""The command line: parse, compose the configuration, call one function."""

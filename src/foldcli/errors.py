@@ -1,0 +1,19 @@
+"""Errors that reach the user: one line that names what is wrong and the way out."""
+
+
+class FoldcliError(Exception):
+    """A failure that the command line prints on one line; `exit_code` 1 says that some of the work failed."""
+
+    exit_code = 1
+
+
+class InputError(FoldcliError):
+    """Bad usage or input, found before any work."""
+
+    exit_code = 2
+
+
+class WeightsError(FoldcliError):
+    """Parameters that are missing, damaged or of another preset."""
+
+    exit_code = 2

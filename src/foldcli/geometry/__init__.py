@@ -1,0 +1,1 @@
+"""Rigid frames, torsion angles and all-atom coordinates."""

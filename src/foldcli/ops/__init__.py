@@ -1,0 +1,1 @@
+"""The hot operations: each body is plain PyTorch and is the definition."""

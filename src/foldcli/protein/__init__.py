@@ -1,0 +1,1 @@
+"""Residue tables and the Structure that every room exchanges."""

@@ -1,0 +1,1 @@
+"""Files that a person or a program reads: PDB, ModelCIF, JSON, plots."""
