@@ -1,0 +1,49 @@
+"""Files that appear whole or not at all."""
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from foldcli.errors import FoldcliError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def write_atomic(path: Path, data: str | bytes) -> None:
+    """Write `data` (text as UTF-8) to `path` at once; FoldcliError if it cannot be, and what stood there stays."""
+    with atomic_file(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes the name `path` when the block ends well, and disappears when it does not.
+
+    Errors: FoldcliError for a refused folder, a full disk or any other OSError in the block.
+    """
+    # The same folder, since a rename is atomic within one file system only; a short name, since `path` may use all 255.
+    part = path.parent / f".{secrets.token_hex(8)}.part"
+    try:
+        with part.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())  # before the rename: a crash must not leave the name on an empty file
+        part.replace(path)
+    except OSError as error:
+        raise FoldcliError(_explain(path, error)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _explain(path: Path, error: OSError) -> str:
+    if error.errno in _FULL:
+        return f"{path}: disk full; free some space or write to another folder"
+    if error.errno in _REFUSED:
+        return f"{path}: not writable; change the permissions of {path.parent} or write to another folder"
+    return f"{path}: cannot be written ({error.strerror or error}); write to another folder"

@@ -1,0 +1,144 @@
+"""Predictions as ModelCIF, the form of mmCIF made for computed models (mmcif_ma dictionary)."""
+
+import io
+import re
+from collections.abc import Iterator
+from typing import Final
+
+import ihm.citations
+import modelcif
+import modelcif.dumper
+import modelcif.model
+import modelcif.protocol
+import modelcif.qa_metric as qa
+import numpy as np
+
+from foldcli.errors import FoldcliError
+from foldcli.protein.residues import ATOM37
+from foldcli.protein.structure import Prediction, Structure
+from foldcli.report.provenance import UNTRAINED, Provenance, ascii_line
+
+_NOT_IN_ID: Final = re.compile(r"[^A-Za-z0-9_.-]")
+
+
+class LocalPLDDT(qa.Local, qa.PLDDT):
+    """Predicted lDDT-CA of a residue, 0 to 100."""
+
+    name = "pLDDT"
+    software = None
+
+
+class MeanPLDDT(qa.Global, qa.PLDDT):
+    """Mean over all residues of the predicted lDDT-CA, 0 to 100."""
+
+    name = "mean pLDDT"
+    software = None
+
+
+class GlobalPTM(qa.Global, qa.PTM):
+    """Predicted TM-score of the whole chain, 0 to 1."""
+
+    name = "pTM"
+    software = None
+
+
+class ChainModel(modelcif.model.AbInitioModel):
+    """Coordinates taken straight from a Structure."""
+
+    def __init__(self, structure: Structure, asym: modelcif.AsymUnit, name: str) -> None:
+        super().__init__(assembly=modelcif.Assembly([asym]), name=name)
+        self.structure, self.asym = structure, asym
+        for first, last in _empty_runs(structure):
+            self.not_modeled_residue_ranges.append(modelcif.model.NotModeledResidueRange(asym, first, last))
+
+    def get_atoms(self) -> Iterator[modelcif.model.Atom]:
+        chain = self.structure
+        for i, slot in np.argwhere(chain.mask):
+            x, y, z = (float(v) for v in chain.positions[i, slot])
+            name, plddt = ATOM37[slot], float(chain.b_factor[i])
+            yield modelcif.model.Atom(self.asym, int(i) + 1, name, name[0], x, y, z, biso=plddt, occupancy=1.0)
+
+
+def modelcif_text(prediction: Prediction, provenance: Provenance) -> str:
+    """Write `prediction` with its confidence, how it was made and with what; B factors hold pLDDT.
+
+    Errors: FoldcliError if a coordinate or a confidence is not finite.
+    """
+    _check(prediction)
+    structure = prediction.structure
+    entity = modelcif.Entity(_components(structure.sequence), description=provenance.caption)
+    numbers = {seq_id: int(number) for seq_id, number in enumerate(structure.residue_index, 1)}
+    asym = modelcif.AsymUnit(entity, id=structure.chain, auth_seq_id_map=numbers)
+    model = ChainModel(structure, asym, f"{prediction.model}, seed {prediction.seed}")
+    model.qa_metrics.extend(_confidence(prediction, asym))
+
+    system = _system(provenance)
+    system.entities.append(entity)
+    system.asym_units.append(asym)
+    system.model_groups.append(modelcif.model.ModelGroup([model], name="All models"))
+    system.protocols.append(_protocol(prediction, provenance, entity, model))
+    text = io.StringIO()
+    modelcif.dumper.write(text, [system])
+    return text.getvalue()
+
+
+def _check(prediction: Prediction) -> None:
+    structure = prediction.structure
+    for what, values in (("a coordinate", structure.positions[structure.mask]), ("a pLDDT", prediction.plddt)):
+        if not np.isfinite(values).all():
+            raise FoldcliError(f"{prediction.model}: {what} is not finite; fold again with --precision fp32")
+
+
+def _components(sequence: str) -> list[modelcif.ihm.ChemComp]:
+    alphabet = ihm.LPeptideAlphabet()
+    return [alphabet["UNK" if letter == "X" else letter] for letter in sequence]
+
+
+def _empty_runs(structure: Structure) -> Iterator[tuple[int, int]]:
+    """First and last residue, counted from 1, of each run of residues without atoms."""
+    empty = np.concatenate([[False], ~structure.mask.any(-1), [False]]).astype(np.int8)
+    edges = np.flatnonzero(np.diff(empty))
+    for first, after in edges.reshape(-1, 2):
+        yield int(first) + 1, int(after)
+
+
+def _confidence(prediction: Prediction, asym: modelcif.AsymUnit) -> Iterator[qa.MetricMode]:
+    yield MeanPLDDT(round(prediction.mean_plddt, 2))
+    if prediction.ptm is not None:
+        yield GlobalPTM(round(prediction.ptm, 4))
+    for seq_id, value in enumerate(prediction.plddt, 1):
+        yield LocalPLDDT(asym.residue(seq_id), round(float(value), 2))
+
+
+def _system(provenance: Provenance) -> modelcif.System:
+    details = f"Parameters: {ascii_line(provenance.parameters)}. Input: {provenance.alignment}."
+    if not provenance.trained:
+        details = f"{UNTRAINED} {details}"
+    title = provenance.caption if provenance.trained else f"{provenance.caption} (untrained parameters)"
+    return modelcif.System(title=title, id=_NOT_IN_ID.sub("_", provenance.name), model_details=details)
+
+
+def _protocol(
+    prediction: Prediction, provenance: Provenance, entity: modelcif.Entity, model: modelcif.model.Model
+) -> modelcif.protocol.Protocol:
+    software = modelcif.Software(
+        name="foldcli",
+        classification="model building",
+        description="AlphaFold 2 structure prediction from the command line",
+        location=None,
+        version=provenance.version,
+        citation=ihm.citations.alphafold2,
+    )
+    settings = {"model": prediction.model, "seed": prediction.seed, "recycles": prediction.recycles}
+    settings |= {"parameters": ascii_line(provenance.parameters), "trained": "yes" if provenance.trained else "no"}
+    parameters = [modelcif.SoftwareParameter(name, value) for name, value in settings.items()]
+    step = modelcif.protocol.ModelingStep(
+        input_data=entity,
+        output_data=model,
+        name="Prediction",
+        details=f"AlphaFold 2 {prediction.model}, {prediction.recycles} recycles, {provenance.alignment}",
+        software=modelcif.SoftwareGroup([modelcif.SoftwareWithParameters(software, parameters)]),
+    )
+    protocol = modelcif.protocol.Protocol()
+    protocol.steps.append(step)
+    return protocol

@@ -1,0 +1,81 @@
+"""Structures as PDB files, format version 3.3."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+
+from foldcli.errors import FoldcliError
+from foldcli.protein.residues import ATOM37, INDEX, NAMES
+from foldcli.protein.structure import Structure
+from foldcli.report.provenance import ascii_line
+
+_REMARK: Final = 6  # 6 to 99 are free text; 1 to 5 have meanings of their own
+_LAST_RESIDUE: Final = 9999
+_LAST_SERIAL: Final = 99999
+_RESIDUES_A_LINE: Final = 13
+
+
+def pdb_text(structure: Structure, remarks: Sequence[str]) -> str:
+    """Write `structure` as one model, each remark a paragraph.
+
+    Errors: FoldcliError for what the columns cannot hold: a residue above 9999, more than 99999 records with a serial,
+    a coordinate outside -999.999..9999.999 or not finite, a chain name of several letters.
+    """
+    _check(structure)
+    lines = [*_remark_lines(remarks), *_sequence_lines(structure), "MODEL        1", *_atom_lines(structure)]
+    return "".join(f"{line:<80}\n" for line in [*lines, "ENDMDL", "END"])
+
+
+def _check(structure: Structure) -> None:
+    positions, index = structure.positions[structure.mask], structure.residue_index
+    printed = np.round(positions.astype(np.float64), 3)
+    if not np.isfinite(positions).all():
+        bad = index[(structure.mask & ~np.isfinite(structure.positions).all(-1)).any(-1)][0]
+        raise FoldcliError(f"residue {bad} has a coordinate that is not finite; fold again with --precision fp32")
+    if len(structure.chain) != 1:
+        raise _too_large(f"chain name '{structure.chain}' is not one letter")
+    if len(index) and (index.max() > _LAST_RESIDUE or len(index) > _LAST_RESIDUE):
+        raise _too_large(f"residue {max(index.max(), len(index))} is above {_LAST_RESIDUE}")
+    if len(positions) >= _LAST_SERIAL:  # the TER record takes a serial as well
+        raise _too_large(f"{len(positions)} atoms are more than {_LAST_SERIAL - 1}")
+    if len(positions) and (printed.min() < -999.999 or printed.max() > 9999.999):
+        raise _too_large("a coordinate is outside -999.999..9999.999 angstrom")
+
+
+def _too_large(what: str) -> FoldcliError:
+    return FoldcliError(f"the PDB format cannot hold this structure: {what}; use the .cif")
+
+
+def _remark_lines(remarks: Sequence[str]) -> Iterator[str]:
+    if remarks:
+        yield f"REMARK {_REMARK:>3}"  # the format asks for an empty first line
+    for remark in remarks:
+        for line in textwrap.wrap(ascii_line(remark), width=80 - len("REMARK   6 "), subsequent_indent="  "):
+            yield f"REMARK {_REMARK:>3} {line}"
+
+
+def _sequence_lines(structure: Structure) -> Iterator[str]:
+    """SEQRES names every residue, those without atoms too."""
+    names = [NAMES[INDEX[letter]] for letter in structure.sequence]
+    for number, start in enumerate(range(0, len(names), _RESIDUES_A_LINE), 1):
+        chunk = " ".join(names[start : start + _RESIDUES_A_LINE])
+        yield f"SEQRES{number:>4} {structure.chain} {len(names):>4}  {chunk}"
+
+
+def _atom_lines(structure: Structure) -> Iterator[str]:
+    serial, last = 0, None
+    for i, letter in enumerate(structure.sequence):
+        residue = f"{NAMES[INDEX[letter]]:>3} {structure.chain}{structure.residue_index[i]:>4}"
+        for atom in np.flatnonzero(structure.mask[i]):
+            serial, last = serial + 1, residue
+            name = ATOM37[atom]
+            # + 0.0 turns a rounded -0.0 into 0.0
+            x, y, z = (round(float(v), 3) + 0.0 for v in structure.positions[i, atom])
+            yield (
+                f"ATOM  {serial:>5}  {name:<3} {residue}    {x:8.3f}{y:8.3f}{z:8.3f}"
+                f"{1.0:6.2f}{structure.b_factor[i]:6.2f}          {name[0]:>2}"
+            )
+    if last is not None:
+        yield f"TER   {serial + 1:>5}      {last}"
