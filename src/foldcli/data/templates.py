@@ -1,0 +1,30 @@
+"""Known structures laid over the query, as the model takes them (Suppl. Table 1, template rows)."""
+
+import torch
+
+from foldcli.geometry.torsions import torsion_angles
+from foldcli.model.features import TemplateFeatures
+from foldcli.protein.residues import CA, CB, INDEX, C, N
+from foldcli.shapes import Float, Int, Tensor
+
+
+def template_features(
+    aatype: Int[Tensor, "*b t i"], positions: Float[Tensor, "*b t i 37 3"], mask: Float[Tensor, "*b t i 37"]
+) -> TemplateFeatures:
+    """Describe templates by their residue types, pseudo-beta atoms, backbones and torsions (Suppl. Sec. 1.2.9).
+
+    aatype: 0..20, 21 a gap; positions in angstrom and mask in the 37-slot layout of `residues.ATOM37`, missing atoms at
+    the origin. The pseudo-beta atom is CB, and CA for glycine.
+    """
+    glycine = aatype == INDEX["G"]
+    torsions, torsions_alt, torsions_mask = torsion_angles(aatype, positions, mask)
+    return TemplateFeatures(
+        mask=mask.new_ones(mask.shape[:-2]),
+        aatype=aatype,
+        pseudo_beta=torch.where(glycine[..., None], positions[..., CA, :], positions[..., CB, :]),
+        pseudo_beta_mask=torch.where(glycine, mask[..., CA], mask[..., CB]),
+        backbone_mask=mask[..., [N, CA, C]].prod(-1),
+        torsions=torsions,
+        torsions_alt=torsions_alt,
+        torsions_mask=torsions_mask,
+    )
