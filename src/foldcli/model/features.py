@@ -9,11 +9,12 @@ from foldcli.shapes import Float, Int, Tensor
 class TemplateFeatures:
     """Known structures laid over the query.
 
-    aatype [t i], 0..20 and 21 a gap; pseudo_beta [t i 3] in angstrom with its mask [t i]; backbone_mask [t i], 1 where N,
+    mask [t], 1 where there is a template; aatype [t i], 0..20 and 21 a gap; pseudo_beta [t i 3] in angstrom with its mask [t i]; backbone_mask [t i], 1 where N,
     CA and C stand; torsions [t i 7 2], sine and cosine of pre-omega, phi, psi and chi1 to chi4, torsions_alt the same
     with the pi-periodic ones turned by pi, torsions_mask [t i 7].
     """
 
+    mask: Float[Tensor, "*b t"]
     aatype: Int[Tensor, "*b t i"]
     pseudo_beta: Float[Tensor, "*b t i 3"]
     pseudo_beta_mask: Float[Tensor, "*b t i"]
@@ -42,3 +43,12 @@ class Features:
     extra_has_deletion: Float[Tensor, "*b e i"]
     extra_deletion: Float[Tensor, "*b e i"]
     templates: TemplateFeatures | None = None
+
+
+@dataclass(frozen=True)
+class Recycled:
+    """What one pass hands to the next: the first MSA row, the pairs and the atoms, in angstrom."""
+
+    msa_first_row: Float[Tensor, "*b i c_m"]
+    pair: Float[Tensor, "*b i j c_z"]
+    positions: Float[Tensor, "*b i 37 3"]

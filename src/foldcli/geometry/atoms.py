@@ -1,0 +1,65 @@
+"""From backbone frames and torsion angles to atoms, and between the two atom layouts."""
+
+import torch
+
+from foldcli.geometry.rigid import Rigid
+from foldcli.protein import residues
+from foldcli.shapes import Atoms14, Atoms37, Float, Points, ResidueIndex, Tensor
+
+
+def residue_table(table: object, aatype: ResidueIndex, like: Tensor) -> Tensor:
+    """Rows of a table by residue type, in the type and on the device of `like` (integers stay integers)."""
+    values = torch.as_tensor(table, device=like.device)
+    return (values.to(like.dtype) if values.is_floating_point() else values)[aatype]
+
+
+def torsions_to_frames(
+    aatype: ResidueIndex, backbone: Rigid, torsions: Float[Tensor, "*b i 7 2"]
+) -> Rigid:
+    """Global frames [i, 8] of each residue's rigid groups (Suppl. Alg. 24, lines 2 to 10).
+
+    torsions: sine and cosine of pre-omega, phi, psi, chi1 to chi4; the unit of length is angstrom.
+    """
+    default = residue_table(residues.DEFAULT_FRAMES, aatype, torsions)
+    sin, cos = torch.cat([torsions.new_tensor([0.0, 1.0]).expand_as(torsions[..., :1, :]), torsions], -2).unbind(-1)
+    zero, one = torch.zeros_like(sin), torch.ones_like(sin)
+    about_x = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], dim=-1).unflatten(-1, (3, 3))
+    local = Rigid(default[..., :3, :3] @ about_x, default[..., :3, 3])
+    frames = [Rigid(local.rotation[..., g, :, :], local.translation[..., g, :]) for g in range(8)]
+    for g in range(5, 8):  # chi2 to chi4 turn the chi before them
+        frames[g] = frames[g - 1].compose(frames[g])
+    to_backbone = Rigid(
+        torch.stack([f.rotation for f in frames], dim=-3), torch.stack([f.translation for f in frames], dim=-2)
+    )
+    return Rigid(backbone.rotation.unsqueeze(-3), backbone.translation.unsqueeze(-2)).compose(to_backbone)
+
+
+def frames_to_atoms(aatype: ResidueIndex, frames: Rigid) -> Atoms14:
+    """Ideal atoms carried by their rigid groups' frames [i, 8], in angstrom (Suppl. Alg. 24, line 11)."""
+    group = residue_table(residues.ATOM14_GROUP, aatype, frames.translation)
+    rotation = frames.rotation.gather(-3, group[..., None, None].expand(*group.shape, 3, 3))
+    translation = frames.translation.gather(-2, group[..., None].expand(*group.shape, 3))
+    ideal = residue_table(residues.ATOM14_IDEAL, aatype, translation)
+    atoms = (rotation @ ideal.unsqueeze(-1)).squeeze(-1) + translation
+    return atoms * residue_table(residues.ATOM14_MASK, aatype, translation).unsqueeze(-1)
+
+
+def atoms14_to_37(aatype: ResidueIndex, atoms: Atoms14) -> Atoms37:
+    """Spread the 14 slots over the 37; slots that a residue does not have are zero."""
+    slot = residue_table(residues.ATOM37_TO_14, aatype, atoms)
+    spread = atoms.gather(-2, slot[..., None].expand(*slot.shape, 3))
+    return spread * residue_table(residues.ATOM37_MASK, aatype, atoms).unsqueeze(-1)
+
+
+def pseudo_beta(aatype: ResidueIndex, atoms: Atoms37) -> Points:
+    """CB of each residue, CA of glycine, in angstrom."""
+    glycine = (aatype == residues.INDEX["G"]).unsqueeze(-1)
+    return torch.where(glycine, atoms[..., residues.CA, :], atoms[..., residues.CB, :])
+
+
+def distance_bins(points: Points, first: float, last: float, count: int) -> Float[Tensor, "*b i j count"]:
+    """One-hot distances between points, with lower edges from first to last angstrom; nearer pairs are all zero."""
+    lower = torch.linspace(first, last, count, device=points.device, dtype=points.dtype).square()
+    upper = torch.cat([lower[1:], lower.new_tensor([1e8])])
+    squared = (points.unsqueeze(-2) - points.unsqueeze(-3)).square().sum(-1, keepdim=True)
+    return ((squared > lower) & (squared < upper)).to(points.dtype)

@@ -1,0 +1,110 @@
+"""AlphaFold 2: features in, structure and confidence logits out, one recycling pass at a time (Suppl. Alg. 2)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from foldcli.config import ModelConfig
+from foldcli.model.embedders import ExtraMsaEmbedder, InputEmbedder, RecyclingEmbedder
+from foldcli.model.evoformer import EvoformerStack
+from foldcli.model.features import Features, Recycled
+from foldcli.model.heads import Heads
+from foldcli.model.structure import StructureModule, StructureState, all_atoms
+from foldcli.model.template import TemplatePairEmbedder, TemplateTorsionEmbedder
+from foldcli.shapes import Atoms37, Float, Msa, Pair, PairMask, Single, Tensor
+
+
+@dataclass(frozen=True)
+class Output:
+    """One pass: atoms in angstrom, the layers' states, logits of the heads and the representations behind them."""
+
+    positions: Atoms37
+    states: list[StructureState]
+    distogram: Float[Tensor, "*b i j bins"]
+    masked_msa: Float[Tensor, "*b s i classes"]
+    resolved: Float[Tensor, "*b i 37"]
+    lddt: Float[Tensor, "*b i bins"]
+    pae: Float[Tensor, "*b i j bins"] | None
+    msa_first_row: Float[Tensor, "*b i c_m"]
+    pair: Pair
+    single: Single
+
+    def recycled(self) -> Recycled:
+        """What the next pass starts from; no gradient flows back through it (Suppl. Alg. 31)."""
+        return Recycled(self.msa_first_row.detach(), self.pair.detach(), self.positions.detach())
+
+
+class Trunk(nn.Module):
+    """Embedders, extra-MSA stack and Evoformer; computes in the type of its parameters, returns float32."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        c_m, c_z = config.evoformer.c_m, config.c_z
+        self.input = InputEmbedder(config)
+        self.recycling = RecyclingEmbedder(config)
+        self.template_pairs = TemplatePairEmbedder(c_z, config.template) if config.template else None
+        self.template_torsions = TemplateTorsionEmbedder(c_m) if config.template else None
+        self.extra_embedder = ExtraMsaEmbedder(config.extra_msa.c_m)
+        self.extra_msa = EvoformerStack(config.extra_msa, c_z, global_columns=True)
+        self.evoformer = EvoformerStack(config.evoformer, c_z)
+        self.single = nn.Linear(c_m, config.c_s)
+
+    def forward(self, features: Features, previous: Recycled) -> tuple[Msa, Pair, Single]:
+        dtype = self.single.weight.dtype
+        m, z = self.input(features.target_feat.to(dtype), features.msa_feat.to(dtype), features.residue_index)
+        row, pairs = self.recycling(features.aatype, previous)
+        m, z = torch.cat([m[..., :1, :, :] + row.unsqueeze(-3), m[..., 1:, :, :]], dim=-3), z + pairs
+        seq_mask = features.seq_mask.to(dtype)
+        pair_mask = seq_mask.unsqueeze(-1) * seq_mask.unsqueeze(-2)
+        z = self._read_extra_msa(features, self._read_templates(features, z, pair_mask), pair_mask)
+        msa_mask, depth = features.msa_mask.to(dtype), m.shape[-3]
+        if self.template_torsions is not None and features.templates is not None:
+            rows, row_mask = self.template_torsions(features.templates)
+            m, msa_mask = torch.cat([m, rows], dim=-3), torch.cat([msa_mask, row_mask], dim=-2)
+        m, z = self.evoformer(m, z, msa_mask, pair_mask)
+        single = self.single(m[..., 0, :, :])
+        return m[..., :depth, :, :].float(), z.float(), single.float()
+
+    def _read_templates(self, features: Features, z: Pair, pair_mask: PairMask) -> Pair:
+        if self.template_pairs is None or features.templates is None:
+            return z
+        return z + self.template_pairs(z, features.templates, pair_mask)
+
+    def _read_extra_msa(self, features: Features, z: Pair, pair_mask: PairMask) -> Pair:
+        extra = self.extra_embedder(features)
+        _, z = self.extra_msa(extra, z, features.extra_mask.to(extra.dtype), pair_mask)
+        return z
+
+
+class AlphaFold(nn.Module):
+    """The whole model; `trunk` may be cast to half precision, structure module and heads stay in float32."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.trunk = Trunk(config)
+        self.structure = StructureModule(config.structure, config.c_s, config.c_z)
+        self.heads = Heads(config.heads, config.evoformer.c_m, config.c_z, config.c_s)
+
+    def forward(self, features: Features, previous: Recycled | None = None) -> Output:
+        m, z, s = self.trunk(features, previous or self.first_pass(features))
+        refined, states = self.structure(s, z, features.seq_mask)
+        return Output(
+            positions=all_atoms(features.aatype, states[-1]),
+            states=states,
+            distogram=self.heads.distogram(z),
+            masked_msa=self.heads.masked_msa(m),
+            resolved=self.heads.resolved(s),
+            lddt=self.heads.lddt(refined),
+            pae=None if self.heads.pae is None else self.heads.pae(z),
+            msa_first_row=m[..., 0, :, :],
+            pair=z,
+            single=refined,
+        )
+
+    def first_pass(self, features: Features) -> Recycled:
+        """Nothing found yet: zeros (Suppl. Alg. 2, line 1)."""
+        shape, zeros = features.aatype.shape, features.msa_feat.new_zeros
+        c_m, c_z = self.config.evoformer.c_m, self.config.c_z
+        return Recycled(zeros(*shape, c_m), zeros(*shape, shape[-1], c_z), zeros(*shape, 37, 3))

@@ -1,0 +1,35 @@
+"""What the logits say: pLDDT, expected aligned error, predicted TM-score (Suppl. Sec. 1.9.6, 1.9.7)."""
+
+import torch
+
+from foldcli.shapes import Float, ResidueMask, Tensor
+
+
+def plddt(logits: Float[Tensor, "*b i bins"]) -> Float[Tensor, "*b i"]:
+    """Expected lDDT-CA of each residue, 0 to 100 (Suppl. Alg. 29)."""
+    bins = logits.shape[-1]
+    centres = (torch.arange(bins, device=logits.device, dtype=logits.dtype) + 0.5) / bins
+    return 100 * (logits.softmax(-1) * centres).sum(-1)
+
+
+def error_bins(bins: int, last_break: float, like: Tensor) -> Float[Tensor, " bins"]:
+    """Centres of the aligned-error bins, in angstrom; the last stands for all that lies beyond."""
+    step = last_break / (bins - 2)
+    return (torch.arange(bins, device=like.device, dtype=like.dtype) + 0.5) * step
+
+
+def expected_aligned_error(logits: Float[Tensor, "*b i j bins"], last_break: float) -> Float[Tensor, "*b i j"]:
+    """Expected error of residue j when aligned on residue i, in angstrom."""
+    return (logits.softmax(-1) * error_bins(logits.shape[-1], last_break, logits)).sum(-1)
+
+
+def predicted_tm_score(
+    logits: Float[Tensor, "*b i j bins"], last_break: float, weight: ResidueMask
+) -> Float[Tensor, "*b"]:
+    """Predicted TM-score, 0 to 1: the best over all residues to align on (Suppl. Sec. 1.9.7)."""
+    length = weight.sum(-1).clamp(min=19)
+    d0 = 1.24 * (length - 15) ** (1 / 3) - 1.8
+    centres = error_bins(logits.shape[-1], last_break, logits)
+    term = (logits.softmax(-1) * (1 / (1 + (centres / d0[..., None, None, None]) ** 2))).sum(-1)
+    share = weight / (weight.sum(-1, keepdim=True) + 1e-8)
+    return ((term * share.unsqueeze(-2)).sum(-1) * weight).amax(-1)

@@ -1,0 +1,53 @@
+"""The Evoformer's blocks and stacks (Suppl. Alg. 6), the extra-MSA stack (Alg. 18) among them."""
+
+from torch import nn
+
+from foldcli.config import StackConfig
+from foldcli.model.layers import Transition
+from foldcli.model.msa import MsaColumnAttention, MsaColumnGlobalAttention, MsaRowAttention, OuterProductMean
+from foldcli.model.triangle import TriangleAttention, TriangleMultiplication, transposed
+from foldcli.shapes import Msa, MsaMask, Pair, PairMask
+
+
+class EvoformerBlock(nn.Module):
+    """One block: the MSA reads the pairs, the pairs read the MSA and then themselves (Suppl. Alg. 6, lines 2 to 10)."""
+
+    def __init__(self, config: StackConfig, c_z: int, column: nn.Module) -> None:
+        super().__init__()
+        self.row = MsaRowAttention(config.c_m, c_z, config.msa_heads)
+        self.column = column
+        self.msa_transition = Transition(config.c_m, config.transition_factor)
+        self.outer_product_mean = OuterProductMean(config.c_m, config.c_outer, c_z)
+        self.outgoing = TriangleMultiplication(c_z, config.c_triangle)
+        self.incoming = TriangleMultiplication(c_z, config.c_triangle)
+        self.starting = TriangleAttention(c_z, config.pair_heads)
+        self.ending = TriangleAttention(c_z, config.pair_heads)
+        self.pair_transition = Transition(c_z, config.transition_factor)
+
+    def forward(self, m: Msa, z: Pair, msa_mask: MsaMask, pair_mask: PairMask) -> tuple[Msa, Pair]:
+        m = m + self.row(m, z, msa_mask)
+        m = m + self.column(m, msa_mask)
+        m = m + self.msa_transition(m)
+        z = z + self.outer_product_mean(m, msa_mask)
+        z = z + self.outgoing(z, pair_mask)
+        z = z + transposed(self.incoming, z, pair_mask)
+        z = z + self.starting(z, pair_mask)
+        z = z + transposed(self.ending, z, pair_mask)
+        z = z + self.pair_transition(z)
+        return m, z
+
+
+class EvoformerStack(nn.Module):
+    """Blocks in a row, with full column attention or, for the extra alignment, the global one."""
+
+    def __init__(self, config: StackConfig, c_z: int, global_columns: bool = False) -> None:
+        super().__init__()
+        column = MsaColumnGlobalAttention if global_columns else MsaColumnAttention
+        self.blocks = nn.ModuleList(
+            EvoformerBlock(config, c_z, column(config.c_m, config.msa_heads)) for _ in range(config.blocks)
+        )
+
+    def forward(self, m: Msa, z: Pair, msa_mask: MsaMask, pair_mask: PairMask) -> tuple[Msa, Pair]:
+        for block in self.blocks:
+            m, z = block(m, z, msa_mask, pair_mask)
+        return m, z

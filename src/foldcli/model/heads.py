@@ -1,0 +1,48 @@
+"""Predictions beside the structure: distances, masked residues, confidence (Suppl. Sec. 1.9)."""
+
+from torch import nn
+
+from foldcli.config import HeadsConfig
+from foldcli.model.layers import LayerNorm
+from foldcli.protein.residues import ATOM37
+from foldcli.shapes import Float, Pair, Single, Tensor
+
+MSA_CLASSES = 23
+
+
+class DistogramHead(nn.Module):
+    """Distances between pseudo-beta atoms, binned; the same for (i, j) and (j, i) (Suppl. Sec. 1.9.8)."""
+
+    def __init__(self, c_z: int, config: HeadsConfig) -> None:
+        super().__init__()
+        self.half_logits = nn.Linear(c_z, config.distogram_bins)
+
+    def forward(self, z: Pair) -> Float[Tensor, "*b i j bins"]:
+        half = self.half_logits(z)
+        return half + half.transpose(-2, -3)
+
+
+class LddtHead(nn.Module):
+    """Each residue's own lDDT-CA, binned (Suppl. Alg. 29)."""
+
+    def __init__(self, c_s: int, config: HeadsConfig) -> None:
+        super().__init__()
+        self.norm = LayerNorm(c_s)
+        self.first = nn.Linear(c_s, config.c_plddt)
+        self.second = nn.Linear(config.c_plddt, config.c_plddt)
+        self.logits = nn.Linear(config.c_plddt, config.plddt_bins)
+
+    def forward(self, s: Single) -> Float[Tensor, "*b i bins"]:
+        return self.logits(self.second(self.first(self.norm(s)).relu()).relu())
+
+
+class Heads(nn.Module):
+    """The linear read-outs and the lDDT head, in float32."""
+
+    def __init__(self, config: HeadsConfig, c_m: int, c_z: int, c_s: int) -> None:
+        super().__init__()
+        self.distogram = DistogramHead(c_z, config)
+        self.masked_msa = nn.Linear(c_m, MSA_CLASSES)
+        self.resolved = nn.Linear(c_s, len(ATOM37))
+        self.lddt = LddtHead(c_s, config)
+        self.pae = nn.Linear(c_z, config.pae_bins) if config.pae else None

@@ -1,0 +1,74 @@
+"""Invariant point attention (Suppl. Alg. 22)."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from foldcli.config import StructureConfig
+from foldcli.geometry.rigid import Rigid
+from foldcli.shapes import Float, Pair, ResidueMask, Single, Tensor
+
+DISTANCE_EPS = 1e-8
+MASKED = -1e5
+
+
+class InvariantPointAttention(nn.Module):
+    """Attend by scalars, pairs and the distance of points that each residue places in its own frame."""
+
+    def __init__(self, config: StructureConfig, c_s: int, c_z: int) -> None:
+        super().__init__()
+        self.config = config
+        h, points = config.heads, config.point_qk + config.point_v
+        self.query = nn.Linear(c_s, h * config.scalar_qk)
+        self.key_value = nn.Linear(c_s, h * (config.scalar_qk + config.scalar_v))
+        self.query_points = nn.Linear(c_s, 3 * h * config.point_qk)
+        self.key_value_points = nn.Linear(c_s, 3 * h * points)
+        self.bias = nn.Linear(c_z, h)
+        self.point_weight = nn.Parameter(torch.full((h,), math.log(math.e - 1)))
+        self.output = nn.Linear(h * (config.scalar_v + 4 * config.point_v + c_z), c_s)
+
+    def forward(self, s: Single, z: Pair, mask: ResidueMask, frames: Rigid) -> Single:
+        q = self.query(s).unflatten(-1, (self.config.heads, -1))
+        k, v = self._split(self.key_value(s).unflatten(-1, (self.config.heads, -1)), self.config.scalar_qk)
+        q_points = self._place(self.query_points(s), frames)
+        k_points, v_points = self._split(
+            self._place(self.key_value_points(s), frames).transpose(-1, -2), self.config.point_qk
+        )
+        weight = self._weights(q, k, self.bias(z), q_points, k_points.transpose(-1, -2), mask)
+        scalars = torch.einsum("...hij,...jhd->...ihd", weight, v).flatten(-2)
+        points = torch.einsum("...hij,...jhxp->...ihpx", weight, v_points).flatten(-3, -2)
+        points = frames.invert_apply(points)
+        norms = (points.square().sum(-1) + DISTANCE_EPS).sqrt()
+        pairs = torch.einsum("...hij,...ijc->...ihc", weight, z).flatten(-2)
+        return self.output(torch.cat([scalars, *points.unbind(-1), norms, pairs], dim=-1))
+
+    @staticmethod
+    def _split(x: Tensor, first: int) -> tuple[Tensor, Tensor]:
+        return x[..., :first], x[..., first:]
+
+    def _place(self, flat: Float[Tensor, "*b i n"], frames: Rigid) -> Float[Tensor, "*b i h p 3"]:
+        """Points in global coordinates from all x, then all y, then all z in the local frame."""
+        local = flat.unflatten(-1, (3, -1)).transpose(-1, -2)
+        return frames.apply(local).unflatten(-2, (self.config.heads, -1))
+
+    def _weights(
+        self,
+        q: Float[Tensor, "*b i h d"],
+        k: Float[Tensor, "*b j h d"],
+        bias: Float[Tensor, "*b i j h"],
+        q_points: Float[Tensor, "*b i h p 3"],
+        k_points: Float[Tensor, "*b j h p 3"],
+        mask: ResidueMask,
+    ) -> Float[Tensor, "*b h i j"]:
+        """Attention weights; scalars, points and pairs contribute equal variance (Suppl. Sec. 1.8.2)."""
+        scalar_scale = (1 / (3 * self.config.scalar_qk)) ** 0.5
+        point_scale = (1 / (3 * self.config.point_qk * 9 / 2)) ** 0.5
+        logits = torch.einsum("...ihd,...jhd->...hij", q * scalar_scale, k) + bias.movedim(-1, -3) * (1 / 3) ** 0.5
+        # Differences, not |q|^2 + |k|^2 - 2qk: far from the origin float32 would lose the short distances.
+        a, b = (p.flatten(-2).transpose(-2, -3) for p in (q_points, k_points))
+        squared = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square()
+        logits = logits - 0.5 * (point_scale * F.softplus(self.point_weight))[:, None, None] * squared
+        logits = logits - (1 - mask.unsqueeze(-1) * mask.unsqueeze(-2)).unsqueeze(-3) * -MASKED
+        return logits.softmax(-1)

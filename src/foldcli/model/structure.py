@@ -1,0 +1,100 @@
+"""The structure module: frames and torsion angles from the single and pair representations (Suppl. Alg. 20)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from foldcli.config import StructureConfig
+from foldcli.geometry.atoms import atoms14_to_37, frames_to_atoms, torsions_to_frames
+from foldcli.geometry.rigid import Rigid, quaternion_to_rotation, update_quaternion
+from foldcli.model.ipa import InvariantPointAttention
+from foldcli.model.layers import LayerNorm
+from foldcli.shapes import Atoms37, Float, Pair, ResidueIndex, ResidueMask, Single, Tensor
+
+
+@dataclass(frozen=True)
+class StructureState:
+    """One layer's backbone frames in angstrom and torsions (sine, cosine), before and after normalisation."""
+
+    frames: Rigid
+    torsions: Float[Tensor, "*b i 7 2"]
+    raw_torsions: Float[Tensor, "*b i 7 2"]
+
+
+class TorsionAngles(nn.Module):
+    """Predict the seven torsion angles of each residue (Suppl. Alg. 20, lines 11 to 14)."""
+
+    def __init__(self, config: StructureConfig, c_s: int) -> None:
+        super().__init__()
+        c = config.c_angles
+        self.current = nn.Linear(c_s, c)
+        self.initial = nn.Linear(c_s, c)
+        self.inner = nn.ModuleList(nn.Linear(c, c) for _ in range(config.angle_blocks))
+        self.outer = nn.ModuleList(nn.Linear(c, c) for _ in range(config.angle_blocks))
+        self.angles = nn.Linear(c, 14)
+
+    def forward(self, s: Single, initial: Single) -> Float[Tensor, "*b i 7 2"]:
+        a = self.current(s.relu()) + self.initial(initial.relu())
+        for inner, outer in zip(self.inner, self.outer, strict=True):
+            a = a + outer(inner(a.relu()).relu())
+        return self.angles(a.relu()).unflatten(-1, (7, 2))
+
+
+class StructureLayer(nn.Module):
+    """One of the layers, which share their weights (Suppl. Alg. 20, lines 6 to 10)."""
+
+    def __init__(self, config: StructureConfig, c_s: int, c_z: int) -> None:
+        super().__init__()
+        self.attention = InvariantPointAttention(config, c_s, c_z)
+        self.norm = LayerNorm(c_s)
+        self.transition = nn.ModuleList(nn.Linear(c_s, c_s) for _ in range(3))
+        self.transition_norm = LayerNorm(c_s)
+        self.backbone = nn.Linear(c_s, 6)
+        self.torsions = TorsionAngles(config, c_s)
+
+    def forward(self, s: Single, z: Pair, mask: ResidueMask, frames: Rigid) -> Single:
+        s = self.norm(s + self.attention(s, z, mask, frames))
+        first, second, third = self.transition
+        return self.transition_norm(s + third(second(first(s).relu()).relu()))
+
+
+class StructureModule(nn.Module):
+    """Refine residue frames from the origin outwards, then place all atoms (Suppl. Alg. 20)."""
+
+    def __init__(self, config: StructureConfig, c_s: int, c_z: int) -> None:
+        super().__init__()
+        self.layers = config.layers
+        self.scale = config.position_scale
+        self.norm_s = LayerNorm(c_s)
+        self.norm_z = LayerNorm(c_z)
+        self.initial = nn.Linear(c_s, c_s)
+        self.layer = StructureLayer(config, c_s, c_z)
+
+    def forward(self, s: Single, z: Pair, mask: ResidueMask) -> tuple[Single, list[StructureState]]:
+        initial, z = self.norm_s(s), self.norm_z(z)
+        s = self.initial(initial)
+        quaternion = s.new_tensor([1.0, 0.0, 0.0, 0.0]).expand(*s.shape[:-1], 4)
+        translation = s.new_zeros(*s.shape[:-1], 3)
+        states = []
+        for _ in range(self.layers):
+            frames = Rigid(quaternion_to_rotation(quaternion), translation)
+            s = self.layer(s, z, mask, frames)
+            step = self.layer.backbone(s)
+            translation = translation + (frames.rotation @ step[..., 3:].unsqueeze(-1)).squeeze(-1)
+            quaternion = update_quaternion(quaternion, step[..., :3])
+            moved = Rigid(quaternion_to_rotation(quaternion), translation).scaled(self.scale)
+            raw = self.layer.torsions(s, initial)
+            states.append(StructureState(moved, _unit(raw), raw))
+            quaternion = quaternion.detach()  # no gradient through the rotations of earlier layers (line 20)
+        return s, states
+
+
+def all_atoms(aatype: ResidueIndex, state: StructureState) -> Atoms37:
+    """All heavy atoms of one layer's frames and torsions, in angstrom (Suppl. Alg. 24)."""
+    groups = torsions_to_frames(aatype, state.frames, state.torsions)
+    return atoms14_to_37(aatype, frames_to_atoms(aatype, groups))
+
+
+def _unit(x: Float[Tensor, "*b 2"]) -> Float[Tensor, "*b 2"]:
+    return x / x.square().sum(-1, keepdim=True).clamp(min=1e-12).sqrt()

@@ -1,0 +1,105 @@
+"""Templates: known structures written into the pairs (Suppl. Alg. 2, lines 9 to 13) and into rows of the MSA."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from foldcli.config import TemplateConfig
+from foldcli.geometry.atoms import distance_bins
+from foldcli.model.features import TemplateFeatures
+from foldcli.model.layers import LayerNorm, Transition
+from foldcli.model.triangle import TriangleAttention, TriangleMultiplication, transposed
+from foldcli.ops.attention import MASKED
+from foldcli.shapes import Float, Msa, MsaMask, Pair, PairMask, Tensor
+
+CLASSES = 22
+FIRST_BIN, LAST_BIN, BINS = 3.25, 50.75, 39
+C_PAIR_FEATURES = BINS + 1 + 2 * CLASSES + 3 + 1
+C_TORSION_FEATURES = CLASSES + 14 + 14 + 7
+
+
+def template_pair_features(templates: TemplateFeatures) -> Float[Tensor, "*b t i j 88"]:
+    """Distances, residue types and masks of each template's pairs (Suppl. Table 1); zero off its backbone."""
+    bins = distance_bins(templates.pseudo_beta, FIRST_BIN, LAST_BIN, BINS)
+    beta = templates.pseudo_beta_mask.unsqueeze(-1) * templates.pseudo_beta_mask.unsqueeze(-2)
+    backbone = (templates.backbone_mask.unsqueeze(-1) * templates.backbone_mask.unsqueeze(-2)).unsqueeze(-1)
+    types = F.one_hot(templates.aatype, CLASSES).to(bins.dtype)
+    pairs = (*bins.shape[:-1], CLASSES)
+    # The three channels of unit vectors are zero in every published model.
+    directions = bins.new_zeros(*bins.shape[:-1], 3)
+    columns, rows = types.unsqueeze(-3).expand(pairs), types.unsqueeze(-2).expand(pairs)
+    return torch.cat([bins, beta.unsqueeze(-1), columns, rows, directions, backbone], dim=-1) * backbone
+
+
+class TemplatePairBlock(nn.Module):
+    """One block of the template pair stack (Suppl. Alg. 16); attention comes first, unlike in the Evoformer."""
+
+    def __init__(self, config: TemplateConfig) -> None:
+        super().__init__()
+        self.starting = TriangleAttention(config.c_t, config.heads)
+        self.ending = TriangleAttention(config.c_t, config.heads)
+        self.outgoing = TriangleMultiplication(config.c_t, config.c_triangle)
+        self.incoming = TriangleMultiplication(config.c_t, config.c_triangle)
+        self.transition = Transition(config.c_t, config.transition_factor)
+
+    def forward(self, z: Pair, mask: PairMask) -> Pair:
+        z = z + self.starting(z, mask)
+        z = z + transposed(self.ending, z, mask)
+        z = z + self.outgoing(z, mask)
+        z = z + transposed(self.incoming, z, mask)
+        return z + self.transition(z)
+
+
+class TemplatePointwiseAttention(nn.Module):
+    """Each pair attends to the same pair of every template (Suppl. Alg. 17)."""
+
+    def __init__(self, c_z: int, config: TemplateConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.query = nn.Linear(c_z, config.c_t, bias=False)
+        self.key = nn.Linear(config.c_t, config.c_t, bias=False)
+        self.value = nn.Linear(config.c_t, config.c_t, bias=False)
+        self.output = nn.Linear(config.c_t, c_z)
+
+    def forward(self, z: Pair, t: Float[Tensor, "*b t i j c_t"], mask: Float[Tensor, "*b t"]) -> Pair:
+        q = self.query(z).unflatten(-1, (self.heads, -1)).unsqueeze(-5)  # [1, i, j, h, d]
+        k, v = (project(t).unflatten(-1, (self.heads, -1)) for project in (self.key, self.value))
+        logits = (q * k).sum(-1, dtype=torch.float32) * q.shape[-1] ** -0.5
+        weight = (logits + ((mask.float() - 1) * -MASKED)[..., None, None, None]).softmax(-4).to(v.dtype)
+        return self.output((weight.unsqueeze(-1) * v).sum(-5).flatten(-2))
+
+
+class TemplatePairEmbedder(nn.Module):
+    """Write templates into the pairs: embed each, refine it, attend over them (Suppl. Alg. 2, lines 9 to 12)."""
+
+    def __init__(self, c_z: int, config: TemplateConfig) -> None:
+        super().__init__()
+        self.embed = nn.Linear(C_PAIR_FEATURES, config.c_t)
+        self.blocks = nn.ModuleList(TemplatePairBlock(config) for _ in range(config.blocks))
+        self.norm = LayerNorm(config.c_t)
+        self.attention = TemplatePointwiseAttention(c_z, config)
+
+    def forward(self, z: Pair, templates: TemplateFeatures, mask: PairMask) -> Pair:
+        t = self.embed(template_pair_features(templates).to(z.dtype))
+        pair_mask = mask.unsqueeze(-3).expand(t.shape[:-1])
+        for block in self.blocks:
+            t = block(t, pair_mask)
+        present = templates.mask
+        update = self.attention(z, self.norm(t), present)
+        return update * (present.sum(-1) > 0).to(z.dtype)[..., None, None, None]
+
+
+class TemplateTorsionEmbedder(nn.Module):
+    """One MSA row for each template, from its residue types and torsion angles (Suppl. Alg. 2, lines 7 and 8)."""
+
+    def __init__(self, c_m: int) -> None:
+        super().__init__()
+        self.embed = nn.Linear(C_TORSION_FEATURES, c_m)
+        self.project = nn.Linear(c_m, c_m)
+
+    def forward(self, templates: TemplateFeatures) -> tuple[Msa, MsaMask]:
+        types = F.one_hot(templates.aatype, CLASSES).to(templates.torsions.dtype)
+        angles = [templates.torsions.flatten(-2), templates.torsions_alt.flatten(-2), templates.torsions_mask]
+        features = torch.cat([types, *angles], dim=-1).to(self.embed.weight.dtype)
+        psi = templates.torsions_mask[..., 2]  # of all torsions only psi needs one residue's backbone alone
+        return self.project(self.embed(features).relu()), psi.to(features.dtype)

@@ -1,0 +1,56 @@
+"""Updates of the pair representation by triangles; the mirrored forms run the same classes on the transpose."""
+
+import torch
+from torch import nn
+
+from foldcli import ops
+from foldcli.model.layers import GatedAttention, LayerNorm, PairBias
+from foldcli.shapes import Float, Pair, PairMask, Tensor
+
+
+class TriangleContract(nn.Module):
+    """Sum over the third corner of every triangle; where both operands must meet."""
+
+    def forward(self, left: Float[Tensor, "*b c i k"], right: Float[Tensor, "*b c j k"]) -> Float[Tensor, "*b c i j"]:
+        return ops.triangle_product(left, right)
+
+
+class TriangleMultiplication(nn.Module):
+    """Update each edge from the two others of its triangle (Suppl. Alg. 11; on the transpose, Alg. 12)."""
+
+    def __init__(self, c_z: int, c_hidden: int) -> None:
+        super().__init__()
+        self.norm = LayerNorm(c_z)
+        self.operands = nn.Linear(c_z, 4 * c_hidden)
+        self.contract = TriangleContract()
+        self.center = LayerNorm(c_hidden)
+        self.output = nn.Linear(c_hidden, c_z)
+        self.gate = nn.Linear(c_z, c_z)
+
+    def forward(self, z: Pair, mask: PairMask) -> Pair:
+        z = self.norm(z)
+        left, right = ops.gated_operands(z, self.operands.weight, self.operands.bias, mask)
+        product = self.center(self.contract(left, right).movedim(-3, -1))
+        return self.output(product) * self.gate(z).sigmoid()
+
+
+class TriangleAttention(nn.Module):
+    """Attend along the edges that start at each node, biased by the edge that closes the triangle (Suppl. Alg. 13).
+
+    On the transpose this is the attention around the ending node (Alg. 14).
+    """
+
+    def __init__(self, c_z: int, heads: int) -> None:
+        super().__init__()
+        self.norm = LayerNorm(c_z)
+        self.bias = PairBias(c_z, heads)
+        self.attention = GatedAttention(c_z, heads)
+
+    def forward(self, z: Pair, mask: PairMask) -> Pair:
+        z = self.norm(z)
+        return self.attention(z, mask, self.bias(z))
+
+
+def transposed(update: nn.Module, z: Pair, mask: PairMask) -> Pair:
+    """Apply a triangle update to the transposed pairs and transpose back."""
+    return torch.transpose(update(z.transpose(-2, -3), mask.transpose(-1, -2)), -2, -3)

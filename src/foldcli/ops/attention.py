@@ -1,0 +1,53 @@
+"""Gated attention over rows, with a bias that all rows share (Suppl. Alg. 7, 8, 13, 14), and its global form (Alg. 19)."""
+
+import torch.nn.functional as F
+
+from foldcli.shapes import Float, Tensor
+
+# Finite, so that a row with every key masked attends evenly instead of becoming NaN.
+MASKED = -1e9
+
+
+def gated_attention(
+    packed: Float[Tensor, "*b g n hd4"],
+    gate_bias: Float[Tensor, " hd"],
+    heads: int,
+    mask: Float[Tensor, "*b g n"],
+    bias: Float[Tensor, "*b h n n"] | None = None,
+) -> Float[Tensor, "*b g n hd"]:
+    """Attend within each of g rows of n positions, and gate the result.
+
+    packed: queries, keys, values and gates side by side, [4, heads, dim] in the last axis; bias is added to every row's
+    logits; mask [g, n] is 1 where a key may be attended to.
+    """
+    q, k, v, gate = packed.unflatten(-1, (4, heads, -1)).movedim(-3, 0)
+    logits_bias = _additive(mask, bias, packed)
+    out = F.scaled_dot_product_attention(
+        q.transpose(-2, -3), k.transpose(-2, -3), v.transpose(-2, -3), attn_mask=logits_bias
+    )
+    gate = (gate.flatten(-2) + gate_bias).sigmoid()
+    return out.transpose(-2, -3).flatten(-2) * gate
+
+
+def _additive(mask: Tensor, bias: Tensor | None, like: Tensor) -> Tensor | None:
+    """Bias of the logits, broadcastable to [*b, g, h, n, n]; None where nothing is masked and nothing added."""
+    # A full mask is the common case; on the CPU a look at it is cheap and saves a [g, h, n, n] sum with the bias.
+    full = mask.device.type == "cpu" and bool(mask.all())
+    keys = None if full else ((mask.to(like.dtype) - 1) * -MASKED)[..., None, None, :]
+    shared = None if bias is None else bias.unsqueeze(-4)
+    if keys is None or shared is None:
+        return shared if keys is None else keys
+    return shared + keys
+
+
+def global_attention(
+    q: Float[Tensor, "*b n h d"],
+    k: Float[Tensor, "*b n s d"],
+    v: Float[Tensor, "*b n s d"],
+    mask: Float[Tensor, "*b n s"],
+) -> Float[Tensor, "*b n h d"]:
+    """Attend with one query a head for each of n columns to keys and values that the heads share (Suppl. Alg. 19)."""
+    keys = ((mask.to(q.dtype) - 1) * -MASKED)[..., None, :]
+    return F.scaled_dot_product_attention(q.unsqueeze(-3), k.unsqueeze(-3), v.unsqueeze(-3), keys.unsqueeze(-3)).squeeze(
+        -3
+    )

@@ -1,0 +1,105 @@
+"""Reference runs of DeepMind's AlphaFold: their features as ours, their parameters rebuilt, their outputs."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from foldcli.compose import model_config
+from foldcli.config import ModelConfig
+from foldcli.data.templates import template_features
+from foldcli.model.alphafold import AlphaFold, Output
+from foldcli.model.confidence import expected_aligned_error, plddt, predicted_tm_score
+from foldcli.model.features import Features, TemplateFeatures
+from foldcli.weights.alphafold import from_alphafold, published_shapes
+from foldcli.weights.seeded import seeded_parameters
+
+
+@dataclasses.dataclass(frozen=True)
+class ReferenceRun:
+    """A folder written by DeepMind's model: config.json, features.npz (leading axis: pass) and outputs.npz."""
+
+    folder: Path
+
+    @property
+    def about(self) -> dict[str, str]:
+        return json.loads((self.folder / "config.json").read_text())
+
+    def config(self) -> ModelConfig:
+        config = model_config(self.about["preset"])
+        evoformer = dataclasses.replace(config.evoformer, blocks=int(self.about["blocks"]))
+        extra = dataclasses.replace(config.extra_msa, blocks=int(self.about["extra_blocks"]))
+        template = config.template if int(self.about["templates"]) else None
+        return dataclasses.replace(config, evoformer=evoformer, extra_msa=extra, template=template)
+
+    def model(self) -> AlphaFold:
+        config = self.config()
+        params = seeded_parameters(published_shapes(config), float(self.about["scale"]), int(self.about["seed"]))
+        with torch.device("meta"):
+            model = AlphaFold(config)
+        model.load_state_dict(from_alphafold(params, config, "rebuilt from names"), assign=True)
+        return model.eval()
+
+    def passes(self) -> list[Features]:
+        arrays = dict(np.load(self.folder / "features.npz"))
+        return [_features({key: value[k] for key, value in arrays.items()}) for k in range(len(arrays["aatype"]))]
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        return dict(np.load(self.folder / "outputs.npz"))
+
+    @torch.inference_mode()
+    def fold(self, model: AlphaFold) -> Output:
+        previous, output = None, None
+        for features in self.passes():
+            output = model(features, previous)
+            previous = output.recycled()
+        assert output is not None
+        return output
+
+
+def _features(f: dict[str, np.ndarray]) -> Features:
+    t = {key: torch.as_tensor(value) for key, value in f.items()}
+    return Features(
+        aatype=t["aatype"].long(), residue_index=t["residue_index"].long(), seq_mask=t["seq_mask"],
+        target_feat=t["target_feat"], msa_feat=t["msa_feat"], msa_mask=t["msa_mask"],
+        extra_msa=t["extra_msa"].long(), extra_mask=t["extra_msa_mask"],
+        extra_has_deletion=t["extra_has_deletion"], extra_deletion=t["extra_deletion_value"],
+        templates=_templates(t) if "template_aatype" in t else None,
+    )  # fmt: skip
+
+
+def _templates(t: dict[str, torch.Tensor]) -> TemplateFeatures:
+    """The reference script runs with zero_init off, which replaces undefined torsions by the angle with sine 1."""
+    made = template_features(
+        t["template_aatype"].long(), t["template_all_atom_positions"], t["template_all_atom_masks"]
+    )
+    there, placeholder = made.torsions_mask.unsqueeze(-1).bool(), torch.tensor([1.0, 0.0])
+    return dataclasses.replace(
+        made,
+        mask=t["template_mask"],
+        torsions=torch.where(there, made.torsions, placeholder),
+        torsions_alt=torch.where(there, made.torsions_alt, placeholder),
+    )
+
+
+def differences(output: Output, expected: dict[str, np.ndarray], config: ModelConfig) -> dict[str, float]:
+    """Largest difference of each output: atoms and PAE in angstrom, pLDDT in points, logits by the largest of a head."""
+    logits = {
+        "distogram/logits": output.distogram, "masked_msa/logits": output.masked_msa,
+        "experimentally_resolved/logits": output.resolved, "predicted_lddt/logits": output.lddt,
+    }  # fmt: skip
+    worst = {
+        name: float(np.abs(value.numpy() - expected[name]).max() / np.abs(expected[name]).max())
+        for name, value in logits.items()
+    }
+    atoms = output.positions.numpy() - expected["structure_module/final_atom_positions"]
+    worst["atoms"] = float(np.linalg.norm(atoms, axis=-1).max())
+    worst["plddt"] = float(np.abs(plddt(output.lddt).numpy() - expected["plddt"]).max())
+    if output.pae is not None and "ptm" in expected:
+        last, weight = config.heads.pae_last_break, torch.ones(output.pae.shape[0])
+        pae = expected_aligned_error(output.pae, last).numpy()
+        worst["pae"] = float(np.abs(pae - expected["predicted_aligned_error"]).max())
+        worst["ptm"] = abs(float(predicted_tm_score(output.pae, last, weight)) - float(expected["ptm"]))
+    return worst
