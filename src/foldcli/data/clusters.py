@@ -1,0 +1,47 @@
+"""What the rows that were not chosen say of the clusters nearest to them (Suppl. Sec. 1.2.7, items 3 and 4)."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from foldcli.data.query import Alignment
+from foldcli.protein.residues import GAP, MASK
+
+# One-hot rows compared at once: bounds the memory of the product, which is 21 floats for each letter.
+CELLS_AT_ONCE = 2**19
+
+
+def nearest_clusters(clusters: NDArray[np.int8], others: NDArray[np.int8]) -> NDArray[np.int64]:
+    """The cluster with which each row agrees in most places, the first of several; gaps and masks agree with nothing.
+
+    clusters [s, i], with their hidden letters; others [e, i]. Returns [e].
+    """
+    length = clusters.shape[1]
+    centres = _one_hot(clusters).T.contiguous()
+    step = max(1, CELLS_AT_ONCE // length)
+    # float32 counts exactly up to 2**24 places
+    nearest = [(_one_hot(others[k : k + step]) @ centres).argmax(dim=1) for k in range(0, len(others), step)]
+    return torch.cat(nearest).numpy() if nearest else np.zeros(0, np.int64)
+
+
+def _one_hot(tokens: NDArray[np.int8]) -> torch.Tensor:
+    letters = torch.arange(GAP, dtype=torch.int8)
+    return (torch.from_numpy(tokens)[..., None] == letters).flatten(1).float()
+
+
+def summarize_clusters(
+    clusters: Alignment, others: Alignment, nearest: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Letters [s, i, 23] and deletions [s, i], averaged over each cluster with its centre."""
+    depth, length = clusters.tokens.shape
+    members = np.bincount(nearest, minlength=depth).astype(np.float32)
+    # 1e-6 as in AlphaFold: a cluster of n rows is divided by a little more than n
+    count = (np.float32(1e-6) + np.float32(1) + members)[:, None]
+
+    letters = np.eye(MASK + 1, dtype=np.float32)[clusters.tokens]
+    cells = (nearest[:, None] * length + np.arange(length)) * (MASK + 1) + others.tokens
+    letters += np.bincount(cells.ravel(), minlength=letters.size).reshape(letters.shape).astype(np.float32)
+
+    deletions = torch.from_numpy(clusters.deletions.astype(np.float32))
+    deletions.index_add_(0, torch.from_numpy(nearest), torch.from_numpy(others.deletions.astype(np.float32)))
+    return letters / count[..., None], deletions.numpy() / count

@@ -1,0 +1,79 @@
+"""Which rows of an alignment the model sees, and which letters are hidden from it (Suppl. Sec. 1.2.6 and 1.2.7)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foldcli.config import MsaConfig
+from foldcli.data.philox import RandomOperation
+from foldcli.data.query import Alignment
+from foldcli.protein.residues import GAP
+
+# Below the logarithm of a probability, as in AlphaFold: a letter that is never drawn keeps a finite logit.
+EPSILON = np.float32(1e-10)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The four random operations of one pass: choice of clusters, masked places, letters put there, extra rows."""
+
+    clusters: RandomOperation
+    places: RandomOperation
+    letters: RandomOperation
+    extra: RandomOperation
+
+    @classmethod
+    def of_pass(cls, seed: int, index: int, passes: int) -> "Draws":
+        """The draws of pass `index`, numbered as AlphaFold's graph numbers them.
+
+        Two draws that change nothing come before these four in the graph; a loop over passes is a graph of its own.
+        """
+        first = 2 if passes == 1 else 0
+        return cls(*(RandomOperation(seed, first + k, index) for k in range(4)))
+
+
+def choose_clusters(
+    depth: int, config: MsaConfig, draw: RandomOperation
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Row numbers of the cluster centres, the query first, and of all other rows."""
+    order = np.append(0, 1 + draw.permutation(depth - 1))
+    return order[: config.max_clusters], order[config.max_clusters :]
+
+
+def profile(alignment: Alignment) -> NDArray[np.float32]:
+    """How often each of the 20 amino acids, X and the gap stands in each column [i, 22]."""
+    length = alignment.tokens.shape[1]
+    cells = np.arange(length) * (GAP + 1) + alignment.tokens
+    counts = np.bincount(cells.ravel(), minlength=length * (GAP + 1)).reshape(length, GAP + 1)
+    return counts.astype(np.float32) / np.float32(alignment.depth)
+
+
+def hide_letters(
+    tokens: NDArray[np.int8],
+    columns: NDArray[np.float32],
+    config: MsaConfig,
+    places: RandomOperation,
+    letters: RandomOperation,
+) -> NDArray[np.int8]:
+    """Replace a share of the letters as BERT does: by any amino acid, by one of the column, by itself or by a mask.
+
+    tokens [s, i]; columns: the profile [i, 22] before sampling.
+    """
+    rows, places_in_row = np.nonzero(places.uniform(tokens.shape) < np.float32(config.mask_fraction))
+    uniform = np.array([0.05] * 20 + [0, 0], np.float32)
+    itself = np.eye(GAP + 1, dtype=np.float32)[tokens[rows, places_in_row]]
+    chances = config.uniform_prob * uniform + config.profile_prob * columns[places_in_row] + config.same_prob * itself
+    rest = 1 - config.profile_prob - config.same_prob - config.uniform_prob
+    chances = np.pad(chances, ((0, 0), (0, 1)), constant_values=rest)
+
+    thresholds = letters.thresholds(tokens.size).reshape(tokens.shape)[rows, places_in_row]
+    hidden = tokens.copy()
+    hidden[rows, places_in_row] = _draw(np.log(chances + EPSILON).astype(np.float64), thresholds)
+    return hidden
+
+
+def _draw(logits: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.int8]:
+    """One class of each row of logits [n, 23], by the inverse of its cumulative distribution."""
+    cumulative = np.cumsum(np.exp(logits - logits.max(axis=1, keepdims=True)), axis=1)
+    return (cumulative > (thresholds * cumulative[:, -1])[:, None]).argmax(axis=1).astype(np.int8)
