@@ -62,7 +62,7 @@ class ChainModel(modelcif.model.AbInitioModel):
 def modelcif_text(prediction: Prediction, provenance: Provenance) -> str:
     """Write `prediction` with its confidence, how it was made and with what; B factors hold pLDDT.
 
-    Errors: FoldcliError if a coordinate or a confidence is not finite.
+    Errors: FoldcliError if a coordinate or a confidence is not finite, or no residue has atoms.
     """
     _check(prediction)
     structure = prediction.structure
@@ -84,6 +84,8 @@ def modelcif_text(prediction: Prediction, provenance: Provenance) -> str:
 
 def _check(prediction: Prediction) -> None:
     structure = prediction.structure
+    if not structure.mask.any():
+        raise FoldcliError("there are no atoms to write; give at least one residue that is not X")
     for what, values in (("a coordinate", structure.positions[structure.mask]), ("a pLDDT", prediction.plddt)):
         if not np.isfinite(values).all():
             raise FoldcliError(f"{prediction.model}: {what} is not finite; fold again with --precision fp32")

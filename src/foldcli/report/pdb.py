@@ -21,7 +21,7 @@ def pdb_text(structure: Structure, remarks: Sequence[str]) -> str:
     """Write `structure` as one model, each remark a paragraph.
 
     Errors: FoldcliError for what the columns cannot hold: a residue above 9999, more than 99999 records with a serial,
-    a coordinate outside -999.999..9999.999 or not finite, a chain name of several letters.
+    a coordinate outside -999.999..9999.999 or not finite, a chain name of several letters, or no atom at all.
     """
     _check(structure)
     lines = [*_remark_lines(remarks), *_sequence_lines(structure), "MODEL        1", *_atom_lines(structure)]
@@ -30,17 +30,19 @@ def pdb_text(structure: Structure, remarks: Sequence[str]) -> str:
 
 def _check(structure: Structure) -> None:
     positions, index = structure.positions[structure.mask], structure.residue_index
+    if not len(positions):
+        raise FoldcliError("there are no atoms to write; give at least one residue that is not X")
     printed = np.round(positions.astype(np.float64), 3)
     if not np.isfinite(positions).all():
         bad = index[(structure.mask & ~np.isfinite(structure.positions).all(-1)).any(-1)][0]
         raise FoldcliError(f"residue {bad} has a coordinate that is not finite; fold again with --precision fp32")
     if len(structure.chain) != 1:
         raise _too_large(f"chain name '{structure.chain}' is not one letter")
-    if len(index) and (index.max() > _LAST_RESIDUE or len(index) > _LAST_RESIDUE):
+    if index.max() > _LAST_RESIDUE or len(index) > _LAST_RESIDUE:
         raise _too_large(f"residue {max(index.max(), len(index))} is above {_LAST_RESIDUE}")
     if len(positions) >= _LAST_SERIAL:  # the TER record takes a serial as well
         raise _too_large(f"{len(positions)} atoms are more than {_LAST_SERIAL - 1}")
-    if len(positions) and (printed.min() < -999.999 or printed.max() > 9999.999):
+    if printed.min() < -999.999 or printed.max() > 9999.999:
         raise _too_large("a coordinate is outside -999.999..9999.999 angstrom")
 
 

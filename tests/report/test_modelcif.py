@@ -1,0 +1,100 @@
+import io
+from dataclasses import replace
+
+import modelcif.protocol
+import modelcif.qa_metric as qa
+import modelcif.reader
+import numpy as np
+import pytest
+from Bio.PDB import MMCIFParser
+from Bio.PDB.MMCIF2Dict import MMCIF2Dict
+from hypothesis import given
+
+from foldcli.errors import FoldcliError
+from foldcli.protein.residues import ATOM37
+from foldcli.protein.structure import Prediction
+from foldcli.report.modelcif import modelcif_text
+from foldcli.report.provenance import Provenance
+from tests.report.samples import prediction, predictions, provenance, provenances
+from tests.report.test_pdb import TOLERANCE
+
+
+def _atoms(predicted: Prediction) -> dict[tuple[int, str], list[float]]:
+    chain = predicted.structure
+    return {
+        (int(chain.residue_index[i]), ATOM37[k]): [*chain.positions[i, k], chain.b_factor[i]]
+        for i, k in np.argwhere(chain.mask)
+    }
+
+
+@given(predictions, provenances)
+def test_biopython_reads_it_back(predicted: Prediction, origin: Provenance) -> None:
+    text = modelcif_text(predicted, origin)
+    assert text.isascii()
+    read = {
+        (atom.get_parent().id[1], atom.name): [*atom.coord, atom.bfactor]
+        for atom in MMCIFParser(QUIET=False).get_structure("x", io.StringIO(text)).get_atoms()
+    }
+    expected = _atoms(predicted)
+    assert list(read) == list(expected)
+    np.testing.assert_allclose(list(read.values()), list(expected.values()), rtol=0, atol=TOLERANCE)
+
+
+def test_gemmi_reads_it_back() -> None:
+    gemmi = pytest.importorskip("gemmi")
+    predicted = prediction("MKXWLLDC", first=5)
+    block = gemmi.cif.read_string(modelcif_text(predicted, provenance())).sole_block()
+    structure = gemmi.make_structure_from_block(block)
+    assert [str(entity.entity_type) for entity in structure.entities] == ["EntityType.Polymer"]
+    assert structure.entities[0].full_sequence == ["MET", "LYS", "UNK", "TRP", "LEU", "LEU", "ASP", "CYS"]
+    read = {
+        (cra.residue.seqid.num, cra.atom.name): [*cra.atom.pos.tolist(), cra.atom.b_iso] for cra in structure[0].all()
+    }
+    expected = _atoms(predicted)
+    assert list(read) == list(expected)
+    np.testing.assert_allclose(list(read.values()), list(expected.values()), rtol=0, atol=0.00051)
+
+
+def test_says_how_it_was_made_and_how_sure_it_is() -> None:
+    predicted = prediction("MKXW")
+    (system,) = modelcif.reader.read(io.StringIO(modelcif_text(predicted, provenance(depth=1))))
+    (software,) = system.software
+    assert (software.name, software.version) == ("foldcli", "1.2.3")
+    assert software.citation.doi == "10.1038/s41586-021-03819-2"
+    (step,) = system.protocols[0].steps
+    assert isinstance(step, modelcif.protocol.ModelingStep)
+    assert "single sequence" in step.details
+    settings = {p.name: p.value for p in step.software[0].parameters}
+    assert settings == {
+        "model": "model_1_ptm", "seed": 0, "recycles": 3, "trained": "yes",
+        "parameters": "AlphaFold 2022-12-06, CC BY 4.0",
+    }  # fmt: skip
+    assert "".join(c.code_canonical for c in system.entities[0].sequence) == "MKXW"
+
+    metrics = system.model_groups[0][0].qa_metrics
+    local = [(m.residue.seq_id, m.value) for m in metrics if isinstance(m, qa.Local)]
+    assert local == [(i + 1, pytest.approx(v, abs=0.0051)) for i, v in enumerate(predicted.plddt)]
+    overall = {m.type: m.value for m in metrics if isinstance(m, qa.Global)}
+    assert overall == {
+        "pLDDT": pytest.approx(predicted.mean_plddt, abs=0.0051),
+        "pTM": pytest.approx(predicted.ptm, abs=0.00051),
+    }
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_untrained_parameters_are_stated(trained: bool) -> None:
+    cif = MMCIF2Dict(io.StringIO(modelcif_text(prediction("MK", ptm=False), provenance(trained=trained))))
+    title, details = cif["_struct.title"][0], cif["_struct.pdbx_model_details"][0]
+    assert ("untrained" in title, "UNTRAINED" in details) == (not trained, not trained)
+    assert "pTM" not in cif["_ma_qa_metric.type"]
+
+
+def test_no_atoms_or_a_value_that_is_not_finite_is_refused() -> None:
+    predicted = prediction("MKV")
+    with pytest.raises(FoldcliError, match="no atoms"):
+        modelcif_text(prediction("XX"), provenance())
+    bad = replace(predicted.structure, positions=np.full_like(predicted.structure.positions, np.inf))
+    with pytest.raises(FoldcliError, match="coordinate is not finite"):
+        modelcif_text(replace(predicted, structure=bad), provenance())
+    with pytest.raises(FoldcliError, match="pLDDT is not finite"):
+        modelcif_text(replace(predicted, plddt=np.full(3, np.nan, np.float32)), provenance())

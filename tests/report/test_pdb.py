@@ -1,0 +1,109 @@
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from Bio.Data.IUPACData import protein_letters_1to3
+from Bio.PDB import PDBParser
+from hypothesis import given
+
+from foldcli.errors import FoldcliError
+from foldcli.protein.residues import ATOM37
+from foldcli.protein.structure import Prediction, Structure
+from foldcli.report.pdb import pdb_text
+from foldcli.report.provenance import UNTRAINED, Provenance, remarks
+from tests.report.samples import prediction, predictions, provenance, provenances
+
+# Printed to 0.001, then read as float32, whose step is 6e-5 at 500 angstrom.
+TOLERANCE = 0.0005 + 3.1e-5
+THREE_LETTERS = {letter: name.upper() for letter, name in protein_letters_1to3.items()} | {"X": "UNK"}
+Atoms = dict[tuple[int, str, str], list[float]]
+
+
+def test_columns_are_exact() -> None:
+    atoms = ["N", "CA", "SG", "C"]
+    mask = np.zeros((3, 37), dtype=bool)
+    mask[0, [ATOM37.index(atom) for atom in atoms]] = True
+    positions = np.zeros((3, 37, 3), np.float32)
+    positions[0, ATOM37.index("N")] = [-999.999, 9999.999, -0.0001]
+    positions[0, ATOM37.index("SG")] = [1.5, -2.25, 100]
+    b_factor = np.array([100, 50, 1], np.float32)
+    lines = pdb_text(Structure("CXA", positions, mask, np.array([9997, 9998, 9999]), b_factor), ["why"]).split("\n")
+    assert [line.rstrip() for line in lines] == [
+        "REMARK   6",
+        "REMARK   6 why",
+        "SEQRES   1 A    3  CYS UNK ALA",
+        "MODEL        1",
+        "ATOM      1  N   CYS A9997    -999.9999999.999   0.000  1.00100.00           N",
+        "ATOM      2  CA  CYS A9997       0.000   0.000   0.000  1.00100.00           C",
+        "ATOM      3  C   CYS A9997       0.000   0.000   0.000  1.00100.00           C",
+        "ATOM      4  SG  CYS A9997       1.500  -2.250 100.000  1.00100.00           S",
+        "TER       5      CYS A9997",
+        "ENDMDL",
+        "END",
+        "",
+    ]
+    assert {len(line) for line in lines[:-1]} == {80}
+
+
+def _read(text: str) -> Atoms:
+    return {
+        (atom.get_parent().id[1], atom.get_parent().resname, atom.name): [*atom.coord, atom.bfactor]
+        for atom in PDBParser(PERMISSIVE=False).get_structure("x", io.StringIO(text)).get_atoms()
+    }
+
+
+def _expected(chain: Structure) -> Atoms:
+    return {
+        (int(chain.residue_index[i]), THREE_LETTERS[chain.sequence[i]], ATOM37[k]): [
+            *chain.positions[i, k],
+            round(float(chain.b_factor[i]), 2),
+        ]
+        for i, k in np.argwhere(chain.mask)
+    }
+
+
+@given(predictions, provenances)
+def test_biopython_reads_it_back(predicted: Prediction, origin: Provenance) -> None:
+    structure = predicted.structure
+    text = pdb_text(structure, remarks(predicted, origin))
+    assert text.isascii()
+    assert {len(line) for line in text.split("\n")[:-1]} == {80}
+    read, expected = _read(text), _expected(structure)
+    assert list(read) == list(expected)
+    np.testing.assert_allclose(list(read.values()), list(expected.values()), rtol=0, atol=TOLERANCE)
+
+
+def test_remarks_say_what_was_run() -> None:
+    predicted = prediction("MKV")
+    trained = "\n".join(remarks(predicted, provenance(title="sp|P1|Å\nprotein")))
+    assert UNTRAINED not in trained
+    for part in ("sp|P1|? protein", "foldcli 1.2.3", "model_1_ptm, seed 0, 3 recycles", "alignment of 12", "CC BY 4.0"):
+        assert part in trained
+    untrained = remarks(predicted, provenance(title="", trained=False, depth=1))
+    assert untrained[0] == UNTRAINED
+    assert "job: job" in untrained
+    assert any("single sequence" in line for line in untrained)
+
+
+def _with(structure: Structure, value: float) -> Structure:
+    positions = structure.positions.copy()
+    positions[1, ATOM37.index("CA"), 2] = value
+    return replace(structure, positions=positions)
+
+
+@pytest.mark.parametrize(
+    ("structure", "message"),
+    [
+        (prediction("XX").structure, "no atoms"),
+        (prediction("AA", first=9999).structure, "residue 10000 .* use the .cif"),
+        (_with(prediction("AA").structure, 10000), "coordinate .* use the .cif"),
+        (_with(prediction("AA").structure, -999.9996), "coordinate .* use the .cif"),
+        (_with(prediction("AA").structure, np.nan), "residue 2 .* not finite"),
+        (replace(prediction("AA").structure, chain="AB"), "chain name 'AB' .* use the .cif"),
+        (replace(prediction("A" * 2703).structure, mask=np.ones((2703, 37), bool)), "100011 atoms .* use the .cif"),
+    ],
+)
+def test_what_columns_cannot_hold(structure: Structure, message: str) -> None:
+    with pytest.raises(FoldcliError, match=message):
+        pdb_text(structure, [])

@@ -1,0 +1,49 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from foldcli.errors import FoldcliError
+from foldcli.report.scores import pae_json, scores_json
+from tests.report.samples import prediction
+
+
+def test_scores_have_colabfolds_keys_and_rounding() -> None:
+    predicted = replace(
+        prediction("MK"),
+        plddt=np.array([91.236, 7], np.float32),
+        pae=np.array([[0.25, 12.346], [30.004, 0.1]], np.float32),
+        ptm=0.123456,
+    )
+    scores = json.loads(scores_json(predicted))
+    assert list(scores) == ["plddt", "max_pae", "pae", "ptm"]
+    assert scores["plddt"] == [91.24, 7.0]
+    assert scores["pae"] == [[0.25, 12.35], [30.0, 0.1]]
+    assert scores["max_pae"] == float(np.float32(30.004))
+    assert scores["ptm"] == 0.12
+
+
+def test_models_without_pae_have_plddt_alone() -> None:
+    predicted = prediction("MK", ptm=False)
+    assert list(json.loads(scores_json(predicted))) == ["plddt"]
+    with pytest.raises(FoldcliError, match="model_1 predicts no aligned error"):
+        pae_json(predicted)
+
+
+def test_pae_has_the_databases_form() -> None:
+    predicted = replace(prediction("MK"), pae=np.array([[0.25, 12.346], [30.004, 0.1]], np.float32))
+    assert json.loads(pae_json(predicted)) == [
+        {"predicted_aligned_error": [[0.25, 12.35], [30.0, 0.1]], "max_predicted_aligned_error": 31.75}
+    ]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_value_that_is_not_finite_is_refused(bad: float) -> None:
+    predicted = prediction("MKV")
+    with pytest.raises(FoldcliError, match="pLDDT at residue 2 is not finite"):
+        scores_json(replace(predicted, plddt=np.array([1, bad, 3], np.float32)))
+    with pytest.raises(FoldcliError, match="PAE at residue 1 is not finite"):
+        pae_json(replace(predicted, pae=np.full((3, 3), bad, np.float32)))
+    with pytest.raises(FoldcliError, match="pTM is not finite"):
+        scores_json(replace(predicted, ptm=bad))
