@@ -93,19 +93,14 @@ def coverage_png(tokens: NDArray[np.int8], path: Path) -> None:
     from matplotlib.patheffects import withStroke
 
     depth, length = tokens.shape
-    identity = (tokens == tokens[0]).mean(axis=1)
-    coverage = (tokens != GAP).sum(axis=0)
-    order = np.argsort(identity, kind="stable")
-    # Rows at even steps, the most and the least alike among them: each stands for its neighbours, which are like it.
-    shown = order[np.unique(np.linspace(0, depth - 1, min(depth, COVERAGE_ROWS)).round().astype(np.int64))]
-    cells = np.where(tokens[shown] != GAP, identity[shown, None], np.nan)
     figure = _figure(8, 4.5)
     axes = figure.subplots()
     edges = (0.5, length + 0.5, 0, depth)
+    cells = _rows_by_identity(tokens)
     image = axes.imshow(
         cells, cmap="viridis_r", vmin=0, vmax=1, aspect="auto", origin="lower", interpolation="nearest", extent=edges
     )
-    residues = np.arange(length + 1) + 0.5
+    coverage, residues = (tokens != GAP).sum(axis=0), np.arange(length + 1) + 0.5
     outline = [withStroke(linewidth=3, foreground="white")]  # else black is lost on the rows most alike
     line = axes.stairs(coverage, residues, baseline=None, color="black", linewidth=1.5, path_effects=outline)
     line.set_label("sequences that cover a residue")
@@ -115,6 +110,16 @@ def coverage_png(tokens: NDArray[np.int8], path: Path) -> None:
     figure.colorbar(image, ax=axes, label="identity to the query")
     figure.legend(loc="outside lower center", frameon=False, fontsize=9)
     _save(figure, path)
+
+
+def _rows_by_identity(tokens: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Each row's identity to the first where it is aligned, NaN in gaps; the least alike first, at most 1000 rows."""
+    identity = (tokens == tokens[0]).mean(axis=1)
+    order = np.argsort(identity, kind="stable")
+    # Rows at even steps, the most and the least alike among them: each stands for its neighbours, which are like it.
+    steps = np.linspace(0, len(order) - 1, min(len(order), COVERAGE_ROWS)).round().astype(np.int64)
+    shown = order[steps]
+    return np.where(tokens[shown] != GAP, identity[shown, None], np.nan)
 
 
 def _figure(width: float, height: float) -> Figure:
