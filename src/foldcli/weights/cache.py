@@ -1,0 +1,171 @@
+"""The cache folder: which presets' parameters are there, where they came from and whether they are still sound."""
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from foldcli.errors import WeightsError
+from foldcli.weights.files import Progress, atomic, sha256
+
+PRESETS = tuple(f"model_{i}{suffix}" for suffix in ("", "_ptm") for i in range(1, 6))
+SUFFIXES = (".npz", ".safetensors", ".pt")
+LICENSE = "CC BY 4.0"
+NOTICE = (
+    "AlphaFold's parameters: copyright DeepMind Technologies Limited, licensed under CC BY 4.0 "
+    "(https://creativecommons.org/licenses/by/4.0/); cite Jumper et al., Nature 596, 583 (2021)"
+)
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One preset's parameters: file name, size in bytes, SHA-256, source (path or URL), day recorded and licence.
+
+    A file that was put there by hand has no sum, source or date until it is imported; a missing one has no file.
+    """
+
+    preset: str
+    file: str = ""
+    size: int = 0
+    sha256: str = ""
+    source: str = ""
+    date: str = ""
+    license: str = ""
+
+    @property
+    def present(self) -> bool:
+        return self.file != ""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file that is not what was recorded, and the way out."""
+
+    path: Path
+    reason: str
+
+
+def home() -> Path:
+    """Return the cache folder: FOLDCLI_HOME, else foldcli in XDG_CACHE_HOME, else ~/.cache/foldcli."""
+    if named := os.environ.get("FOLDCLI_HOME"):
+        return Path(named).expanduser().absolute()
+    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # The XDG specification has relative paths ignored.
+    return (shared if shared.is_absolute() else Path.home() / ".cache") / "foldcli"
+
+
+def params_folder() -> Path:
+    """Return the folder of the parameter files, which need not exist."""
+    return home() / "params"
+
+
+def preset_of(file_name: str) -> str | None:
+    """Return the preset that a file's name stands for (`params_model_1_ptm.npz` -> `model_1_ptm`), None if none."""
+    match = re.fullmatch(r"(?:params_)?(\w+)(\.\w+)", file_name)
+    return match[1] if match and match[1] in PRESETS and match[2] in SUFFIXES else None
+
+
+def find(preset: str) -> Path | None:
+    """Return the file with a preset's parameters, None if the cache has none."""
+    paths = (params_folder() / f"params_{preset}{suffix}" for suffix in SUFFIXES)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def require(preset: str) -> Path:
+    """Return the file with a preset's parameters; WeightsError says how to get them."""
+    if path := find(preset):
+        return path
+    raise WeightsError(
+        f"no parameters for {preset} in {params_folder()}; get them with `foldcli weights download`, or without a "
+        f"network bring AlphaFold's params_{preset}.npz and run `foldcli weights import params_{preset}.npz`"
+    )
+
+
+def listing() -> list[Entry]:
+    """Return one entry for each of the ten presets, present or not."""
+    recorded = read_manifest()
+    return [_entry(preset, find(preset), recorded) for preset in PRESETS]
+
+
+def _entry(preset: str, path: Path | None, recorded: Mapping[str, Entry]) -> Entry:
+    if path is None:
+        return Entry(preset)
+    return recorded.get(path.name) or Entry(preset, path.name, path.stat().st_size)
+
+
+def verify(progress: Progress | None = None) -> list[Problem]:
+    """Compare every file with its recorded size and sum; return those that differ, are gone or were never recorded."""
+    recorded = read_manifest()
+    present = {path.name for preset in PRESETS if (path := find(preset))}
+    names = sorted(present | recorded.keys())
+    checked = ((params_folder() / name, recorded.get(name)) for name in names)
+    return [Problem(path, reason) for path, entry in checked if (reason := _fault(path, entry, progress))]
+
+
+def _fault(path: Path, entry: Entry | None, progress: Progress | None) -> str:
+    if not path.is_file():
+        return "recorded, but gone; bring it back with `foldcli weights download` or `foldcli weights import PATH`"
+    if entry is None:
+        return f"no sum was ever recorded; record it with `foldcli weights import {path}`"
+    if (size := path.stat().st_size) != entry.size:
+        return f"damaged: {size} bytes, {entry.size} were recorded; delete it, then download or import it again"
+    if (found := sha256(path, progress)) != entry.sha256:
+        return f"damaged: SHA-256 {found}, {entry.sha256} was recorded; delete it, then download or import it again"
+    return ""
+
+
+def read_manifest() -> dict[str, Entry]:
+    """Return what is recorded, by file name; WeightsError if the manifest is damaged."""
+    path = params_folder() / MANIFEST
+    try:
+        files = json.loads(path.read_text(encoding="utf-8"))["files"]
+        return {entry["file"]: _checked(Entry(**entry)) for entry in files}
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        way_out = f"delete it, then run `foldcli weights import {params_folder()}` to record the files anew"
+        raise WeightsError(f"{path}: not a manifest of foldcli, or damaged; {way_out}") from error
+
+
+def _checked(entry: Entry) -> Entry:
+    wanted: dict[str, Any] = {name: type(value) for name, value in asdict(Entry("")).items()}
+    if any(type(value) is not wanted[name] for name, value in asdict(entry).items()):
+        raise ValueError("a field of another type")
+    if preset_of(entry.file) != entry.preset:  # a name that led out of the folder would be followed
+        raise ValueError("a file under another preset's name")
+    return entry
+
+
+def record(entries: list[Entry]) -> None:
+    """Write entries into the manifest in place of those of the same presets; the caller holds the lock."""
+    presets = {entry.preset for entry in entries}
+    kept = [entry for entry in read_manifest().values() if entry.preset not in presets]
+    files = [asdict(entry) for entry in sorted([*kept, *entries], key=lambda entry: entry.file)]
+    with atomic(params_folder() / MANIFEST) as draft:
+        draft.write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def locked() -> Iterator[Path]:
+    """Hold the parameter folder, made if need be, against other processes; WeightsError if it is not writable."""
+    folder = params_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        lock.acquire()
+    except OSError as error:
+        way_out = "set FOLDCLI_HOME to a folder you can write to"
+        raise WeightsError(f"{folder}: cannot be written ({error.strerror}); {way_out}") from error
+    try:
+        yield folder
+    finally:
+        lock.release()

@@ -1,0 +1,53 @@
+"""From an address to parameters in the cache."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from foldcli.weights.cache import PRESETS, SUFFIXES, Entry, find, home, preset_of
+from foldcli.weights.download import download, held, name_of
+from foldcli.weights.files import DamagedError, Progress
+from foldcli.weights.importing import import_file
+
+OFFICIAL = "https://storage.googleapis.com/alphafold/alphafold_params_2022-12-06.tar"
+FILES_IN_OFFICIAL = 15  # of about one size: the ten presets, and five of multimers
+
+
+def fetch(
+    url: str = OFFICIAL,
+    models: Sequence[str] = (),
+    *,
+    expected: str = "",
+    keep: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[str], Progress] = lambda title: lambda done, total: None,
+) -> list[Entry]:
+    """Download an archive or a parameter file and import it; return what is new, nothing if all was there already.
+
+    models: presets to take, all when empty. expected: the SHA-256 of the download. keep: leave the download in the
+    cache's folder `downloads`. progress: given the title of a step, what hears its bytes. Errors as in `download` and
+    `import_file`.
+    """
+    name = name_of(url)
+    path = home() / "downloads" / name
+    with held(
+        path.with_suffix(".import")
+    ):  # until it is unpacked: who waits finds the parameters, not the archive gone
+        if not overwrite and all(find(preset) for preset in _wanted(name, models)):
+            return []
+        reserve = len(models or PRESETS) / FILES_IN_OFFICIAL if url == OFFICIAL else 1.0
+        download(url, path, expected=expected, reserve=reserve, progress=progress("download"))
+        try:
+            entries = import_file(path, models, url, overwrite, progress("import"))
+        except DamagedError:
+            path.unlink()  # or the next attempt would take it for downloaded
+            raise
+        if not keep:
+            path.unlink()
+        return entries
+
+
+def _wanted(name: str, models: Sequence[str]) -> Sequence[str]:
+    if models or Path(name).suffix not in SUFFIXES:
+        return models or PRESETS
+    preset = preset_of(name)
+    return [preset] if preset else PRESETS

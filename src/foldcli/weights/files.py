@@ -1,0 +1,267 @@
+"""Parameter files in and out: npz, safetensors and torch checkpoints, none of which may run code when read."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import pickle
+import secrets
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foldcli.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Progress = Callable[[int, int | None], None]  # bytes done, bytes in all where known
+
+BLOCK = 1 << 20
+MAKE_ROOM = "make room, or set FOLDCLI_HOME to a folder on another disk"
+
+
+class DamagedError(WeightsError):
+    """A file that is truncated, changed or something else; the message ends with how to get a sound one."""
+
+    def __init__(self, reason: str) -> None:
+        way_out = "`foldcli weights download` gets it again, `foldcli weights import PATH` takes a sound copy"
+        super().__init__(f"{reason}; {way_out}")
+
+
+def read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """Read every array of an .npz, unpickling nothing.
+
+    Raises WeightsError: no such file, unreadable, truncated, not an npz, an entry that is no array of numbers.
+    """
+    _require_file(path)
+    arrays: dict[str, NDArray[Any]] = {}
+    key = ""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for key in archive.namelist():
+                with archive.open(key) as entry:
+                    arrays[key.removesuffix(".npy")] = np.lib.format.read_array(entry, allow_pickle=False)
+                    entry.read()  # the checksum is compared at the end of the entry only
+    except MemoryError as error:
+        raise WeightsError(f"{path}: '{key}' does not fit into memory; free some, or import a sound copy") from error
+    except Exception as error:  # a damaged header can fail in any way
+        raise _npz_error(path, key, error) from error
+    for key, array in arrays.items():
+        if array.dtype.kind not in "fiub":
+            raise DamagedError(f"{path}: '{key}' holds {array.dtype}, not numbers")
+    if not arrays:
+        raise DamagedError(f"{path}: holds no arrays")
+    return arrays
+
+
+def _npz_error(path: Path, key: str, error: Exception) -> WeightsError:
+    if isinstance(error, OSError):
+        return WeightsError(f"{path}: cannot be read ({first_line(error)})")
+    if "allow_pickle" in str(error):
+        return DamagedError(f"{path}: '{key}' holds pickled Python objects, which are never loaded")
+    if key:
+        return DamagedError(f"{path}: damaged at '{key}' ({first_line(error)})")
+    with path.open("rb") as handle:
+        started = handle.read(4) == b"PK\x03\x04"
+    return DamagedError(f"{path}: {'truncated' if started else 'not an npz file'}")
+
+
+def read_safetensors(path: Path) -> "dict[str, Tensor]":
+    """Read every tensor of a .safetensors file; WeightsError if it is missing, truncated or something else."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    _require_file(path)
+    try:
+        return load_file(path)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise DamagedError(f"{path}: not a safetensors file, or truncated ({first_line(error)})") from error
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Read the notes in the head of a .safetensors file; errors as in `read_safetensors`."""
+    from safetensors import SafetensorError, safe_open
+
+    _require_file(path)
+    try:
+        with safe_open(path, framework="pt") as handle:
+            return handle.metadata() or {}
+    except (OSError, ValueError, SafetensorError) as error:
+        raise DamagedError(f"{path}: not a safetensors file, or truncated ({first_line(error)})") from error
+
+
+def write_safetensors(path: Path, tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str]) -> None:
+    """Write tensors and notes to `path`, which appears whole or not at all; WeightsError if it cannot be written."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    # The format takes no views of one memory, and the layers of a stack are such views.
+    whole = {k: t.detach().cpu().clone(memory_format=torch.contiguous_format) for k, t in tensors.items()}
+    try:
+        with atomic(path) as draft:
+            save_file(whole, draft, dict(metadata))
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: cannot be written ({first_line(error)})") from error
+
+
+def read_state_dict(path: Path) -> "dict[str, Tensor]":
+    """Read an OpenFold checkpoint as a flat state dict, EMA parameters before the raw ones.
+
+    path: a bare state dict, a Lightning checkpoint (`ema.params`, `state_dict`) or a DeepSpeed folder (`latest`).
+    Raises WeightsError: missing, truncated, holding anything but tensors and plain values, holding no state dict.
+    """
+    file = _deepspeed_file(path) if path.is_dir() else path
+    _require_file(file)
+    content = _load(file)
+    for keys in (("ema", "params"), ("state_dict",), ("module",), ()):
+        tensors = _descend(content, keys)
+        if tensors is not None:
+            return _strip_prefixes(tensors)
+    raise WeightsError(
+        f"{file}: holds no state dict of tensors (tried ema.params, state_dict, module and the file itself)"
+    )
+
+
+def _deepspeed_file(folder: Path) -> Path:
+    try:
+        tag = (folder / "latest").read_text().strip()
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"{folder}: a folder without a DeepSpeed checkpoint's file 'latest'; name the .pt file itself"
+        ) from error
+    return folder / tag / "mp_rank_00_model_states.pt"
+
+
+def _load(path: Path) -> Any:
+    import torch
+
+    try:
+        # Files older than torch 1.6 are no zip archives and cannot be mapped into memory.
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except pickle.UnpicklingError as error:
+        if zipfile.is_zipfile(path):
+            reason = "holds Python objects besides tensors, which are never loaded; save its state dict alone"
+            raise WeightsError(f"{path}: {reason} (torch.save(model.state_dict(), PATH))") from error
+        raise DamagedError(f"{path}: not a torch checkpoint, or truncated") from error
+    except Exception as error:  # a damaged pickle stream can fail in any way
+        raise DamagedError(f"{path}: not a torch checkpoint, or truncated ({first_line(error)})") from error
+
+
+def _descend(content: Any, keys: tuple[str, ...]) -> "dict[str, Tensor] | None":
+    import torch
+
+    for key in keys:
+        content = content.get(key) if isinstance(content, Mapping) else None
+    if not isinstance(content, Mapping) or not content:
+        return None
+    flat = all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in content.items())
+    return dict(content) if flat else None
+
+
+def _strip_prefixes(tensors: "dict[str, Tensor]") -> "dict[str, Tensor]":
+    for prefix in ("module.", "model.") * 2:  # wrappers nest either way round
+        if all(key.startswith(prefix) for key in tensors):
+            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
+    return tensors
+
+
+def sha256(path: Path, progress: Progress | None = None) -> str:
+    """Return a file's SHA-256 as hexadecimal digits; `progress` hears the bytes read and the file's size."""
+    _require_file(path)
+    total, done, digest = path.stat().st_size, 0, hashlib.sha256()
+    try:
+        with path.open("rb", buffering=0) as handle:
+            while block := handle.read(BLOCK):
+                digest.update(block)
+                done += len(block)
+                if progress:
+                    progress(done, total)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give the name of a draft beside `path`, which takes that place when the block ends and is gone if it fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.draft")
+    try:
+        yield draft
+        settle(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def settle(draft: Path, path: Path) -> None:
+    """Rename a finished draft to `path`, its bytes on the disk before its name is."""
+    with draft.open("rb+") as handle:
+        os.fsync(handle.fileno())
+    draft.replace(path)
+
+
+def is_full(error: OSError) -> bool:
+    """Say whether an error means that no more can be written: a full disk or a used-up quota."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _require_file(path: Path) -> None:
+    try:
+        if path.is_file():
+            return
+        reason = "is a folder, expected a file" if path.is_dir() else "no such file"
+    except OSError as error:
+        reason = f"cannot be reached ({error.strerror})"
+    raise WeightsError(f"{path}: {reason}; `foldcli weights list` shows what is there")
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an exception says, its kind if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def copy(stream: IO[bytes], target: Path, heard: Callable[[int], None] | None = None) -> str:
+    """Write a stream to `target` and return its SHA-256; `heard` gets the size of each block. OSError if it fails."""
+    digest = hashlib.sha256()
+    with target.open("wb") as handle:
+        while block := stream.read(BLOCK):
+            handle.write(block)
+            digest.update(block)
+            if heard:
+                heard(len(block))
+    return digest.hexdigest()
+
+
+def counter(total: int, progress: Callable[[int, int], None]) -> Callable[[int], None]:
+    """Return what adds up the sizes that it hears and passes the sum on."""
+    done = 0
+
+    def heard(size: int) -> None:
+        nonlocal done
+        done += size
+        progress(done, total)
+
+    return heard
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Raise WeightsError if fewer than `needed` bytes are free where `folder` lies."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise WeightsError(f"{folder}: needs {amount(needed)}, {amount(free)} are free; {MAKE_ROOM}")
+
+
+def amount(size: float) -> str:
+    """Write a number of bytes for people: 5.3 GB."""
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.2f} GB"
