@@ -1,0 +1,39 @@
+"""Files from users: found and read whole, or refused with the reason."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from foldcli.errors import InputError
+
+GZIP = b"\x1f\x8b"
+# What no text holds. 1 is left out: NCBI's merged headers are parted by it.
+CONTROLS = {*range(2, 9), *range(14, 32)}
+
+
+def read_text(path: Path, separator: bool = False) -> str:
+    """The text of a file, line ends as `\\n`; `separator` allows NUL, by which ColabFold's server parts alignments.
+
+    InputError: no such file, not readable, empty, compressed, not a text file.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    if data.startswith(GZIP):
+        raise InputError(f"{path}: is compressed; unpack it first")
+    if not set(data).isdisjoint(CONTROLS) or (b"\0" in data and not separator):
+        raise InputError(f"{path}: is not a text file")
+    text = data.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+    if not text.strip("\0 \t\n"):
+        raise InputError(f"{path}: is empty")
+    return text
+
+
+def list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """The files of a folder that end in one of `suffixes`, by name; InputError if the folder cannot be read."""
+    try:
+        return sorted(file for file in folder.iterdir() if file.suffix.lower() in suffixes and file.is_file())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read: {error.strerror}") from None
