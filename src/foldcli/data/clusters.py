@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from foldcli.data.query import Alignment
 from foldcli.protein.residues import GAP, MASK
 
-# One-hot rows compared at once: bounds the memory of the product, which is 21 floats for each letter.
-CELLS_AT_ONCE = 2**19
+# Letters looked at together: bounds the memory, which is 21 floats for each in the product.
+LETTERS_AT_ONCE = 2**19
 
 
 def nearest_clusters(clusters: NDArray[np.int8], others: NDArray[np.int8]) -> NDArray[np.int64]:
@@ -18,10 +18,14 @@ def nearest_clusters(clusters: NDArray[np.int8], others: NDArray[np.int8]) -> ND
     """
     length = clusters.shape[1]
     centres = _one_hot(clusters).T.contiguous()
-    step = max(1, CELLS_AT_ONCE // length)
     # float32 counts exactly up to 2**24 places
-    nearest = [(_one_hot(others[k : k + step]) @ centres).argmax(dim=1) for k in range(0, len(others), step)]
+    nearest = [(_one_hot(others[part]) @ centres).argmax(dim=1) for part in _parts(len(others), length)]
     return torch.cat(nearest).numpy() if nearest else np.zeros(0, np.int64)
+
+
+def _parts(rows: int, length: int) -> list[slice]:
+    step = max(1, LETTERS_AT_ONCE // length)
+    return [slice(k, k + step) for k in range(0, rows, step)]
 
 
 def _one_hot(tokens: NDArray[np.int8]) -> torch.Tensor:
@@ -39,9 +43,10 @@ def summarize_clusters(
     count = (np.float32(1e-6) + np.float32(1) + members)[:, None]
 
     letters = np.eye(MASK + 1, dtype=np.float32)[clusters.tokens]
-    cells = (nearest[:, None] * length + np.arange(length)) * (MASK + 1) + others.tokens
-    letters += np.bincount(cells.ravel(), minlength=letters.size).reshape(letters.shape).astype(np.float32)
+    for part in _parts(others.depth, length):
+        cells = (nearest[part, None] * length + np.arange(length)) * (MASK + 1) + others.tokens[part]
+        np.add.at(letters.reshape(-1), cells, np.float32(1))
 
-    deletions = torch.from_numpy(clusters.deletions.astype(np.float32))
-    deletions.index_add_(0, torch.from_numpy(nearest), torch.from_numpy(others.deletions.astype(np.float32)))
-    return letters / count[..., None], deletions.numpy() / count
+    deletions = torch.from_numpy(clusters.deletions.copy())
+    deletions.index_add_(0, torch.from_numpy(nearest), torch.from_numpy(others.deletions))
+    return letters / count[..., None], deletions.numpy().astype(np.float32) / count
