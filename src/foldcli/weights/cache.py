@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,13 @@ def require(preset: str) -> Path:
         f"no parameters for {preset} in {params_folder()}; get them with `foldcli weights download`, or without a "
         f"network bring AlphaFold's params_{preset}.npz and run `foldcli weights import params_{preset}.npz`"
     )
+
+
+def require_presets(names: Iterable[str]) -> None:
+    """Raise WeightsError if a name is not one of the presets."""
+    for name in names:
+        if name not in PRESETS:
+            raise WeightsError(f"no preset '{name}'; there are {', '.join(PRESETS)}")
 
 
 def listing() -> list[Entry]:

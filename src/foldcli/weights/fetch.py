@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from foldcli.weights.cache import PRESETS, SUFFIXES, Entry, find, home, preset_of
+from foldcli.weights.cache import PRESETS, SUFFIXES, Entry, find, home, preset_of, require_presets
 from foldcli.weights.download import download, held, name_of
 from foldcli.weights.files import DamagedError, Progress
 from foldcli.weights.importing import import_file
@@ -28,6 +28,7 @@ def fetch(
     `import_file`.
     """
     name = name_of(url)
+    require_presets(models)
     path = home() / "downloads" / name
     with held(
         path.with_suffix(".import")

@@ -10,7 +10,18 @@ from pathlib import Path
 
 from foldcli.errors import WeightsError
 from foldcli.weights import archive
-from foldcli.weights.cache import LICENSE, PRESETS, SUFFIXES, Entry, find, locked, preset_of, read_manifest, record
+from foldcli.weights.cache import (
+    LICENSE,
+    PRESETS,
+    SUFFIXES,
+    Entry,
+    find,
+    locked,
+    preset_of,
+    read_manifest,
+    record,
+    require_presets,
+)
 from foldcli.weights.files import (
     MAKE_ROOM,
     DamagedError,
@@ -53,8 +64,7 @@ def import_file(
     as the origin, else the path. Raises WeightsError: nothing there, damaged, unsafe, no space, or other parameters in
     its place already and not `overwrite`.
     """
-    if unknown := [model for model in models if model not in PRESETS]:
-        raise WeightsError(f"no preset '{unknown[0]}'; there are {', '.join(PRESETS)}")
+    require_presets(models)
     path = path.expanduser().absolute()
     if not path.exists():
         raise WeightsError(f"{path}: no such file; expected {EXPECTED}")
