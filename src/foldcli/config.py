@@ -5,7 +5,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from foldcli.errors import InputError
 
@@ -83,7 +83,6 @@ class ModelConfig:
     """AlphaFold 2's widths and depths, as one preset."""
 
     name: str
-    c_m: int = 256
     c_z: int = 128
     c_s: int = 384
     max_relative: int = 32
@@ -93,6 +92,48 @@ class ModelConfig:
     structure: StructureConfig = field(default_factory=StructureConfig)
     heads: HeadsConfig = field(default_factory=HeadsConfig)
     msa: MsaConfig = field(default_factory=MsaConfig)
+
+
+@dataclass(frozen=True)
+class FoldConfig:
+    """What `foldcli fold` does (conf/fold.yaml holds the defaults).
+
+    model: the preset of one model, by its own name; rank_by: plddt or ptm; sort: length (shortest first), longest or
+    none; device: auto, cpu or cuda; precision: auto, fp32 or bf16; recycle_early_stop_tolerance in angstrom.
+    """
+
+    model: ModelConfig
+    num_models: int
+    num_seeds: int
+    random_seed: int
+    num_recycle: int
+    recycle_early_stop_tolerance: float
+    rank_by: str
+    sort: str
+    device: str
+    precision: str
+    gpus: int
+    save_single_representations: bool
+    save_pair_representations: bool
+    overwrite: bool
+
+    CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {
+        "rank_by": ("plddt", "ptm"),
+        "sort": ("length", "longest", "none"),
+        "device": ("auto", "cpu", "cuda"),
+        "precision": ("auto", "fp32", "bf16"),
+    }
+    SMALLEST: ClassVar[dict[str, int]] = {"num_models": 1, "num_seeds": 1, "random_seed": 0, "num_recycle": 0, "gpus": 1}
+
+    def __post_init__(self) -> None:
+        for key, choices in self.CHOICES.items():
+            if getattr(self, key) not in choices:
+                raise InputError(f"configuration: '{key}' is {getattr(self, key)!r}, expected {' or '.join(choices)}")
+        for key, smallest in self.SMALLEST.items():
+            if getattr(self, key) < smallest:
+                raise InputError(f"configuration: '{key}' is {getattr(self, key)}, expected {smallest} or more")
+        if self.gpus > 1:
+            raise InputError(f"--gpus {self.gpus}: one prediction over several GPUs is not there yet; use --gpus 1")
 
 
 def build(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:

@@ -45,7 +45,7 @@ def list_presets() -> None:
 
 @app.command()
 def download(
-    url: Annotated[str, typer.Option(help="Where to get them.  [default: AlphaFold's archive, 5.3 GB]")] = "",
+    url: Annotated[str, typer.Option(help="Where to get them, if not from AlphaFold (5.3 GB).")] = "",
     sha256: Annotated[str, typer.Option(help="SHA-256 that the download must have.")] = "",
     model: Models = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the archive after unpacking it.")] = False,

@@ -100,7 +100,7 @@ class AlphaFold(nn.Module):
             pae=None if self.heads.pae is None else self.heads.pae(z),
             msa_first_row=m[..., 0, :, :],
             pair=z,
-            single=refined,
+            single=s,
         )
 
     def first_pass(self, features: Features) -> Recycled:

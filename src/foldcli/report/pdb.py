@@ -17,11 +17,16 @@ _LAST_SERIAL: Final = 99999
 _RESIDUES_A_LINE: Final = 13
 
 
+class PdbLimitError(FoldcliError):
+    """A structure that the format's columns cannot hold; mmCIF can."""
+
+
 def pdb_text(structure: Structure, remarks: Sequence[str]) -> str:
     """Write `structure` as one model, each remark a paragraph.
 
-    Errors: FoldcliError for what the columns cannot hold: a residue above 9999, more than 99999 records with a serial,
-    a coordinate outside -999.999..9999.999 or not finite, a chain name of several letters, or no atom at all.
+    Errors: PdbLimitError for what the columns cannot hold: a residue above 9999, more than 99999 records with a serial,
+    a coordinate outside -999.999..9999.999, a chain name of several letters; FoldcliError where there is no atom at all,
+    or one that is not finite.
     """
     _check(structure)
     lines = [*_remark_lines(remarks), *_sequence_lines(structure), "MODEL        1", *_atom_lines(structure)]
@@ -46,8 +51,8 @@ def _check(structure: Structure) -> None:
         raise _too_large("a coordinate is outside -999.999..9999.999 angstrom")
 
 
-def _too_large(what: str) -> FoldcliError:
-    return FoldcliError(f"the PDB format cannot hold this structure: {what}; use the .cif")
+def _too_large(what: str) -> PdbLimitError:
+    return PdbLimitError(f"the PDB format cannot hold this structure: {what}; use the .cif")
 
 
 def _remark_lines(remarks: Sequence[str]) -> Iterator[str]:

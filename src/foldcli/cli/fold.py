@@ -1,0 +1,42 @@
+"""`foldcli fold`: read the input, run, print the table."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from foldcli.data.attach import attach_alignments
+from foldcli.data.fasta import read_queries
+from foldcli.folding.models import resolve
+from foldcli.folding.progress import watch
+from foldcli.folding.record import Record
+from foldcli.folding.run import Run
+
+
+def run_fold(
+    source: Path, out: Path, models: list[str], msa: Path | None, weights: str | None, overrides: list[str]
+) -> int:
+    """Fold every record; return the exit code: 0 if all are done, 1 if some failed."""
+    queries = read_queries(source)
+    if msa is not None:
+        queries = attach_alignments(queries, msa)
+    run = Run(resolve(models, weights, overrides), out)
+    with watch(Console(stderr=True), len(queries)) as watcher:
+        records = run.fold(queries, watcher)
+    Console().print(table(records, out))
+    return int(any(record.status != "done" for record in records))
+
+
+def table(records: Sequence[Record], out: Path) -> Table:
+    """The results as they are printed at the end of a run."""
+    untrained = any(not record.trained for record in records)
+    title = "UNTRAINED parameters: the numbers mean nothing" if untrained else None
+    grid = Table("job", "status", "length", "depth", "pLDDT", "pTM", "seconds", "GiB", "files", title=title)
+    for record in records:
+        numbers = (record.plddt, record.ptm, record.seconds, record.memory_gib)
+        formats = ("{:.1f}", "{:.2f}", "{:.1f}", "{:.1f}")
+        shown = ("" if value is None else form.format(value) for value, form in zip(numbers, formats, strict=True))
+        where = str(out / record.job) if record.status == "done" else record.error
+        grid.add_row(record.job, record.status, str(record.length), str(record.depth), *shown, where)
+    return grid

@@ -1,0 +1,86 @@
+"""The foldcli command: parse, compose the configuration, call one function."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from foldcli import __version__
+from foldcli.cli.weights import app as weights_app
+from foldcli.errors import FoldcliError
+
+app = typer.Typer(
+    help="Fold proteins with AlphaFold 2, on a laptop or on many GPUs.",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+)  # fmt: skip
+app.add_typer(weights_app, name="weights")
+
+INTERRUPTED = 130
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"foldcli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def foldcli(
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    """Fold proteins with AlphaFold 2, on a laptop or on many GPUs."""
+
+
+@app.command()
+def fold(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="FASTA file, A3M file, or a folder of them.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Any setting.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results"),
+    model: Annotated[list[str] | None, typer.Option(help="Preset; repeat for several. [default: the pTM models]")] = None,
+    num_models: Annotated[int | None, typer.Option(help="How many of the pTM models. [default: 5]")] = None,
+    num_seeds: Annotated[int | None, typer.Option(help="Runs of each model, each from a seed. [default: 1]")] = None,
+    random_seed: Annotated[int | None, typer.Option(help="The first seed. [default: 0]")] = None,
+    num_recycle: Annotated[int | None, typer.Option(help="Passes after the first. [default: 3]")] = None,
+    recycle_early_stop_tolerance: Annotated[
+        float | None, typer.Option(help="Stop once a pass moves CA distances by less, in angstrom. [default: 0]")
+    ] = None,
+    msa: Annotated[Path | None, typer.Option(help="Alignment (A3M, Stockholm), or a folder of them by name.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Parameter file or folder; `untrained` for none. [default: the cache]")
+    ] = None,
+    rank_by: Annotated[str | None, typer.Option(help="plddt or ptm. [default: plddt]")] = None,
+    sort: Annotated[str | None, typer.Option(help="Order: length, longest or none. [default: length]")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [default: auto]")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16. [default: auto]")] = None,
+    gpus: Annotated[int | None, typer.Option(help="GPUs for one prediction. [default: 1]")] = None,
+    save_single_representations: Annotated[bool, typer.Option(help="Save them as .npy.")] = False,
+    save_pair_representations: Annotated[bool, typer.Option(help="Save them as .npy.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Fold again what is done, and replace it.")] = False,
+) -> None:
+    """Predict the structure of every record of INPUT."""
+    from foldcli.cli.fold import run_fold
+
+    flags: dict[str, Any] = {
+        "num_models": num_models, "num_seeds": num_seeds, "random_seed": random_seed, "num_recycle": num_recycle,
+        "recycle_early_stop_tolerance": recycle_early_stop_tolerance, "rank_by": rank_by, "sort": sort,
+        "device": device, "precision": precision, "gpus": gpus,
+        "save_single_representations": save_single_representations or None,
+        "save_pair_representations": save_pair_representations or None, "overwrite": overwrite or None,
+    }  # fmt: skip
+    settings = [f"{key}={value}" for key, value in flags.items() if value is not None]
+    raise typer.Exit(run_fold(source, out, model or [], msa, weights, [*settings, *(overrides or [])]))
+
+
+def run() -> None:
+    """Entry point: errors that a user can cause end as one line on standard error and their exit code."""
+    try:
+        app()
+    except FoldcliError as error:
+        print(f"foldcli: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("foldcli: interrupted", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)  # not sys.exit: threads of the numeric libraries may be in the middle of their work

@@ -1,0 +1,120 @@
+"""Which parameters a run folds with, and the model that they make."""
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from foldcli.compose import fold_config
+from foldcli.config import FoldConfig, ModelConfig
+from foldcli.errors import InputError, WeightsError
+from foldcli.model.alphafold import AlphaFold
+from foldcli.weights import cache
+from foldcli.weights.alphafold import from_alphafold, published_shapes
+from foldcli.weights.files import read_npz, read_safetensors, sha256
+from foldcli.weights.seeded import seeded_parameters
+
+UNTRAINED = "untrained"
+PTM_MODELS = tuple(f"model_{k}_ptm" for k in range(1, 6))
+
+
+@dataclass(frozen=True)
+class Source:
+    """One preset with its settings and the file of its parameters; without a file they are rebuilt from their names."""
+
+    config: FoldConfig
+    path: Path | None
+
+    @property
+    def name(self) -> str:
+        return self.config.model.name
+
+    @property
+    def trained(self) -> bool:
+        return self.path is not None
+
+    @property
+    def parameters(self) -> str:
+        """What the files of a prediction say of its parameters."""
+        if self.path is None:
+            return "untrained, rebuilt from their names"
+        return f"{self.path.name}, AlphaFold parameters, {cache.LICENSE}" if self.path.suffix == ".npz" else self.path.name
+
+    def digest(self) -> str:
+        """What tells these parameters from others: the file's SHA-256, from the cache's manifest where it has it."""
+        if self.path is None:
+            return UNTRAINED
+        entry = cache.read_manifest().get(self.path.name)
+        if entry and self.path.parent == cache.params_folder() and entry.size == self.path.stat().st_size:
+            return entry.sha256
+        return sha256(self.path)
+
+
+def resolve(models: list[str], weights: str | None, overrides: list[str]) -> list[Source]:
+    """Settings and parameters of the models to run, in order; all five pTM models where none is named.
+
+    weights: a parameter file, a folder of them, or `untrained`; None takes them from the cache.
+    """
+    first = fold_config(models[0] if models else PTM_MODELS[0], overrides)
+    names = models or list(PTM_MODELS[: first.num_models])
+    if len(set(names)) < len(names):
+        raise InputError("--model: a model is named twice; name each once")
+    if weights and len(names) > 1 and Path(weights).is_file():
+        raise InputError(f"--weights {weights}: one file holds one model; name it with --model, or give the folder")
+    return [Source(fold_config(name, overrides), _parameters_of(name, weights)) for name in names]
+
+
+def _parameters_of(name: str, weights: str | None) -> Path | None:
+    if weights is None:
+        return cache.require(name)
+    if weights == UNTRAINED:
+        return None
+    path = Path(weights)
+    if path.is_dir():
+        candidates = [path / f"params_{name}{suffix}" for suffix in cache.SUFFIXES]
+        path = next((c for c in candidates if c.is_file()), candidates[0])
+    if not path.is_file():
+        raise WeightsError(f"--weights {path}: no such file; give a parameter file, a folder of them, or `{UNTRAINED}`")
+    return path
+
+
+def load_model(source: Source, device: torch.device, precision: torch.dtype) -> AlphaFold:
+    """The model with its parameters on the device, its trunk in the precision, ready to fold."""
+    config = source.config.model
+    with torch.device("meta"):
+        model = AlphaFold(config)
+    state = read_parameters(source.path, config)
+    expected = {key: value.shape for key, value in model.state_dict().items()}
+    found = {key: value.shape for key, value in state.items()}
+    if expected != found:
+        wrong = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
+        raise WeightsError(f"{source.path}: not the parameters of {config.name}: {len(wrong)} differ, first {wrong[0]}")
+    model.load_state_dict(state, assign=True)
+    model.trunk.to(precision)
+    return model.to(device).eval().requires_grad_(False)
+
+
+def read_parameters(path: Path | None, config: ModelConfig) -> dict[str, torch.Tensor]:
+    """Our state dict from any published layout, or rebuilt from names where there is no file."""
+    if path is None:
+        seed = zlib.crc32(config.name.encode())
+        return from_alphafold(seeded_parameters(published_shapes(config), seed=seed), config, UNTRAINED)
+    if path.suffix == ".npz":
+        return from_alphafold(read_npz(path), config, str(path))
+    if path.suffix == ".safetensors":
+        return read_safetensors(path)
+    raise WeightsError(f"{path}: not a parameter file; expected .npz, .pt or .safetensors")
+
+
+def choose_device(config: FoldConfig) -> torch.device:
+    """The device to run on; InputError where CUDA is asked for and not there."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: torch sees no CUDA device; use --device cpu, or install a CUDA build of torch")
+    return torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def choose_precision(config: FoldConfig, device: torch.device) -> torch.dtype:
+    """The trunk's type; auto is bf16 on CUDA, as AlphaFold itself runs, and float32 on the CPU."""
+    half = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
+    return torch.bfloat16 if half else torch.float32

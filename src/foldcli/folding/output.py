@@ -1,0 +1,79 @@
+"""A finished job's folder: ranked structures, scores and plots, all there or none."""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from foldcli.data.featurize import single_sequence
+from foldcli.data.query import Query
+from foldcli.errors import FoldcliError
+from foldcli.protein.structure import Prediction
+from foldcli.report.files import atomic_file, write_atomic
+from foldcli.report.modelcif import modelcif_text
+from foldcli.report.pdb import PdbLimitError, pdb_text
+from foldcli.report.plots import coverage_png, pae_png, plddt_png
+from foldcli.report.provenance import Provenance, remarks
+from foldcli.report.scores import pae_json, scores_json
+
+
+@contextlib.contextmanager
+def job_folder(out: Path, name: str, overwrite: bool) -> Iterator[Path]:
+    """A folder that takes the job's name when the block ends well, and disappears when it does not.
+
+    What stood there before is kept under another name, unless it is to be overwritten.
+    """
+    draft, final = out / f".{name}.part", out / name
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        draft.mkdir()
+        yield draft
+        if final.exists():
+            before = _earlier_name(final)
+            final.rename(before)
+            draft.rename(final)
+            if overwrite:
+                shutil.rmtree(before)
+        else:
+            draft.rename(final)
+    except OSError as error:
+        raise FoldcliError(f"{final}: cannot be written ({error.strerror or error}); use another --out") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _earlier_name(final: Path) -> Path:
+    numbered = (final.with_name(f"{final.name}.earlier-{k}") for k in range(1, 10**6))
+    return next(path for path in numbered if not path.exists())
+
+
+def write_job(
+    folder: Path, query: Query, ranked: Sequence[tuple[Prediction, Provenance]], timings: dict[str, float]
+) -> list[str]:
+    """Write every file of a job, best prediction first; return their names."""
+    for rank, (prediction, provenance) in enumerate(ranked, start=1):
+        _write_prediction(folder, f"rank_{rank:03d}_{prediction.model}_seed_{prediction.seed:03d}", prediction, provenance)
+    predictions = [prediction for prediction, _ in ranked]
+    plddt_png(predictions, folder / f"{query.name}_plddt.png")
+    if any(prediction.pae is not None for prediction in predictions):
+        pae_png(predictions, folder / f"{query.name}_pae.png")
+    coverage_png((query.alignment or single_sequence(query.sequence)).tokens, folder / f"{query.name}_coverage.png")
+    write_atomic(folder / "timings.json", json.dumps({key: round(value, 3) for key, value in timings.items()}, indent=1))
+    return sorted(path.name for path in folder.iterdir())
+
+
+def _write_prediction(folder: Path, label: str, prediction: Prediction, provenance: Provenance) -> None:
+    name = provenance.name
+    with contextlib.suppress(PdbLimitError):
+        text = pdb_text(prediction.structure, remarks(prediction, provenance))
+        write_atomic(folder / f"{name}_unrelaxed_{label}.pdb", text)
+    write_atomic(folder / f"{name}_unrelaxed_{label}.cif", modelcif_text(prediction, provenance))
+    write_atomic(folder / f"{name}_scores_{label}.json", scores_json(prediction))
+    if prediction.pae is not None:
+        write_atomic(folder / f"{name}_predicted_aligned_error_{label}.json", pae_json(prediction))
+    for kind, values in prediction.representations.items():
+        with atomic_file(folder / f"{name}_{kind}_repr_{label}.npy") as file:
+            np.save(file, values, allow_pickle=False)

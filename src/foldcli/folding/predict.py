@@ -1,0 +1,98 @@
+"""One model on one query: recycling passes until done, then a structure and its confidence."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import fields, replace
+
+import numpy as np
+import torch
+
+from foldcli.config import FoldConfig
+from foldcli.data.query import Query
+from foldcli.model.alphafold import AlphaFold, Output
+from foldcli.model.confidence import error_bins, expected_aligned_error, plddt, predicted_tm_score
+from foldcli.model.features import Features
+from foldcli.protein import residues
+from foldcli.protein.structure import Prediction, Structure
+from foldcli.shapes import Atoms37
+
+
+@torch.inference_mode()
+def predict(
+    model: AlphaFold,
+    query: Query,
+    passes: Iterable[Features],
+    config: FoldConfig,
+    seed: int,
+    passed: Callable[[int, float], None],
+) -> Prediction:
+    """Fold a query; `passed` hears of every pass: its number and how far it moved the atoms, in angstrom.
+
+    Recycling ends early once a pass changes the CA distances by less than the tolerance (root mean square).
+    """
+    device = next(model.parameters()).device
+    previous, output, count = None, None, -1
+    for count, features in enumerate(passes):  # noqa: B007
+        on_device = to_device(features, device)
+        before = previous.positions if previous else torch.zeros(*on_device.aatype.shape, 37, 3, device=device)
+        output = model(on_device, previous)
+        previous = output.recycled()
+        moved = distance_change(before, output.positions)
+        passed(count, moved)
+        if count and moved < config.recycle_early_stop_tolerance:
+            break
+    assert output is not None
+    return assemble(output, query, config, seed, count)
+
+
+def to_device(features: Features, device: torch.device) -> Features:
+    """The same features with every tensor on the device."""
+    moved = {f.name: getattr(features, f.name) for f in fields(features)}
+    tensors = {name: value.to(device) for name, value in moved.items() if isinstance(value, torch.Tensor)}
+    if features.templates is not None:
+        names = [f.name for f in fields(features.templates)]
+        templates = {name: getattr(features.templates, name).to(device) for name in names}
+        return replace(features, **tensors, templates=replace(features.templates, **templates))
+    return replace(features, **tensors)
+
+
+def distance_change(before: Atoms37, after: Atoms37) -> float:
+    """Root mean square change of all distances between CA atoms, in angstrom (AF2Complex, Gao et al. 2022)."""
+    old, new = (torch.cdist(x[..., residues.CA, :], x[..., residues.CA, :]) for x in (before, after))
+    return float((old - new).square().mean().sqrt())
+
+
+def assemble(output: Output, query: Query, config: FoldConfig, seed: int, recycles: int) -> Prediction:
+    """Everything that outlives the pass, as numpy arrays."""
+    confidence = _array(plddt(output.lddt))
+    last = config.model.heads.pae_last_break
+    aatype = [residues.INDEX[letter] for letter in query.sequence]
+    structure = Structure(
+        sequence=query.sequence,
+        positions=_array(output.positions),
+        mask=residues.ATOM37_MASK[aatype].astype(bool),
+        residue_index=np.arange(1, len(query.sequence) + 1),
+        b_factor=confidence,
+    )
+    pae = None if output.pae is None else _array(expected_aligned_error(output.pae, last))
+    ptm = None if output.pae is None else predicted_tm_score(output.pae, last, output.pae.new_ones(len(aatype)))
+    return Prediction(
+        structure=structure, plddt=confidence, model=config.model.name, seed=seed, recycles=recycles,
+        ptm=None if ptm is None else float(ptm), pae=pae,
+        max_pae=None if output.pae is None else float(error_bins(output.pae.shape[-1], last, output.pae)[-1]),
+        representations=_representations(output, config),
+    )  # fmt: skip
+
+
+def _representations(output: Output, config: FoldConfig) -> dict[str, np.ndarray]:
+    wanted = {}
+    if config.save_single_representations:
+        wanted["single"] = _array(output.single)
+    if config.save_pair_representations:
+        wanted["pair"] = _array(output.pair)
+    return wanted
+
+
+def _array(x: torch.Tensor) -> np.ndarray:
+    return x.float().cpu().numpy()
+
+

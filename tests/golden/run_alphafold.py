@@ -1,0 +1,155 @@
+"""Run DeepMind's AlphaFold 2 (JAX, CPU) with parameters rebuilt from their names, and save what went in and came out.
+
+The parameters are not trained; `foldcli.weights.seeded` draws each from its own name, so that foldcli rebuilds the same
+ones. `make .venv-alphafold` prepares an environment for this script, apart from foldcli's own. Writes to --out:
+features.npz (leading axis: recycling pass), outputs.npz (float32) and config.json. The goldens beside it were made by
+
+    run_alphafold.py --preset model_3_ptm --blocks 2 --extra-blocks 1 --residues 40 --out ptm
+    run_alphafold.py --preset model_1_ptm --blocks 2 --extra-blocks 1 --residues 40 --templates 2 --out ptm_templates
+
+With --serve it then answers each line on standard input with the seconds of one more run.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
+
+import jax
+import numpy as np
+from alphafold.data import parsers, pipeline
+from alphafold.model import config, model
+
+from foldcli.weights.seeded import seeded_parameters
+
+LETTERS = "ARNDCQEGHILKMFPSTWYV"
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--preset", default="model_3_ptm")
+    parser.add_argument("--blocks", type=int, default=48)
+    parser.add_argument("--extra-blocks", type=int, default=4)
+    parser.add_argument("--residues", type=int, default=64)
+    parser.add_argument("--msa", type=int, default=32)
+    parser.add_argument("--extra-msa", type=int, default=48)
+    parser.add_argument("--depth", type=int, default=100, help="sequences in the made-up alignment")
+    parser.add_argument("--recycles", type=int, default=1)
+    parser.add_argument("--templates", type=int, default=0)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the parameters")
+    parser.add_argument("--seed", type=int, default=0, help="of the parameters, the alignment and the templates")
+    parser.add_argument("--bf16", action="store_true", help="AlphaFold's own half precision")
+    parser.add_argument("--serve", action="store_true")
+    parser.add_argument("--out", type=Path, required=True)
+    return parser.parse_args()
+
+
+def alignment(a: argparse.Namespace) -> parsers.Msa:
+    """A random family: members keep 70 % of the query, with gaps and insertions."""
+    rng = np.random.default_rng(a.seed)
+    letters = np.array(list(LETTERS + "-"))
+    query = rng.integers(0, 20, a.residues)
+    rows = np.where(rng.random((a.depth, a.residues)) < 0.7, query, rng.integers(0, 21, (a.depth, a.residues)))
+    rows[0] = query
+    deletions = rng.poisson(0.05, rows.shape) * rng.integers(1, 6, rows.shape)
+    deletions[0] = 0
+    sequences = ["".join(letters[row]) for row in rows]
+    return parsers.Msa(sequences, deletions.tolist(), [f"s{k}" for k in range(a.depth)])
+
+
+def templates(a: argparse.Namespace) -> dict[str, np.ndarray]:
+    """Made-up templates: random residue types on a smooth random CA trace with every atom present."""
+    rng, n = np.random.default_rng(a.seed + 7), a.residues
+    trace = np.cumsum(rng.normal(size=(a.templates, n, 1, 3)) * 2.0, axis=1)
+    return {
+        "template_aatype": np.eye(22, dtype=np.float32)[rng.integers(0, 20, (a.templates, n))],
+        "template_all_atom_positions": (trace + rng.normal(size=(a.templates, n, 37, 3))).astype(np.float32),
+        "template_all_atom_masks": np.ones((a.templates, n, 37), np.float32),
+        "template_domain_names": np.array([b"made_up"] * a.templates),
+        "template_sequence": np.array([b"A" * n] * a.templates),
+        "template_sum_probs": np.ones((a.templates, 1), np.float32),
+    }
+
+
+def published_layout(node: object) -> None:
+    """Keep the projections of the triangle product apart, as in the published files of the monomer models."""
+    for key, value in node.items():
+        if key == "fuse_projection_weights":
+            node[key] = False
+        elif hasattr(value, "items"):
+            published_layout(value)
+
+
+def configuration(a: argparse.Namespace) -> object:
+    cfg = config.model_config(a.preset)
+    with cfg.unlocked():
+        g, e = cfg.model.global_config, cfg.model.embeddings_and_evoformer
+        # zero_init off, or untrained output layers would be zero; sub-batches as large as they come: the fastest on a CPU
+        g.zero_init, g.bfloat16, g.subbatch_size = False, a.bf16, 4096
+        e.evoformer_num_block, e.extra_msa_stack_num_block = a.blocks, a.extra_blocks
+        cfg.data.eval.max_msa_clusters, cfg.data.common.max_extra_msa = a.msa, a.extra_msa
+        cfg.data.common.num_recycle = cfg.model.num_recycle = a.recycles
+        cfg.data.common.use_templates = e.template.enabled = a.templates > 0
+        e.template.embed_torsion_angles = a.templates > 0
+        if a.templates:
+            cfg.data.eval.max_templates = a.templates
+        cfg.model.recycle_early_stop_tolerance = 0.0
+        published_layout(cfg.model)
+    return cfg
+
+
+def raw_features(a: argparse.Namespace) -> dict[str, np.ndarray]:
+    msa = alignment(a)
+    sequence = pipeline.make_sequence_features(msa.sequences[0], "query", a.residues)
+    return {**sequence, **pipeline.make_msa_features([msa]), **(templates(a) if a.templates else {})}
+
+
+def parameter_shapes(runner: object, features: dict[str, np.ndarray], residues: int) -> dict[str, tuple[int, ...]]:
+    first = {key: value[:1] for key, value in features.items()}
+    first["prev"] = {
+        "prev_msa_first_row": np.zeros((residues, 256), np.float32),
+        "prev_pair": np.zeros((residues, residues, 128), np.float32),
+        "prev_pos": np.zeros((residues, 37, 3), np.float32),
+    }
+    shapes = jax.eval_shape(runner.init, jax.random.PRNGKey(0), first)
+    return {f"{scope}//{name}": leaf.shape for scope, leaves in shapes.items() for name, leaf in leaves.items()}
+
+
+def flat(node: object, path: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+    if not isinstance(node, dict):
+        return {"/".join(path): np.asarray(node)}
+    return {key: value for name, child in node.items() for key, value in flat(child, (*path, name)).items()}
+
+
+def main() -> None:
+    a = options()
+    a.out.mkdir(parents=True, exist_ok=True)
+    model._cast_result = lambda result: result  # keep float32 outputs
+    runner = model.RunModel(configuration(a))
+    features = runner.process_features(raw_features(a), random_seed=a.seed)
+    shapes = parameter_shapes(runner, features, a.residues)
+    runner.params = {}
+    for name, value in seeded_parameters(shapes, a.scale, a.seed).items():
+        scope, leaf = name.split("//")
+        runner.params.setdefault(scope, {})[leaf] = value
+
+    result, _ = runner.predict(features, random_seed=0)
+    np.savez_compressed(a.out / "features.npz", **features)
+    np.savez_compressed(a.out / "outputs.npz", **flat(jax.device_get(result)))
+    about = {key: str(value) for key, value in vars(a).items() if key not in ("out", "serve")}
+    about["parameter_shapes"] = {key: list(value) for key, value in shapes.items()}
+    (a.out / "config.json").write_text(json.dumps(about, indent=1))
+    print("ready", flush=True)
+    for _ in sys.stdin if a.serve else ():
+        start = time.perf_counter()
+        jax.device_get(runner.predict(features, random_seed=0)[0])
+        print(time.perf_counter() - start, flush=True)
+
+
+if __name__ == "__main__":
+    main()
