@@ -15,8 +15,17 @@ class LayerNorm(nn.Module):
         self.scale = nn.Parameter(torch.ones(channels))
         self.offset = nn.Parameter(torch.zeros(channels))
 
+    @property
+    def parts(self) -> ops.Norm:
+        return self.scale, self.offset
+
     def forward(self, x: Float[Tensor, "*b c"]) -> Float[Tensor, "*b c"]:
-        return ops.layer_norm(x, self.scale, self.offset)
+        return ops.layer_norm(x, self.parts)
+
+
+def dense(layer: nn.Linear) -> ops.Dense:
+    """Weight and bias of a layer, for an operation that does more than the layer alone."""
+    return layer.weight, layer.bias
 
 
 class Transition(nn.Module):
@@ -29,19 +38,14 @@ class Transition(nn.Module):
         self.contract = nn.Linear(factor * channels, channels)
 
     def forward(self, x: Float[Tensor, "*b c"]) -> Float[Tensor, "*b c"]:
-        expand, contract = (self.expand.weight, self.expand.bias), (self.contract.weight, self.contract.bias)
-        return ops.transition(self.norm(x), expand, contract)
+        return ops.transition(x, self.norm.parts, dense(self.expand), dense(self.contract))
 
 
 class PairBias(nn.Module):
-    """One attention bias a head from each pair (Suppl. Alg. 7 line 3, Alg. 13 line 3)."""
+    """Bring the pairs' projections, one a head, into the order of attention logits; where the bias must be whole."""
 
-    def __init__(self, c_z: int, heads: int) -> None:
-        super().__init__()
-        self.project = nn.Linear(c_z, heads, bias=False)
-
-    def forward(self, z: Float[Tensor, "*b i j c_z"]) -> Float[Tensor, "*b h i j"]:
-        return self.project(z).movedim(-1, -3)
+    def forward(self, projected: Float[Tensor, "*b i j h"]) -> Float[Tensor, "*b h i j"]:
+        return projected.movedim(-1, -3)
 
 
 class GatedAttention(nn.Module):
@@ -56,9 +60,9 @@ class GatedAttention(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "*b g n c"],
+        packed: Float[Tensor, "*b g n c4"],
         mask: Float[Tensor, "*b g n"],
         bias: Float[Tensor, "*b h n n"] | None = None,
     ) -> Float[Tensor, "*b g n c"]:
-        attended = ops.gated_attention(self.packed(x), self.gate_bias, self.heads, mask, bias)
-        return self.output(attended)
+        """packed: what `self.packed` projects from the normalised rows."""
+        return self.output(ops.gated_attention(packed, self.gate_bias, self.heads, mask, bias))

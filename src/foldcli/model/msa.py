@@ -1,10 +1,9 @@
 """Updates of the MSA representation, and what it writes into the pairs."""
 
-import torch
 from torch import nn
 
 from foldcli import ops
-from foldcli.model.layers import GatedAttention, LayerNorm, PairBias
+from foldcli.model.layers import GatedAttention, LayerNorm, PairBias, dense
 from foldcli.shapes import Float, Msa, MsaMask, Pair, Tensor
 
 
@@ -15,11 +14,15 @@ class MsaRowAttention(nn.Module):
         super().__init__()
         self.norm = LayerNorm(c_m)
         self.norm_z = LayerNorm(c_z)
-        self.bias = PairBias(c_z, heads)
+        self.pair_weight = nn.Linear(c_z, heads, bias=False)
+        self.bias = PairBias()
         self.attention = GatedAttention(c_m, heads)
 
     def forward(self, m: Msa, z: Pair, mask: MsaMask) -> Msa:
-        return self.attention(self.norm(m), mask, self.bias(self.norm_z(z)))
+        (projected,) = ops.norm_linear(z, self.norm_z.parts, [dense(self.pair_weight)])
+        bias = self.bias(projected)
+        (packed,) = ops.norm_linear(m, self.norm.parts, [dense(self.attention.packed)])
+        return self.attention(packed, mask, bias)
 
 
 class MsaColumnAttention(nn.Module):
@@ -31,8 +34,8 @@ class MsaColumnAttention(nn.Module):
         self.attention = GatedAttention(c_m, heads)
 
     def forward(self, m: Msa, mask: MsaMask) -> Msa:
-        columns = self.norm(m.transpose(-2, -3))
-        return self.attention(columns, mask.transpose(-1, -2)).transpose(-2, -3)
+        (packed,) = ops.norm_linear(m.transpose(-2, -3), self.norm.parts, [dense(self.attention.packed)])
+        return self.attention(packed, mask.transpose(-1, -2)).transpose(-2, -3)
 
 
 class MsaColumnGlobalAttention(nn.Module):
@@ -58,18 +61,16 @@ class MsaColumnGlobalAttention(nn.Module):
 
 
 class OuterProduct(nn.Module):
-    """Sum over sequences of left times right, projected to the pairs; where both operands must meet."""
+    """Mean outer product of columns, projected to the pairs; where both operands must meet."""
 
     def __init__(self, c_outer: int, c_z: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(c_outer, c_outer, c_z))
-        self.bias = nn.Parameter(torch.zeros(c_z))
+        self.project = nn.Linear(c_outer * c_outer, c_z)
 
     def forward(
         self, left: Float[Tensor, "*b s i c"], right: Float[Tensor, "*b s j c"], count: Float[Tensor, "*b i j"]
     ) -> Pair:
-        """count: how many sequences cover both i and j."""
-        return (ops.outer_product(left, right, self.weight) + self.bias) / (count.unsqueeze(-1) + 1e-3)
+        return ops.outer_product_mean(left, right, dense(self.project), count)
 
 
 class OuterProductMean(nn.Module):
@@ -83,6 +84,6 @@ class OuterProductMean(nn.Module):
         self.outer = OuterProduct(c_outer, c_z)
 
     def forward(self, m: Msa, mask: MsaMask) -> Pair:
-        m, keep = self.norm(m), mask.unsqueeze(-1)
-        count = mask.transpose(-1, -2) @ mask
-        return self.outer(self.left(m) * keep, self.right(m) * keep, count)
+        left, right = ops.norm_linear(m, self.norm.parts, [dense(self.left), dense(self.right)])
+        keep = mask.unsqueeze(-1)
+        return self.outer(left * keep, right * keep, mask.transpose(-1, -2) @ mask)

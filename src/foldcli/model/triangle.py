@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from foldcli import ops
-from foldcli.model.layers import GatedAttention, LayerNorm, PairBias
+from foldcli.model.layers import GatedAttention, LayerNorm, PairBias, dense
 from foldcli.shapes import Float, Pair, PairMask, Tensor
 
 
@@ -28,10 +28,11 @@ class TriangleMultiplication(nn.Module):
         self.gate = nn.Linear(c_z, c_z)
 
     def forward(self, z: Pair, mask: PairMask) -> Pair:
-        z = self.norm(z)
-        left, right = ops.gated_operands(z, self.operands.weight, self.operands.bias, mask)
-        product = self.center(self.contract(left, right).movedim(-3, -1))
-        return self.output(product) * self.gate(z).sigmoid()
+        left, right = ops.triangle_operands(z, self.norm.parts, dense(self.operands), mask)
+        product = self.contract(left, right)
+        return ops.triangle_update(
+            product, z, self.center.parts, dense(self.output), self.norm.parts, dense(self.gate)
+        )
 
 
 class TriangleAttention(nn.Module):
@@ -43,12 +44,13 @@ class TriangleAttention(nn.Module):
     def __init__(self, c_z: int, heads: int) -> None:
         super().__init__()
         self.norm = LayerNorm(c_z)
-        self.bias = PairBias(c_z, heads)
+        self.pair_weight = nn.Linear(c_z, heads, bias=False)
+        self.bias = PairBias()
         self.attention = GatedAttention(c_z, heads)
 
     def forward(self, z: Pair, mask: PairMask) -> Pair:
-        z = self.norm(z)
-        return self.attention(z, mask, self.bias(z))
+        packed, projected = ops.norm_linear(z, self.norm.parts, [dense(self.attention.packed), dense(self.pair_weight)])
+        return self.attention(packed, mask, self.bias(projected))
 
 
 def transposed(update: nn.Module, z: Pair, mask: PairMask) -> Pair:

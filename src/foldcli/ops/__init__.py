@@ -1,10 +1,10 @@
 """The hot operations: each body is plain PyTorch and is the definition."""
 
 from foldcli.ops.attention import gated_attention, global_attention
-from foldcli.ops.dense import layer_norm, transition
-from foldcli.ops.pair import gated_operands, outer_product, triangle_product
+from foldcli.ops.dense import Dense, Norm, layer_norm, norm_linear, transition
+from foldcli.ops.pair import outer_product_mean, triangle_operands, triangle_product, triangle_update
 
 __all__ = [
-    "gated_attention", "gated_operands", "global_attention", "layer_norm", "outer_product", "transition",
-    "triangle_product",
+    "Dense", "Norm", "gated_attention", "global_attention", "layer_norm", "norm_linear", "outer_product_mean",
+    "transition", "triangle_operands", "triangle_product", "triangle_update",
 ]  # fmt: skip

@@ -1,21 +1,28 @@
-"""Layer norm and the transition, the dense work around attention."""
+"""Layer norm, what is projected from it, and the transition: the dense work around attention."""
+
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 
 from foldcli.shapes import Float, Tensor
 
 LAYER_NORM_EPS = 1e-5
+# Scale and offset of a layer norm; weight [out, in] and bias [out] of a dense layer.
+Norm = tuple[Tensor, Tensor]
+Dense = tuple[Tensor, Tensor | None]
 
 
-def layer_norm(x: Float[Tensor, "*b c"], scale: Float[Tensor, " c"], offset: Float[Tensor, " c"]) -> Float[Tensor, "*b c"]:
+def layer_norm(x: Float[Tensor, "*b c"], norm: Norm) -> Float[Tensor, "*b c"]:
     """Normalise the last axis to mean 0 and variance 1, then scale and shift; statistics in float32."""
-    return F.layer_norm(x, x.shape[-1:], scale, offset, LAYER_NORM_EPS)
+    return F.layer_norm(x, x.shape[-1:], *norm, LAYER_NORM_EPS)
 
 
-def transition(
-    x: Float[Tensor, "*b c"],
-    expand: tuple[Float[Tensor, "k c"], Float[Tensor, " k"]],
-    contract: tuple[Float[Tensor, "c k"], Float[Tensor, " c"]],
-) -> Float[Tensor, "*b c"]:
-    """Two dense layers with a rectifier between them, on every position alone (Suppl. Alg. 9, 15)."""
-    return F.linear(F.linear(x, *expand).relu_(), *contract)
+def norm_linear(x: Float[Tensor, "*b c"], norm: Norm, projections: Sequence[Dense]) -> list[Tensor]:
+    """Several projections of one normalised input, in one pass over it."""
+    normed = layer_norm(x, norm)
+    return [F.linear(normed, *dense) for dense in projections]
+
+
+def transition(x: Float[Tensor, "*b c"], norm: Norm, expand: Dense, contract: Dense) -> Float[Tensor, "*b c"]:
+    """Layer norm and two dense layers with a rectifier between them, on every position alone (Suppl. Alg. 9, 15)."""
+    return F.linear(F.linear(layer_norm(x, norm), *expand).relu_(), *contract)

@@ -78,7 +78,7 @@ def _attention_output(target: str, scope: str, shape: Shape) -> Iterator[Rule]:
 
 
 def pair_bias(target: str, scope: str, c_z: int, heads: int) -> Iterator[Rule]:
-    yield Rule(f"{target}.bias.project.weight", ((f"{scope}//feat_2d_weights", (c_z, heads)),), _matrix)
+    yield Rule(f"{target}.pair_weight.weight", ((f"{scope}//feat_2d_weights", (c_z, heads)),), _matrix)
 
 
 def transition(target: str, scope: str, c: int, factor: int) -> Iterator[Rule]:
@@ -116,8 +116,7 @@ def outer_product_mean(target: str, scope: str, config: StackConfig, c_z: int) -
     yield from norm(f"{target}.norm", f"{scope}/layer_norm_input", config.c_m)
     yield from linear(f"{target}.left", f"{scope}/left_projection", config.c_m, c)
     yield from linear(f"{target}.right", f"{scope}/right_projection", config.c_m, c)
-    yield Rule(f"{target}.outer.weight", ((f"{scope}//output_w", (c, c, c_z)),), _same)
-    yield Rule(f"{target}.outer.bias", ((f"{scope}//output_b", (c_z,)),), _same)
+    yield from _attention_output(f"{target}.outer.project", scope, (c, c, c_z))
 
 
 def global_attention(target: str, scope: str, c: int, heads: int) -> Iterator[Rule]:
