@@ -34,16 +34,22 @@ STACKS = {
     f"{EVOFORMER}/extra_msa_stack": "extra_msa_stack.blocks",
     TEMPLATE_STACK: "template_pair_stack.blocks",
 }
-TRIANGLE = {"layer_norm_input": "layer_norm_in", "center_layer_norm": "layer_norm_out"} | {
+TRIANGLE = {
+    "layer_norm_input": "layer_norm_in",
+    "center_layer_norm": "layer_norm_out",
     "output_projection": "linear_z",
     "gating_linear": "linear_g",
 }
-# AlphaFold's published incoming product has its two sides the other way round than the paper; OpenFold's has not.
-OUTGOING = {"left_projection": "linear_a_p", "right_projection": "linear_b_p"} | {
+OUTGOING = {
+    "left_projection": "linear_a_p",
+    "right_projection": "linear_b_p",
     "left_gate": "linear_a_g",
     "right_gate": "linear_b_g",
 }
-INCOMING = {"left_projection": "linear_b_p", "right_projection": "linear_a_p"} | {
+# AlphaFold's published incoming product has its two sides the other way round than the paper; OpenFold's has not.
+INCOMING = {
+    "left_projection": "linear_b_p",
+    "right_projection": "linear_a_p",
     "left_gate": "linear_b_g",
     "right_gate": "linear_a_g",
 }
