@@ -77,7 +77,7 @@ def test_only_the_named_presets_are_taken(tmp_path):
         special("params_model_2.npz", tarfile.LNKTYPE, "params_model_1.npz"),
         special("params_model_2.npz", tarfile.CHRTYPE),
         special("params_model_2.npz", tarfile.FIFOTYPE),
-        special("params", tarfile.SYMTYPE, "/tmp"),
+        special("params", tarfile.SYMTYPE, "/etc"),
         special("params_model_1.npz", tarfile.REGTYPE),
     ],
     ids=lambda member: f"{member.name}-{member.type.decode()}",
