@@ -4,8 +4,8 @@ The parameters are not trained; `foldcli.weights.seeded` draws each from its own
 ones. `make .venv-alphafold` prepares an environment for this script, apart from foldcli's own. Writes to --out:
 features.npz (leading axis: recycling pass), outputs.npz (float32) and config.json. The goldens beside it were made by
 
-    run_alphafold.py --preset model_3_ptm --blocks 2 --extra-blocks 1 --residues 40 --out ptm
-    run_alphafold.py --preset model_1_ptm --blocks 2 --extra-blocks 1 --residues 40 --templates 2 --out ptm_templates
+    run_alphafold.py --preset model_3_ptm --blocks 2 --extra-blocks 1 --residues 24 --out ptm
+    run_alphafold.py --preset model_1_ptm --blocks 2 --extra-blocks 1 --residues 24 --depth 20 --templates 2 --out templates
 
 With --serve it then answers each line on standard input with the seconds of one more run.
 """
@@ -28,6 +28,8 @@ from alphafold.model import config, model
 from foldcli.weights.seeded import seeded_parameters
 
 LETTERS = "ARNDCQEGHILKMFPSTWYV"
+# What follows from other outputs, or from the features alone.
+NOT_SAVED = ("aligned_confidence_probs", "distogram/bin_edges", "structure_module/final_atom_mask")
 
 
 def options() -> argparse.Namespace:
@@ -63,13 +65,16 @@ def alignment(a: argparse.Namespace) -> parsers.Msa:
 
 
 def templates(a: argparse.Namespace) -> dict[str, np.ndarray]:
-    """Made-up templates: random residue types on a smooth random CA trace with every atom present."""
+    """Made-up templates: random residue types on a smooth random CA trace; one atom in ten is missing."""
     rng, n = np.random.default_rng(a.seed + 7), a.residues
+    mask = (rng.random((a.templates, n, 37)) < 0.9).astype(np.float32)
     trace = np.cumsum(rng.normal(size=(a.templates, n, 1, 3)) * 2.0, axis=1)
     return {
         "template_aatype": np.eye(22, dtype=np.float32)[rng.integers(0, 20, (a.templates, n))],
-        "template_all_atom_positions": (trace + rng.normal(size=(a.templates, n, 37, 3))).astype(np.float32),
-        "template_all_atom_masks": np.ones((a.templates, n, 37), np.float32),
+        "template_all_atom_positions": (
+            (trace + rng.normal(size=(a.templates, n, 37, 3))) * mask[..., None]
+        ).astype(np.float32),
+        "template_all_atom_masks": mask,
         "template_domain_names": np.array([b"made_up"] * a.templates),
         "template_sequence": np.array([b"A" * n] * a.templates),
         "template_sum_probs": np.ones((a.templates, 1), np.float32),
@@ -140,7 +145,8 @@ def main() -> None:
 
     result, _ = runner.predict(features, random_seed=0)
     np.savez_compressed(a.out / "features.npz", **features)
-    np.savez_compressed(a.out / "outputs.npz", **flat(jax.device_get(result)))
+    outputs = {key: value for key, value in flat(jax.device_get(result)).items() if key not in NOT_SAVED}
+    np.savez_compressed(a.out / "outputs.npz", **outputs)
     about = {key: str(value) for key, value in vars(a).items() if key not in ("out", "serve")}
     about["parameter_shapes"] = {key: list(value) for key, value in shapes.items()}
     (a.out / "config.json").write_text(json.dumps(about, indent=1))

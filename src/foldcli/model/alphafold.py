@@ -21,11 +21,11 @@ class Output:
 
     positions: Atoms37
     states: list[StructureState]
-    distogram: Float[Tensor, "*b i j bins"]
+    distogram: Float[Tensor, "*b i j distances"]
     masked_msa: Float[Tensor, "*b s i classes"]
     resolved: Float[Tensor, "*b i 37"]
-    lddt: Float[Tensor, "*b i bins"]
-    pae: Float[Tensor, "*b i j bins"] | None
+    lddt: Float[Tensor, "*b i lddts"]
+    pae: Float[Tensor, "*b i j errors"] | None
     msa_first_row: Float[Tensor, "*b i c_m"]
     pair: Pair
     single: Single

@@ -1,0 +1,85 @@
+"""The model gives DeepMind's numbers: parameters, features and outputs of their own runs."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from foldcli.compose import model_config, presets
+from foldcli.errors import WeightsError
+from foldcli.model.alphafold import AlphaFold
+from foldcli.weights.alphafold import from_alphafold, published_shapes
+from foldcli.weights.seeded import seeded_parameters
+from tests.golden.alphafold_run import ReferenceRun, differences
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+# A change of every parameter by one part in a million moves atoms by 2e-3 angstrom and logits by 1e-5 of the largest.
+LIMITS = {"atoms": 5e-3, "plddt": 1e-2, "pae": 1e-2, "ptm": 1e-4}
+LOGITS = 1e-4
+
+
+@pytest.mark.parametrize("name", ["ptm", "templates"])
+def test_reproduces_alphafold(name: str) -> None:
+    run = ReferenceRun(GOLDEN / name)
+    found = differences(run.fold(run.model()), run.outputs(), run.config())
+    assert len(found) == 8
+    assert all(value <= LIMITS.get(key, LOGITS) for key, value in found.items()), found
+
+
+def test_a_wrong_model_is_noticed() -> None:
+    run = ReferenceRun(GOLDEN / "ptm")
+    model = run.model()
+    model.trunk.evoformer.blocks[1].outgoing.center.scale.data *= 1.001
+    found = differences(run.fold(model), run.outputs(), run.config())
+    assert found["distogram/logits"] > LOGITS
+
+
+@pytest.mark.parametrize("name", [name for name in presets() if name.startswith("model_")])
+def test_every_published_key_has_its_place(name: str) -> None:
+    """The goldens list DeepMind's own keys; a preset's differ in depth, templates and the head for aligned errors."""
+    config = model_config(name)
+    golden = ReferenceRun(GOLDEN / ("templates" if config.template else "ptm")).about["parameter_shapes"]
+    depth = {"evoformer_iteration": 48, "extra_msa_stack": 4}
+    expected = {}
+    for key, shape in golden.items():
+        blocks = next((n for scope, n in depth.items() if f"/{scope}/" in key), None)
+        expected[key] = tuple(shape) if blocks is None else (blocks, *shape[1:])
+        if "predicted_aligned_error" in key and not name.endswith("_ptm"):
+            del expected[key]
+    assert published_shapes(config) == expected
+    with torch.device("meta"):
+        ours = AlphaFold(config).state_dict()
+    zeros = {key: np.lib.stride_tricks.as_strided(np.float32(0), shape, [0] * len(shape)) for key, shape in expected.items()}
+    mapped = from_alphafold(zeros, config, "zeros")
+    assert {key: value.shape for key, value in mapped.items()} == {key: value.shape for key, value in ours.items()}
+
+
+def test_parameters_of_another_preset_are_refused() -> None:
+    config = model_config("tiny")
+    params = seeded_parameters(published_shapes(config))
+    without_pae = dataclasses.replace(config, heads=dataclasses.replace(config.heads, pae=False))
+    with pytest.raises(WeightsError, match=r"file.npz: not the parameters of tiny: 0 keys missing, 2 not used, 0 of"):
+        from_alphafold(params, without_pae, "file.npz")
+    deeper = dataclasses.replace(config, evoformer=dataclasses.replace(config.evoformer, blocks=3))
+    with pytest.raises(WeightsError, match=r"0 keys missing, 0 not used, \d+ of another shape \(the first: alphafold/"):
+        from_alphafold(params, deeper, "file.npz")
+
+
+def test_batched_equals_single() -> None:
+    """Leading axes are free: two proteins at once give what each gives alone."""
+    run = ReferenceRun(GOLDEN / "templates")
+    model, features = run.model(), run.passes()
+    with torch.inference_mode():
+        alone = [model(f).positions for f in features[:2]]
+        together = model(_stack(features[0], features[1])).positions
+    assert torch.allclose(together, torch.stack(alone), atol=2e-3)
+
+
+def _stack(a: object, b: object) -> object:
+    values = {}
+    for field in dataclasses.fields(a):
+        x, y = getattr(a, field.name), getattr(b, field.name)
+        values[field.name] = torch.stack([x, y]) if isinstance(x, torch.Tensor) else _stack(x, y)
+    return type(a)(**values)
