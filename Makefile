@@ -1,0 +1,54 @@
+# Two commands do all the set-up: `make fold` folds examples/, `make test` runs the tests. Needs Python 3.11 or newer.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# A machine without an NVIDIA driver takes the CPU build of torch where the package index offers one.
+TORCH ?= $(if $(shell command -v nvidia-smi),torch,torch==2.13.0)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help fold test lint parity bench-cpu clean
+
+help:
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "foldcli needs Python 3.11 or newer: make PYTHON=python3.12"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) "$(TORCH)"
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(PIP) --editable '.[dev]'
+	touch $@
+
+fold: $(VENV)/installed  ## fold examples/ (with untrained parameters, until trained ones are in the package)
+	$(BIN)/foldcli fold examples/proteins.fasta --msa examples/msa --model tiny --weights untrained --out results
+
+test: $(VENV)/installed-dev  ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev  ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# DeepMind's own model in JAX, in an environment of its own.
+.venv-alphafold/installed: Makefile
+	test -x .venv-alphafold/bin/python || $(PYTHON) -m venv .venv-alphafold
+	.venv-alphafold/bin/python -m pip install --quiet --disable-pip-version-check \
+		jax jaxlib dm-haiku ml_collections dm-tree immutabledict biopython scipy pandas chex absl-py
+	.venv-alphafold/bin/python -m pip install --quiet --disable-pip-version-check --no-deps alphafold-colabfold colabfold-kernels
+	touch $@
+
+.venv-alphafold: .venv-alphafold/installed  ## prepare DeepMind's own model for comparisons
+
+parity: $(VENV)/installed-dev .venv-alphafold/installed  ## compare with DeepMind's model at full depth, fresh seeds (about 15 minutes)
+	$(BIN)/python -m tests.parity
+
+bench-cpu: $(VENV)/installed-dev .venv-alphafold/installed  ## time one pass against DeepMind's model on the CPU
+	$(BIN)/python benchmarks/cpu_vs_alphafold.py
+
+clean:  ## remove the environments and caches
+	rm -rf $(VENV) .venv-alphafold .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
