@@ -1,13 +1,27 @@
-"""Gated attention over rows, with a bias that all rows share (Suppl. Alg. 7, 8, 13, 14), and its global form (Alg. 19)."""
+"""Gated attention over rows, with a bias that all share (Suppl. Alg. 7, 8, 13, 14), and its global form (Alg. 19)."""
 
 import torch.nn.functional as F
 
+from foldcli.ops.dispatch import dispatched
 from foldcli.shapes import Float, Tensor
 
 # Finite, so that a row with every key masked attends evenly instead of becoming NaN.
 MASKED = -1e9
+# Head dims that the kernels' tiles are made for.
+HEAD_DIMS = (8, 16, 32, 64)
 
 
+def _unfit_heads(packed: Tensor, gate_bias: Tensor, heads: int, *_: Tensor | None) -> str:
+    dim = packed.shape[-1] // (4 * heads)
+    return "" if dim in HEAD_DIMS else f"head dim {dim} is none of 8, 16, 32, 64"
+
+
+def _unfit_global(q: Tensor, *_: Tensor) -> str:
+    dim = q.shape[-1]
+    return "" if dim in HEAD_DIMS else f"head dim {dim} is none of 8, 16, 32, 64"
+
+
+@dispatched("foldcli_kernels.attention:gated_attention", _unfit_heads)
 def gated_attention(
     packed: Float[Tensor, "*b g n hd4"],
     gate_bias: Float[Tensor, " hd"],
@@ -40,6 +54,7 @@ def _additive(mask: Tensor, bias: Tensor | None, like: Tensor) -> Tensor | None:
     return shared + keys
 
 
+@dispatched("foldcli_kernels.global_attention:global_attention", _unfit_global)
 def global_attention(
     q: Float[Tensor, "*b n h d"],
     k: Float[Tensor, "*b n s d"],
@@ -48,6 +63,6 @@ def global_attention(
 ) -> Float[Tensor, "*b n h d"]:
     """Attend with one query a head for each of n columns to keys and values that the heads share (Suppl. Alg. 19)."""
     keys = ((mask.to(q.dtype) - 1) * -MASKED)[..., None, :]
-    return F.scaled_dot_product_attention(q.unsqueeze(-3), k.unsqueeze(-3), v.unsqueeze(-3), keys.unsqueeze(-3)).squeeze(
-        -3
-    )
+    return F.scaled_dot_product_attention(
+        q.unsqueeze(-3), k.unsqueeze(-3), v.unsqueeze(-3), keys.unsqueeze(-3)
+    ).squeeze(-3)

@@ -1,12 +1,14 @@
-"""The products that write the pair representation: triangle multiplication (Suppl. Alg. 11) and outer product (Alg. 10)."""
+"""The products that write the pairs: triangle multiplication (Suppl. Alg. 11) and outer product (Alg. 10)."""
 
 import torch
 import torch.nn.functional as F
 
 from foldcli.ops.dense import Dense, Norm, layer_norm
+from foldcli.ops.dispatch import dispatched
 from foldcli.shapes import Float, Tensor
 
 
+@dispatched("foldcli_kernels.triangle:triangle_operands")
 def triangle_operands(
     z: Float[Tensor, "*b i k c_z"], norm: Norm, projection: Dense, mask: Float[Tensor, "*b i k"]
 ) -> tuple[Float[Tensor, "*b c i k"], Float[Tensor, "*b c i k"]]:
@@ -29,14 +31,21 @@ def triangle_product(left: Float[Tensor, "*b c i k"], right: Float[Tensor, "*b c
     return torch.matmul(left, right.transpose(-1, -2))
 
 
+@dispatched("foldcli_kernels.triangle:triangle_update")
 def triangle_update(
-    product: Float[Tensor, "*b c i j"], z: Float[Tensor, "*b i j c_z"], center: Norm, output: Dense, norm: Norm, gate: Dense
+    product: Float[Tensor, "*b c i j"],
+    z: Float[Tensor, "*b i j c_z"],
+    center: Norm,
+    output: Dense,
+    norm: Norm,
+    gate: Dense,
 ) -> Float[Tensor, "*b i j c_z"]:
     """Normalise and project the product, gated by the normalised pairs it started from (Alg. 11, lines 3 and 4)."""
     update = F.linear(layer_norm(product.movedim(-3, -1), center), *output)
     return update * F.linear(layer_norm(z, norm), *gate).sigmoid()
 
 
+@dispatched("foldcli_kernels.outer_product:outer_product_mean")
 def outer_product_mean(
     left: Float[Tensor, "*b s i c"], right: Float[Tensor, "*b s j e"], projection: Dense, count: Float[Tensor, "*b i j"]
 ) -> Float[Tensor, "*b i j f"]:
