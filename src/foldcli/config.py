@@ -1,4 +1,4 @@
-"""Configuration: frozen dataclasses, filled once from Hydra; the defaults are AlphaFold's (Jumper et al. 2021, Suppl.)."""
+"""Configuration: frozen dataclasses, filled once from Hydra; the defaults are AlphaFold's (Jumper et al. 2021)."""
 
 import dataclasses
 import types
@@ -123,7 +123,13 @@ class FoldConfig:
         "device": ("auto", "cpu", "cuda"),
         "precision": ("auto", "fp32", "bf16"),
     }
-    SMALLEST: ClassVar[dict[str, int]] = {"num_models": 1, "num_seeds": 1, "random_seed": 0, "num_recycle": 0, "gpus": 1}
+    SMALLEST: ClassVar[dict[str, int]] = {
+        "num_models": 1,
+        "num_seeds": 1,
+        "random_seed": 0,
+        "num_recycle": 0,
+        "gpus": 1,
+    }
 
     def __post_init__(self) -> None:
         for key, choices in self.CHOICES.items():

@@ -57,7 +57,9 @@ def test_a_small_quaternion_step_turns_about_its_axis() -> None:
     step = torch.tensor([[0.1, 0.0, 0.0]], dtype=torch.float64)
     turned = quaternion_to_rotation(update_quaternion(torch.tensor([[1.0, 0, 0, 0]], dtype=torch.float64), step))
     angle = 2 * torch.atan(torch.tensor(0.1, dtype=torch.float64))
-    assert torch.allclose(turned[0, 1:, 1:], torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()]).view(2, 2))
+    assert torch.allclose(
+        turned[0, 1:, 1:], torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()]).view(2, 2)
+    )
 
 
 def test_distance_bins_are_open_at_the_far_end_only() -> None:

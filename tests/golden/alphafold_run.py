@@ -85,7 +85,7 @@ def _templates(t: dict[str, torch.Tensor]) -> TemplateFeatures:
 
 
 def differences(output: Output, expected: dict[str, np.ndarray], config: ModelConfig) -> dict[str, float]:
-    """Largest difference of each output: atoms and PAE in angstrom, pLDDT in points, logits by the largest of a head."""
+    """Largest difference of each output: atoms and PAE in angstrom, logits by the largest of their head."""
     logits = {
         "distogram/logits": output.distogram, "masked_msa/logits": output.masked_msa,
         "experimentally_resolved/logits": output.resolved, "predicted_lddt/logits": output.lddt,

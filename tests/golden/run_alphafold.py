@@ -4,8 +4,9 @@ The parameters are not trained; `foldcli.weights.seeded` draws each from its own
 ones. `make .venv-alphafold` prepares an environment for this script, apart from foldcli's own. Writes to --out:
 features.npz (leading axis: recycling pass), outputs.npz (float32) and config.json. The goldens beside it were made by
 
-    run_alphafold.py --preset model_3_ptm --blocks 2 --extra-blocks 1 --residues 24 --out ptm
-    run_alphafold.py --preset model_1_ptm --blocks 2 --extra-blocks 1 --residues 24 --depth 20 --templates 2 --out templates
+    run_alphafold.py --blocks 2 --extra-blocks 1 --residues 24 --preset model_3_ptm --out ptm
+    run_alphafold.py --blocks 2 --extra-blocks 1 --residues 24 --preset model_1_ptm --depth 20 --templates 2
+        --out templates
 
 With --serve it then answers each line on standard input with the seconds of one more run.
 """
@@ -71,9 +72,9 @@ def templates(a: argparse.Namespace) -> dict[str, np.ndarray]:
     trace = np.cumsum(rng.normal(size=(a.templates, n, 1, 3)) * 2.0, axis=1)
     return {
         "template_aatype": np.eye(22, dtype=np.float32)[rng.integers(0, 20, (a.templates, n))],
-        "template_all_atom_positions": (
-            (trace + rng.normal(size=(a.templates, n, 37, 3))) * mask[..., None]
-        ).astype(np.float32),
+        "template_all_atom_positions": ((trace + rng.normal(size=(a.templates, n, 37, 3))) * mask[..., None]).astype(
+            np.float32
+        ),
         "template_all_atom_masks": mask,
         "template_domain_names": np.array([b"made_up"] * a.templates),
         "template_sequence": np.array([b"A" * n] * a.templates),
@@ -94,7 +95,7 @@ def configuration(a: argparse.Namespace) -> object:
     cfg = config.model_config(a.preset)
     with cfg.unlocked():
         g, e = cfg.model.global_config, cfg.model.embeddings_and_evoformer
-        # zero_init off, or untrained output layers would be zero; sub-batches as large as they come: the fastest on a CPU
+        # zero_init off, or untrained output layers would be zero; the largest sub-batches are the fastest on a CPU
         g.zero_init, g.bfloat16, g.subbatch_size = False, a.bf16, 4096
         e.evoformer_num_block, e.extra_msa_stack_num_block = a.blocks, a.extra_blocks
         cfg.data.eval.max_msa_clusters, cfg.data.common.max_extra_msa = a.msa, a.extra_msa

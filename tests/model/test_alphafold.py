@@ -51,7 +51,9 @@ def test_every_published_key_has_its_place(name: str) -> None:
     assert published_shapes(config) == expected
     with torch.device("meta"):
         ours = AlphaFold(config).state_dict()
-    zeros = {key: np.lib.stride_tricks.as_strided(np.float32(0), shape, [0] * len(shape)) for key, shape in expected.items()}
+    zeros = {
+        key: np.lib.stride_tricks.as_strided(np.float32(0), shape, [0] * len(shape)) for key, shape in expected.items()
+    }
     mapped = from_alphafold(zeros, config, "zeros")
     assert {key: value.shape for key, value in mapped.items()} == {key: value.shape for key, value in ours.items()}
 

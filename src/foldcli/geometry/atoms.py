@@ -13,9 +13,7 @@ def residue_table(table: object, aatype: ResidueIndex, like: Tensor) -> Tensor:
     return (values.to(like.dtype) if values.is_floating_point() else values)[aatype]
 
 
-def torsions_to_frames(
-    aatype: ResidueIndex, backbone: Rigid, torsions: Float[Tensor, "*b i 7 2"]
-) -> Rigid:
+def torsions_to_frames(aatype: ResidueIndex, backbone: Rigid, torsions: Float[Tensor, "*b i 7 2"]) -> Rigid:
     """Global frames [i, 8] of each residue's rigid groups (Suppl. Alg. 24, lines 2 to 10).
 
     torsions: sine and cosine of pre-omega, phi, psi, chi1 to chi4; the unit of length is angstrom.

@@ -9,9 +9,9 @@ from foldcli.shapes import Float, Int, Tensor
 class TemplateFeatures:
     """Known structures laid over the query.
 
-    mask [t], 1 where there is a template; aatype [t i], 0..20 and 21 a gap; pseudo_beta [t i 3] in angstrom with its mask [t i]; backbone_mask [t i], 1 where N,
-    CA and C stand; torsions [t i 7 2], sine and cosine of pre-omega, phi, psi and chi1 to chi4, torsions_alt the same
-    with the pi-periodic ones turned by pi, torsions_mask [t i 7].
+    mask [t], 1 where there is a template; aatype [t i], 0..20 and 21 a gap; pseudo_beta [t i 3] in angstrom with its
+    mask [t i]; backbone_mask [t i], 1 where N, CA and C stand; torsions [t i 7 2], sine and cosine of pre-omega, phi,
+    psi and chi1 to chi4, torsions_alt the same with the pi-periodic ones turned by pi, torsions_mask [t i 7].
     """
 
     mask: Float[Tensor, "*b t"]

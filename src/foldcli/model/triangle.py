@@ -30,9 +30,7 @@ class TriangleMultiplication(nn.Module):
     def forward(self, z: Pair, mask: PairMask) -> Pair:
         left, right = ops.triangle_operands(z, self.norm.parts, dense(self.operands), mask)
         product = self.contract(left, right)
-        return ops.triangle_update(
-            product, z, self.center.parts, dense(self.output), self.norm.parts, dense(self.gate)
-        )
+        return ops.triangle_update(product, z, self.center.parts, dense(self.output), self.norm.parts, dense(self.gate))
 
 
 class TriangleAttention(nn.Module):

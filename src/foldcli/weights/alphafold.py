@@ -1,8 +1,8 @@
 """AlphaFold's published parameters: their names and shapes, and how each maps onto ours.
 
-A published key is `scope//name`. Dense weights are stored [in, out], attention weights [in, heads, dim]; the layers of a
-stack lie along a first axis. Ours are PyTorch's: dense weights [out, in], one parameter for each layer, and projections
-that read the same input packed into one.
+A published key is `scope//name`. Dense weights are stored [in, out], attention weights [in, heads, dim]; the layers of
+a stack lie along a first axis. Ours are PyTorch's: dense weights [out, in], one parameter for each layer, and
+projections that read the same input packed into one.
 """
 
 from collections.abc import Callable, Iterator, Mapping
