@@ -25,7 +25,7 @@ def pdb_text(structure: Structure, remarks: Sequence[str]) -> str:
     """Write `structure` as one model, each remark a paragraph.
 
     Errors: PdbLimitError for what the columns cannot hold: a residue above 9999, more than 99999 records with a serial,
-    a coordinate outside -999.999..9999.999, a chain name of several letters; FoldcliError where there is no atom at all,
+    a coordinate outside -999.999..9999.999, a chain name of several letters; FoldcliError where there is no atom,
     or one that is not finite.
     """
     _check(structure)
