@@ -112,6 +112,7 @@ def _architecture(device: torch.device) -> str:
     return "sm_90" if torch.cuda.get_device_capability(device) >= (9, 0) else "sm_80"
 
 
+@functools.cache
 def shipped(architecture: str) -> Table:
     """Return the parameters that ship for an architecture: kernel -> dtype -> size class -> parameters."""
     return _read(SHIPPED / f"{architecture}.json")
@@ -161,9 +162,15 @@ def record(found: Table, device: torch.device) -> Path:
     tables = _read(path)
     _merge(tables.setdefault(torch.cuda.get_device_name(device), {}), found)
     write(path, tables)
-    _tuned.cache_clear()
-    _resolve.cache_clear()
+    forget()
     return path
+
+
+def forget() -> None:
+    """Have the files read again at the next launch."""
+    _tuned.cache_clear()
+    shipped.cache_clear()
+    _resolve.cache_clear()
 
 
 def _merge(into: Table, found: Table) -> None:

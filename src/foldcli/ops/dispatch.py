@@ -22,7 +22,7 @@ DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 SHARED_MEMORY = 163 * 1024
 _log = logging.getLogger(__name__)
 _chosen = os.environ.get("FOLDCLI_BACKEND") or "auto"
-_selected: dict[tuple[Any, ...], Callable[..., Any] | None] = {}
+_runs: dict[tuple[Any, ...], bool] = {}
 _declined: set[str] = set()
 
 
@@ -40,15 +40,30 @@ def backend(name: str) -> Iterator[None]:
         _chosen = before
 
 
-def dispatched(twin: str, unfit: Callable[..., str] | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Give an operation a Triton twin, named "module:function" and imported when first needed.
+class Twin:
+    """The kernel of an operation, named "module:function" and imported when first needed."""
+
+    def __init__(self, operation: str, name: str) -> None:
+        self.operation = operation
+        self.module, self.attribute = name.split(":")
+        self.function: Callable[..., Any] = self.missing
+
+    def missing(self, *_: Any) -> Any:
+        raise AssertionError(f"{self.module} was called before it was loaded")
+
+    def load(self) -> None:
+        self.function = getattr(importlib.import_module(self.module), self.attribute)
+
+
+def dispatched(name: str, unfit: Callable[..., str] | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Give an operation a Triton twin, named "module:function".
 
     unfit: called with the operation's arguments, says why their shapes do not suit the twin; "" if they do. The
     operation's first argument is the tensor whose device and dtype decide.
     """
 
     def decorate(body: Callable[P, R]) -> Callable[P, R]:
-        operation = body.__name__
+        twin = Twin(body.__name__, name)
 
         @wraps(body)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -56,34 +71,35 @@ def dispatched(twin: str, unfit: Callable[..., str] | None = None) -> Callable[[
             if _chosen == "reference" or (_chosen == "auto" and not first.is_cuda):
                 return body(*args, **kwargs)
             reason = unfit(*args, **kwargs) if unfit is not None else ""
-            kernel = _select(operation, twin, _chosen, first.device, first.dtype, reason)
-            return body(*args, **kwargs) if kernel is None else kernel(*args, **kwargs)
+            if _takes(twin, _chosen, first.device, first.dtype, reason):
+                return twin.function(*args, **kwargs)
+            return body(*args, **kwargs)
 
         return call
 
     return decorate
 
 
-def _select(
-    operation: str, twin: str, chosen: str, device: torch.device, dtype: torch.dtype, reason: str
-) -> Callable[..., Any] | None:
-    """Return the twin if it can run, else None; FoldcliError if it was asked for by name and cannot."""
+def _takes(twin: Twin, chosen: str, device: torch.device, dtype: torch.dtype, reason: str) -> bool:
+    """Say whether the twin runs, and load it then; FoldcliError if it was asked for by name and cannot."""
     key = (twin, chosen, device, dtype, reason)
-    if key not in _selected:
+    if key not in _runs:
         forced = _known(chosen) == "triton"
-        obstacle = reason or _obstacle(device, dtype, forced) or _missing(twin)
+        obstacle = reason or _obstacle(device, dtype, forced) or _missing(twin.module)
         if obstacle and forced:
-            raise FoldcliError(f"backend triton: {operation} cannot run: {obstacle}; use FOLDCLI_BACKEND=auto")
-        if obstacle and operation not in _declined:
-            _declined.add(operation)
-            _log.warning("%s runs as plain PyTorch: %s", operation, obstacle)
-        _selected[key] = None if obstacle else _load(twin)
-    return _selected[key]
+            raise FoldcliError(f"backend triton: {twin.operation} cannot run: {obstacle}; use FOLDCLI_BACKEND=auto")
+        if obstacle and twin.operation not in _declined:
+            _declined.add(twin.operation)
+            _log.warning("%s runs as plain PyTorch: %s", twin.operation, obstacle)
+        if not obstacle:
+            twin.load()
+        _runs[key] = not obstacle
+    return _runs[key]
 
 
 # torch.compile calls it while tracing and keeps the result, as torch.compiler.assume_constant_result would have it;
 # that function is not used since it imports all of torch._dynamo, seconds that a fold on the CPU need not wait.
-_select._dynamo_marked_constant = True  # type: ignore[attr-defined]
+_takes._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _known(name: str) -> str:
@@ -120,16 +136,10 @@ def _lacking(device: torch.device, forced: bool) -> str:
     return ""
 
 
-def _missing(twin: str) -> str:
+def _missing(module: str) -> str:
     """Say which module is not installed, "" if none is missing."""
-    module = twin.split(":")[0]
     absent = (name for name in ("triton", module.split(".")[0], module) if importlib.util.find_spec(name) is None)
     return next((f"{name} is not installed" for name in absent), "")
-
-
-def _load(twin: str) -> Callable[..., Any]:
-    module, function = twin.split(":")
-    return getattr(importlib.import_module(module), function)
 
 
 def _name(dtype: torch.dtype) -> str:

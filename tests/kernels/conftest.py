@@ -1,0 +1,17 @@
+"""Settings of the kernel tests."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from foldcli.ops import dispatch
+
+
+@pytest.fixture(autouse=True)
+def _fresh_choice() -> Iterator[None]:
+    """Let no test see what another one made the dispatcher remember."""
+    dispatch._runs.clear()
+    dispatch._declined.clear()
+    yield
+    dispatch._runs.clear()
+    dispatch._declined.clear()

@@ -1,0 +1,240 @@
+"""Which of body and kernel runs, what a forced kernel says when it cannot, and that tracing passes through."""
+
+import importlib.util
+import logging
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from foldcli import ops
+from foldcli.errors import FoldcliError, InputError
+from foldcli.ops import backend, dispatch
+from foldcli.ops.dispatch import SHARED_MEMORY, dispatched
+
+
+def _odd(x: Tensor, factor: float = 1.0) -> str:
+    return f"width {x.shape[-1]} is odd" if x.shape[-1] % 2 else ""
+
+
+@dispatched("tests.kernels.test_dispatch:twin", _odd)
+def scaled(x: Tensor, factor: float = 1.0) -> Tensor:
+    return x * factor
+
+
+@torch.library.custom_op("foldcli_test::twin", mutates_args=())
+def operator(x: Tensor, factor: float) -> Tensor:
+    return x * factor + 100
+
+
+@operator.register_fake
+def _(x: Tensor, factor: float) -> Tensor:
+    return torch.empty_like(x)
+
+
+def twin(x: Tensor, factor: float = 1.0) -> Tensor:
+    """A kernel whose result gives it away."""
+    return operator(x, factor)
+
+
+@dispatched("tests.kernels.absent:twin")
+def without_twin(x: Tensor) -> Tensor:
+    return x
+
+
+X = torch.arange(8.0).view(2, 4)
+
+
+def test_body_runs_on_the_cpu_unless_the_kernel_is_forced() -> None:
+    with backend("auto"):
+        assert torch.equal(scaled(X, 2.0), X * 2)
+    with backend("triton"):
+        assert torch.equal(scaled(X, 2.0), X * 2 + 100)
+        assert torch.equal(scaled(x=X, factor=2.0), X * 2 + 100)
+        with backend("reference"):
+            assert torch.equal(scaled(X, 2.0), X * 2)
+        assert torch.equal(scaled(X), X + 100)
+
+
+@pytest.mark.parametrize(
+    ("x", "why"),
+    [
+        (X.double(), "scaled cannot run: float64"),
+        (X.to("meta"), "tensors on meta, and kernels need cuda"),
+        (X[:, :3], "width 3 is odd"),
+    ],
+)
+def test_forced_kernel_says_why_it_cannot_run(x: Tensor, why: str) -> None:
+    with backend("triton"), pytest.raises(FoldcliError, match=why):
+        scaled(x)
+
+
+def test_forced_kernel_needs_cuda_or_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET")
+    with backend("triton"), pytest.raises(FoldcliError, match="tensors on cpu, and kernels need cuda"):
+        scaled(X)
+
+
+def test_forced_kernel_names_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with backend("triton"), pytest.raises(FoldcliError, match=r"tests\.kernels\.absent is not installed"):
+        without_twin(X)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with backend("triton"), pytest.raises(FoldcliError, match="triton is not installed"):
+        scaled(X)
+
+
+def _device(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], shared: int = SHARED_MEMORY) -> None:
+    """Pretend that the machine has a card."""
+    monkeypatch.delenv("TRITON_INTERPRET")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    major, minor = capability
+    card = SimpleNamespace(major=major, minor=minor, name="Card", shared_memory_per_block_optin=shared)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: card)
+
+
+def _runs_kernel() -> bool:
+    """Trace on a tensor that says cuda, and look whether the kernel's operator is in the graph."""
+    with FakeTensorMode():
+        x = torch.empty(2, 4, device="cuda")
+    traced = torch.fx.experimental.proxy_tensor.make_fx(lambda x: scaled(x, 2.0))(x)
+    return any("twin" in str(node.target) for node in traced.graph.nodes)
+
+
+def test_kernel_is_chosen_on_a_card_that_suits(monkeypatch: pytest.MonkeyPatch) -> None:
+    _device(monkeypatch, (8, 0))
+    assert _runs_kernel()
+    with backend("reference"):
+        assert not _runs_kernel()
+
+
+@pytest.mark.parametrize(
+    ("capability", "shared", "why"),
+    [((7, 5), SHARED_MEMORY, "Card has compute capability 7.5"), ((8, 9), 101376, "Card has 99 KB of shared memory")],
+)
+def test_automatic_kernel_falls_back_with_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capability: tuple[int, int],
+    shared: int,
+    why: str,
+) -> None:
+    _device(monkeypatch, capability, shared)
+    with caplog.at_level(logging.WARNING):
+        assert not _runs_kernel()
+        assert not _runs_kernel()
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith(f"scaled runs as plain PyTorch: {why}")
+
+
+def test_interpreter_is_never_chosen_automatically(monkeypatch: pytest.MonkeyPatch) -> None:
+    _device(monkeypatch, (9, 0))
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert not _runs_kernel()
+
+
+def test_unknown_backend_is_refused() -> None:
+    with pytest.raises(InputError, match="no backend 'cuda'"), backend("cuda"):
+        pass
+
+
+def _unhooked(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Load the dispatcher once more, without the run-time type checks of tests, which take time and do not trace."""
+    spec = importlib.util.spec_from_file_location("unhooked_dispatch", dispatch.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(("value", "expected"), [("", X), ("auto", X), ("reference", X), ("triton", X + 100)])
+def test_environment_chooses_a_backend(monkeypatch: pytest.MonkeyPatch, value: str, expected: Tensor) -> None:
+    monkeypatch.setenv("FOLDCLI_BACKEND", value)
+    operation = _unhooked(monkeypatch).dispatched("tests.kernels.test_dispatch:twin")(lambda x: x)
+    assert torch.equal(operation(X), expected)
+
+
+def test_environment_with_an_unknown_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOLDCLI_BACKEND", "tritn")
+    operation = _unhooked(monkeypatch).dispatched("tests.kernels.test_dispatch:twin")(_identity)
+    with pytest.raises(InputError, match=r"no backend 'tritn' \(FOLDCLI_BACKEND\); there are auto, reference, triton"):
+        operation(X)
+
+
+def test_dispatch_costs_less_than_5_microseconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrapped = _unhooked(monkeypatch).dispatched("tests.kernels.test_dispatch:twin")(_identity)
+    assert _seconds(wrapped) - _seconds(_identity) < 5e-6
+
+
+def _identity(x: Tensor) -> Tensor:
+    return x
+
+
+def _seconds(function: object, calls: int = 5_000) -> float:
+    """Return the time of one call in seconds, the best of five rounds."""
+    rounds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        for _ in range(calls):
+            function(X)  # type: ignore[operator]
+        rounds.append((time.perf_counter() - start) / calls)
+    return min(rounds)
+
+
+@pytest.mark.parametrize("choice", ["auto", "triton"])
+def test_compiler_traces_through_without_a_break(monkeypatch: pytest.MonkeyPatch, choice: str) -> None:
+    plain = _unhooked(monkeypatch)
+    operation = plain.dispatched("tests.kernels.test_dispatch:twin", _odd)(lambda x: x + 1)
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda x: operation(x.relu()), backend="eager", fullgraph=True)
+    with plain.backend(choice):
+        assert torch.equal(compiled(X), X + (100 if choice == "triton" else 1))
+
+
+def test_compiled_code_follows_a_change_of_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = _unhooked(monkeypatch)
+    torch._dynamo.reset()
+    operation = plain.dispatched("tests.kernels.test_dispatch:twin")(lambda x: x + 1)
+    compiled = torch.compile(operation, backend="eager", fullgraph=True)
+    for choice, added in [("reference", 1), ("triton", 100), ("reference", 1)]:
+        with plain.backend(choice):
+            assert torch.equal(compiled(X), X + added)
+
+
+EXPORT = """
+import sys
+import torch
+from foldcli import ops
+
+assert not {"triton", "torch._dynamo"} & sys.modules.keys(), "an import that costs seconds"
+
+class Norm(torch.nn.Module):
+    def forward(self, x):
+        return ops.layer_norm(x, (torch.ones(4), torch.zeros(4)))
+
+x = torch.randn(3, 4)
+for strict in (False, True):
+    exported = torch.export.export(Norm(), (x,), strict=strict).module()
+    torch.testing.assert_close(exported(x), Norm()(x))
+"""
+
+
+def test_operations_import_without_a_compiler_and_export() -> None:
+    # A process of its own: here the compilers are long imported, and the bodies checked at run time.
+    done = subprocess.run([sys.executable, "-c", EXPORT], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_operations_run_on_fake_tensors() -> None:
+    with FakeTensorMode():
+        out = ops.triangle_product(torch.empty(3, 5, 7), torch.empty(3, 6, 7))
+        normed = ops.layer_norm(torch.empty(5, 8), (torch.empty(8), torch.empty(8)))
+    assert out.shape == (3, 5, 6)
+    assert normed.shape == (5, 8)
