@@ -1,0 +1,93 @@
+"""Hold a kernel to three times the error of its plain body, and break kernels on purpose to see that this holds them."""
+
+import inspect
+import linecache
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import triton.language as tl
+from torch import Tensor
+from triton.runtime import interpreter
+
+DTYPES = [torch.float32, torch.bfloat16, torch.float16]
+# One rounding in float32, relative to the root mean square: sums of a few terms can come out exact in the body.
+FLOOR = 2e-7
+Function = Callable[..., Tensor | list[Tensor]]
+
+
+@pytest.fixture(autouse=True)
+def rounding_to_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Round to bfloat16 as GPUs do: the interpreter cuts the lower bits off, which doubles the error of a result."""
+    convert = interpreter._convert_float
+
+    def rounded(data: Any, source: Any, target: Any, mode: Any) -> Any:
+        if (source, target) != (tl.float32, tl.bfloat16):
+            return convert(data, source, target, mode)
+        return torch.from_numpy(np.ascontiguousarray(data)).bfloat16().view(torch.int16).numpy().reshape(data.shape)
+
+    monkeypatch.setattr(interpreter, "_convert_float", rounded)
+
+
+def outcome(function: Function, inputs: Sequence[Tensor], seed: int = 1) -> dict[str, Tensor]:
+    """Results of a function and the gradients of its inputs under fixed gradients of the results; strides are kept."""
+    leaves = [x.detach().requires_grad_() for x in inputs]
+    results = function(*leaves)
+    results = [results] if isinstance(results, Tensor) else results
+    # Drawn in float32 in the logical order, then rounded: the same numbers whatever the precision and strides.
+    generator = torch.Generator().manual_seed(seed)
+    grads = [torch.randn(y.shape, generator=generator).bfloat16().to(y.dtype) for y in results]
+    torch.autograd.backward(results, grads)
+    named = {f"result {i}": y.detach() for i, y in enumerate(results)}
+    return named | {f"gradient of input {i}": x.grad for i, x in enumerate(leaves) if x.grad is not None}
+
+
+def excess(kernel: Function, body: Function, inputs: Sequence[Tensor]) -> dict[str, float]:
+    """Root mean square error of each result and gradient against float64, over what the body is allowed."""
+    exact = outcome(body, [x.double() for x in inputs])
+    plain, found = outcome(body, inputs), outcome(kernel, inputs)
+    assert found.keys() == exact.keys()
+    ratios = {}
+    for name, truth in exact.items():
+        assert found[name].shape == truth.shape
+        assert found[name].dtype == plain[name].dtype
+        allowed = 3 * _rms(plain[name] - truth) + FLOOR * _rms(truth)
+        error = _rms(found[name] - truth)
+        ratios[name] = 0.0 if error == 0 else error / allowed
+    return ratios
+
+
+def _rms(x: Tensor) -> float:
+    return x.double().square().mean().sqrt().item() if x.numel() else 0.0
+
+
+def assert_agrees(kernel: Function, body: Function, inputs: Sequence[Tensor]) -> None:
+    """Fail where any result or gradient is off by more than three times the body's error in the same precision."""
+    ratios = excess(kernel, body, inputs)
+    assert all(ratio <= 1 for ratio in ratios.values()), ratios
+
+
+def rejected(kernel: Function, body: Function, inputs: Sequence[Tensor]) -> set[str]:
+    """Names of the results and gradients that the check above finds wrong."""
+    return {name for name, ratio in excess(kernel, body, inputs).items() if not ratio <= 1}
+
+
+def break_kernel(monkeypatch: pytest.MonkeyPatch, module: ModuleType, kernel: str, old: str, new: str) -> None:
+    """Replace a kernel of a module by one with a piece of its source exchanged."""
+    source = inspect.getsource(getattr(module, kernel).fn)
+    assert old in source, f"{kernel} has no {old!r}"
+    source = source.replace(old, new)
+    file = f"<{kernel} with {new!r} for {old!r}>"
+    # Triton reads a kernel's source through linecache.
+    monkeypatch.setitem(linecache.cache, file, (len(source), None, source.splitlines(keepends=True), file))
+    scope = dict(vars(module))
+    exec(compile(source, file, "exec"), scope)
+    monkeypatch.setattr(module, kernel, scope[kernel])
+
+
+def opcheck(operator: Callable[..., object], inputs: tuple[object, ...]) -> None:
+    """Run torch's own checks: schema, fake implementation, registered gradient, tracing with symbolic shapes."""
+    torch.library.opcheck(operator, inputs)  # type: ignore[arg-type]
