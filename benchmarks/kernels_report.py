@@ -1,0 +1,186 @@
+"""Compile every kernel in every configuration that ships, with no GPU, and refuse what would run badly on one.
+
+    python benchmarks/kernels_report.py [--once] [--only WORD] [--json FILE] [MODULE ...]
+
+For sm_80 and sm_90: registers a thread, bytes spilled (the stack frame), shared memory a block, and how often the
+matrix instructions mma and wgmma stand in the code. Exits with 1 if a configuration spills, takes more shared memory
+than a block can have, lacks wgmma where it needs it, or does not compile.
+"""
+
+import argparse
+import importlib
+import json
+import multiprocessing
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+# Kernels that were decorated for the interpreter cannot be compiled.
+os.environ.pop("TRITON_INTERPRET", None)
+sys.path.insert(0, str(Path(__file__).parents[1] / "kernels"))
+
+# Shared memory that one block can have, in bytes (CUDA programming guide, compute capabilities).
+SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024}
+PROCESSES = 2
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What one specimen became for one capability; spilled and shared in bytes; faults are empty if it may ship."""
+
+    kernel: str
+    specimen: str
+    capability: int
+    registers: int
+    spilled: int
+    shared: int
+    mma: int
+    wgmma: int
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A specimen by its place, since jit functions do not travel between processes."""
+
+    module: str
+    index: int
+    capability: int
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "modules", nargs="*", help="modules with specimens(); all of foldcli_kernels where none is named"
+    )
+    parser.add_argument("--once", action="store_true", help="one configuration of each kernel only")
+    parser.add_argument("--only", default="", help="specimens whose name holds this")
+    parser.add_argument("--json", type=Path, help="write the table there as well")
+    options = parser.parse_args()
+    start = time.perf_counter()
+    tasks = list(_tasks(options.modules or list(_kernel_modules()), options.once, options.only))
+    rows = list(_compile_all(tasks))
+    _print(rows)
+    bad = [row for row in rows if row.faults]
+    seconds = time.perf_counter() - start
+    print(f"{len(rows)} configurations, {len(bad)} refused, {seconds:.0f} s on {PROCESSES} processes")
+    if options.json:
+        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+    return 1 if bad or not rows else 0
+
+
+def _kernel_modules() -> Iterator[str]:
+    package = importlib.import_module("foldcli_kernels")
+    for info in pkgutil.iter_modules(package.__path__, "foldcli_kernels."):
+        if _owns_specimens(importlib.import_module(info.name)):
+            yield info.name
+
+
+def _owns_specimens(module: ModuleType) -> bool:
+    return getattr(getattr(module, "specimens", None), "__module__", None) == module.__name__
+
+
+def _tasks(modules: Iterable[str], once: bool, only: str) -> Iterator[Task]:
+    for name in modules:
+        chosen: dict[str, int] = {}
+        specimens = importlib.import_module(name).specimens()
+        named = [index for index, specimen in enumerate(specimens) if only in specimen.name]
+        for index in named:
+            function = specimens[index].function.__name__
+            known = chosen.setdefault(function, index)
+            # Of several configurations the half-precision one with Hopper's instructions can fail in the most ways.
+            if _telling(specimens[index]) > _telling(specimens[known]):
+                chosen[function] = index
+        for index in chosen.values() if once else named:
+            yield from (Task(name, index, capability) for capability in specimens[index].capabilities)
+
+
+def _telling(specimen: Any) -> tuple[bool, bool]:
+    return specimen.needs_wgmma, "*bf16" in specimen.signature.values()
+
+
+def _compile_all(tasks: list[Task]) -> Iterator[Compiled]:
+    # spawn: torch's threads do not survive a fork
+    with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for done, row in enumerate(pool.map(compiled, tasks), 1):
+            if sys.stderr.isatty():
+                print(f"\r{done} of {len(tasks)}", end="\r", file=sys.stderr)
+            yield row
+
+
+def compiled(task: Task) -> Compiled:
+    """Compile one specimen ahead of time and judge it."""
+    specimen = importlib.import_module(task.module).specimens()[task.index]
+    kernel = f"{task.module.removeprefix('foldcli_kernels.')}.{specimen.function.__name__}"
+    try:
+        binary = _compile(specimen, task.capability)
+    except Exception as error:  # any failure of the compiler is a row of the table
+        reason = f"does not compile: {type(error).__name__}: {(str(error).strip().splitlines() or [''])[-1]}"
+        return Compiled(kernel, specimen.name, task.capability, 0, 0, 0, 0, 0, (reason,))
+    registers, spilled = _resources(binary.asm["cubin"])
+    text = binary.asm["ptx"]
+    mma, wgmma = len(re.findall(r"\bmma\.sync", text)), len(re.findall(r"wgmma\.mma_async", text))
+    faults = tuple(_faults(specimen, task.capability, spilled, binary.metadata.shared, wgmma))
+    return Compiled(
+        kernel, specimen.name, task.capability, registers, spilled, binary.metadata.shared, mma, wgmma, faults
+    )
+
+
+def _compile(specimen: Any, capability: int) -> Any:
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    names = specimen.function.arg_names
+    signature = {name: "constexpr" if name in specimen.constexprs else specimen.signature[name] for name in names}
+    divisible = specimen.divisible
+    if divisible is None:
+        divisible = tuple(name for name, kind in signature.items() if kind.startswith("*"))
+    attributes = {(names.index(name),): [["tt.divisibility", 16]] for name in divisible}
+    source = ASTSource(specimen.function, signature, dict(specimen.constexprs), attributes)
+    options = {"num_warps": specimen.num_warps, "num_stages": specimen.num_stages}
+    return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+
+
+def _resources(cubin: bytes) -> tuple[int, int]:
+    """Return registers a thread and bytes of stack, where spilled registers go, as the assembler recorded them."""
+    from triton import knobs
+
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        command = [knobs.nvidia.cuobjdump.path, "--dump-resource-usage", file.name]
+        usage = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found = re.findall(r"REG:(\d+) STACK:(\d+)", usage)
+    return max(int(registers) for registers, _ in found), sum(int(stack) for _, stack in found)
+
+
+def _faults(specimen: Any, capability: int, spilled: int, shared: int, wgmma: int) -> Iterator[str]:
+    if spilled:
+        yield f"spills {spilled} bytes"
+    if shared > SHARED_MEMORY[capability]:
+        yield f"{shared} bytes of shared memory, {SHARED_MEMORY[capability]} are there"
+    if specimen.needs_wgmma and capability >= 90 and not wgmma:
+        yield "no wgmma"
+
+
+def _print(rows: list[Compiled]) -> None:
+    width = max((len(row.specimen) for row in rows), default=8)
+    print(f"{'specimen':{width}}  sm  regs  spill  shared  mma  wgmma")
+    for row in rows:
+        figures = f"{row.capability}  {row.registers:4}  {row.spilled:5}  {row.shared:6}  {row.mma:3}  {row.wgmma:5}"
+        print(f"{row.specimen:{width}}  {figures}  {'; '.join(row.faults)}".rstrip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
