@@ -4,6 +4,8 @@ import os
 
 # Before anything imports triton: its kernels then run on CPU tensors.
 os.environ.setdefault("TRITON_INTERPRET", "1")
+# Before torch loads OpenMP: on a busy machine threads that wait by spinning cost ten times the work.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 from hypothesis import settings
 
