@@ -1,4 +1,4 @@
-"""Hold a kernel to three times the error of its plain body, and break kernels on purpose to see that this holds them."""
+"""Hold a kernel to three times the error of its plain body, and break it on purpose to see that this is held."""
 
 import inspect
 import linecache
@@ -20,16 +20,27 @@ Function = Callable[..., Tensor | list[Tensor]]
 
 
 @pytest.fixture(autouse=True)
-def rounding_to_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Round to bfloat16 as GPUs do: the interpreter cuts the lower bits off, which doubles the error of a result."""
-    convert = interpreter._convert_float
+def bfloat16_as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Round to bfloat16 where the interpreter cuts bits off, and multiply values where it multiplies bits."""
+    convert, product = interpreter._convert_float, interpreter.InterpreterBuilder.create_dot
 
     def rounded(data: Any, source: Any, target: Any, mode: Any) -> Any:
         if (source, target) != (tl.float32, tl.bfloat16):
             return convert(data, source, target, mode)
         return torch.from_numpy(np.ascontiguousarray(data)).bfloat16().view(torch.int16).numpy().reshape(data.shape)
 
+    def widened(operand: Any) -> Any:
+        if operand.dtype.scalar != tl.bfloat16:
+            return operand
+        return interpreter.TensorHandle(
+            convert(operand.data, tl.bfloat16, tl.float32, None).view(np.float32), tl.float32
+        )
+
+    def multiplied(self: Any, left: Any, right: Any, *rest: Any) -> Any:
+        return product(self, widened(left), widened(right), *rest)
+
     monkeypatch.setattr(interpreter, "_convert_float", rounded)
+    monkeypatch.setattr(interpreter.InterpreterBuilder, "create_dot", multiplied)
 
 
 def outcome(function: Function, inputs: Sequence[Tensor], seed: int = 1) -> dict[str, Tensor]:
