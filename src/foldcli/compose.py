@@ -1,6 +1,7 @@
 """Hydra at the door: named configuration and overrides in, one frozen dataclass out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
 
@@ -9,38 +10,61 @@ from foldcli.errors import InputError
 
 
 def presets() -> list[str]:
-    """The names of the models in conf/model/."""
-    folder = files("foldcli.conf").joinpath("model")
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    """The names of the models in conf/model/; `alphafold` is what they share, and none itself."""
+    names = (entry.name for entry in files("foldcli.conf").joinpath("model").iterdir())
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml") and name != "alphafold.yaml")
 
 
 def compose(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The named configuration of foldcli.conf with `key=value` overrides, as a plain dictionary."""
+    """The named configuration of foldcli.conf with `key=value` overrides, as a plain dictionary.
+
+    Keys that do not exist are let in: `config.build` knows all of them, and names what there is.
+    """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_module
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    forced = [override if override.startswith("model=") else f"++{override}" for override in overrides]
     try:
         with initialize_config_module("foldcli.conf", version_base=None):
-            return OmegaConf.to_container(hydra_compose(name, list(overrides)), resolve=True)  # type: ignore[return-value]
+            return OmegaConf.to_container(hydra_compose(name, forced), resolve=True)  # type: ignore[return-value]
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise InputError(f"configuration: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split()).replace("++", "").partition(" See http")[0]
+        raise InputError(f"configuration: {reason}") from error
 
 
 def model_config(name: str, overrides: Sequence[str] = ()) -> ModelConfig:
     """The model preset `name`, an entry of conf/model/."""
-    _require(name)
+    _require_preset(name)
     return build(ModelConfig, compose(f"model/{name}", overrides)["model"])
 
 
 def fold_config(model: str, overrides: Sequence[str] = ()) -> FoldConfig:
-    """The settings of `foldcli fold` with the preset `model`."""
-    _require(model)
-    return build(FoldConfig, compose("fold", [f"model={model}", *overrides]))
+    """The settings of `foldcli fold` with the preset `model`; InputError names a setting that cannot be."""
+    _require_preset(model)
+    for override in overrides:
+        if not override.partition("=")[1]:
+            raise InputError(f"configuration: '{override}' is no setting; expected KEY=VALUE, such as num_recycle=1")
+        if override.startswith("model="):
+            raise InputError(f"configuration: '{override}': choose the preset with --{override.replace('=', ' ')}")
+    config = build(FoldConfig, compose("fold", [f"model={model}", *overrides]))
+    for key, value in _sizes(asdict(config.model), "model"):
+        if value < 1:
+            raise InputError(f"configuration: '{key}' is {value}, expected 1 or more")
+    return config
 
 
-def _require(name: str) -> None:
+def _sizes(values: Mapping[str, Any], path: str) -> Iterator[tuple[str, int]]:
+    """Every whole number of a configuration, all of them counts, by its key."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _sizes(value, f"{path}.{key}")
+        elif type(value) is int:
+            yield f"{path}.{key}", value
+
+
+def _require_preset(name: str) -> None:
     if name not in presets():
         raise InputError(f"--model {name}: no such preset; there is {', '.join(presets())}")

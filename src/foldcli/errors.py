@@ -17,3 +17,9 @@ class WeightsError(FoldcliError):
     """Parameters that are missing, damaged or of another preset."""
 
     exit_code = 2
+
+
+class Interrupted(FoldcliError):
+    """The user stopped the work."""
+
+    exit_code = 130

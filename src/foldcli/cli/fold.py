@@ -13,6 +13,8 @@ from foldcli.folding.progress import watch
 from foldcli.folding.record import Record
 from foldcli.folding.run import Run
 
+LOG_WIDTH = 1000  # in a log no line of the table is broken
+
 
 def run_fold(
     source: Path, out: Path, models: list[str], msa: Path | None, weights: str | None, overrides: list[str]
@@ -24,7 +26,8 @@ def run_fold(
     run = Run(resolve(models, weights, overrides), out)
     with watch(Console(stderr=True), len(queries)) as watcher:
         records = run.fold(queries, watcher)
-    Console().print(table(records, out))
+    shown = Console(markup=False, highlight=False)
+    shown.print(table(records, out), width=None if shown.is_terminal else LOG_WIDTH)
     return int(any(record.status != "done" for record in records))
 
 
@@ -32,7 +35,8 @@ def table(records: Sequence[Record], out: Path) -> Table:
     """The results as they are printed at the end of a run."""
     untrained = any(not record.trained for record in records)
     title = "UNTRAINED parameters: the numbers mean nothing" if untrained else None
-    grid = Table("job", "status", "length", "depth", "pLDDT", "pTM", "seconds", "GiB", "files", title=title)
+    grid = Table("job", "status", "length", "depth", "pLDDT", "pTM", "seconds", "GiB", title=title)
+    grid.add_column("files", overflow="fold")
     for record in records:
         numbers = (record.plddt, record.ptm, record.seconds, record.memory_gib)
         formats = ("{:.1f}", "{:.2f}", "{:.1f}", "{:.1f}")

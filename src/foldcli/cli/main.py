@@ -1,6 +1,6 @@
 """The foldcli command: parse, compose the configuration, call one function."""
 
-import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,15 +9,14 @@ import typer
 
 from foldcli import __version__
 from foldcli.cli.weights import app as weights_app
-from foldcli.errors import FoldcliError
+from foldcli.errors import FoldcliError, Interrupted
 
 app = typer.Typer(
     help="Fold proteins with AlphaFold 2, on a laptop or on many GPUs.",
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 app.add_typer(weights_app, name="weights")
-
-INTERRUPTED = 130
 
 
 def _show_version(asked: bool) -> None:
@@ -38,7 +37,9 @@ def fold(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="FASTA file, A3M file, or a folder of them.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Any setting.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results"),
-    model: Annotated[list[str] | None, typer.Option(help="Preset; repeat for several. [default: the pTM models]")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Preset; repeat for several. [default: the pTM models]")
+    ] = None,
     num_models: Annotated[int | None, typer.Option(help="How many of the pTM models. [default: 5]")] = None,
     num_seeds: Annotated[int | None, typer.Option(help="Runs of each model, each from a seed. [default: 1]")] = None,
     random_seed: Annotated[int | None, typer.Option(help="The first seed. [default: 0]")] = None,
@@ -70,17 +71,18 @@ def fold(
         "save_pair_representations": save_pair_representations or None, "overwrite": overwrite or None,
     }  # fmt: skip
     settings = [f"{key}={value}" for key, value in flags.items() if value is not None]
-    raise typer.Exit(run_fold(source, out, model or [], msa, weights, [*settings, *(overrides or [])]))
+    try:
+        code = run_fold(source, out, model or [], msa, weights, [*settings, *(overrides or [])])
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted before the first job") from None
+    raise typer.Exit(code)
 
 
 def run() -> None:
     """Entry point: errors that a user can cause end as one line on standard error and their exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's end is a Ctrl-C: the tables are kept true
     try:
         app()
     except FoldcliError as error:
         print(f"foldcli: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("foldcli: interrupted", file=sys.stderr)
-        sys.stderr.flush()
-        os._exit(INTERRUPTED)  # not sys.exit: threads of the numeric libraries may be in the middle of their work

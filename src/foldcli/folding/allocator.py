@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+from typing import Any
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 ONE_GIB = 1 << 30
@@ -13,10 +14,16 @@ def keep_freed_memory() -> bool:
     glibc returns each large block at once and gets fresh, zeroed pages for the next one: a sixth of a float32 pass on
     the CPU went into page faults.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # another C library, musl for one
-        return False
-    return bool(mallopt(M_MMAP_THRESHOLD, ONE_GIB) and mallopt(M_TRIM_THRESHOLD, 2 * ONE_GIB - 1))
+    mallopt = _of_glibc("mallopt")
+    return bool(mallopt and mallopt(M_MMAP_THRESHOLD, ONE_GIB) and mallopt(M_TRIM_THRESHOLD, 2 * ONE_GIB - 1))
+
+
+def release_freed_memory() -> None:
+    """Give back what was kept, so that the system counts it as free."""
+    if trim := _of_glibc("malloc_trim"):
+        trim(0)
+
+
+def _of_glibc(name: str) -> Any:
+    """A function of the C library; None where it has no such one, as musl has not."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None

@@ -3,6 +3,7 @@
 import contextlib
 import resource
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -11,52 +12,76 @@ from foldcli.config import ModelConfig
 from foldcli.errors import FoldcliError
 
 GIB = 1 << 30
+LONGEST = 1 << 20
 
 
-def predicted_bytes(config: ModelConfig, length: int, rows: int, extra_rows: int, width: int) -> int:
-    """Peak of the activations for `length` residues, with `width` bytes a number in the trunk.
+def predicted_bytes(config: ModelConfig, length: int, depth: int, width: int) -> int:
+    """Peak of what a fold of `length` residues and `depth` rows allocates, `width` bytes a number in the trunk.
 
-    The largest of the trunk's steps beside the MSA and pairs that live through it: transitions, packed attention, the
-    outer product before its projection, and the triangle product with its operands.
+    The largest of the trunk's steps, counted as the operations' plain bodies allocate, beside what lives through all
+    of them: the features, the representations, and those of the pass before in float32.
     """
-    main, extra, pairs = config.evoformer, config.extra_msa, length * length
-    kept = (rows * main.c_m + 2 * extra_rows * extra.c_m) * length + 3 * pairs * config.c_z
-    msa_step = rows * length * main.c_m * (main.transition_factor + 2)
-    extra_step = extra_rows * length * extra.c_m * (extra.transition_factor + 2)
-    outer = pairs * (main.c_outer**2 + config.c_z)
-    triangle = pairs * (4 * main.c_triangle + 4 * config.c_z)
-    heads = 4 * pairs * (config.c_z + 4 * config.heads.distogram_bins)
-    return max(width * (kept + max(msa_step, extra_step, outer, triangle)), heads)
+    main, extra, c_z, pairs = config.evoformer, config.extra_msa, config.c_z, length * length
+    rows = min(depth, config.msa.max_clusters)
+    extra_rows = min(max(depth - rows, 1), config.msa.max_extra)
+    m, e = rows * length * main.c_m, extra_rows * length * extra.c_m
+    steps = (
+        7.3 * m,  # attention: queries, keys, values and gates in one, what comes of them, the rows themselves
+        8 * e,
+        m + pairs * (main.c_outer**2 + 2.2 * c_z),  # the outer product before its projection
+        m + pairs * (8 * main.c_triangle + 2 * c_z),  # operands and gates of a triangle, before and after their bias
+    )
+    features = 4 * 4 * length * (50 * rows + 5 * extra_rows)
+    trunk = width * (3 * pairs * c_z + m + max(steps))
+    heads = 4 * pairs * (c_z + 5 * config.heads.distogram_bins)
+    return int(features + 4 * (m + pairs * c_z) + max(trunk, heads))
 
 
 def available_bytes(device: torch.device) -> int | None:
     """Memory that is free for the fold; None where the system does not say."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return 1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])
-    return None
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # free to torch alone
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
+    return min(_free_in_system(), default=None)
 
 
-def require_memory(config: ModelConfig, length: int, rows: int, extra_rows: int, width: int, device: torch.device) -> None:
+def _free_in_system() -> Iterator[int]:
+    """What the machine has free, and what a container's limit leaves to this process."""
+    with contextlib.suppress(OSError, KeyError):
+        yield _kibibytes("/proc/meminfo", "MemAvailable")
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, KeyError, ValueError):  # ValueError: the limit is "max"
+            yield int(Path(limit).read_text()) - _kibibytes("/proc/self/status", "VmRSS")
+
+
+def _kibibytes(file: str, key: str) -> int:
+    """A line such as `VmRSS:  1234 kB`, in bytes."""
+    lines = (line.split() for line in Path(file).read_text().splitlines())
+    return 1024 * int({fields[0]: fields[1] for fields in lines if len(fields) > 1}[f"{key}:"])
+
+
+def require_memory(config: ModelConfig, length: int, depth: int, width: int, device: torch.device) -> None:
     """FoldcliError, which says what would fit, if the fold would not."""
-    free = available_bytes(device)
-    needed = predicted_bytes(config, length, rows, extra_rows, width)
+    free, needed = available_bytes(device), predicted_bytes(config, length, depth, width)
     if free is not None and needed > free:
-        fits = longest_that_fits(config, free, rows, extra_rows, width)
+        fits = longest_that_fits(config, free, depth, width)
         raise FoldcliError(
-            f"{length} residues need about {needed / GIB:.1f} GiB and {free / GIB:.1f} GiB are free; "
-            f"up to {fits} residues would fit, fewer alignment rows (model.msa.max_extra=N) or --precision bf16 save more"
+            f"{length} residues need about {needed / GIB:.1f} GiB for {config.name} and {free / GIB:.1f} GiB are free; "
+            f"up to {fits} residues would fit; {savings(width)}"
         )
 
 
-def longest_that_fits(config: ModelConfig, free: int, rows: int, extra_rows: int, width: int) -> int:
+def savings(width: int) -> str:
+    """How a fold can be made to take less."""
+    return "to save memory take" + (" --precision bf16 or" if width > 2 else "") + " fewer rows (model.msa.max_extra=N)"
+
+
+def longest_that_fits(config: ModelConfig, free: int, depth: int, width: int) -> int:
     """The longest sequence, in residues, whose fold takes no more than `free` bytes."""
-    low, high = 0, 1 << 20
+    low, high = 0, LONGEST
     while low < high:
         middle = (low + high + 1) // 2
-        if predicted_bytes(config, middle, rows, extra_rows, width) <= free:
+        if predicted_bytes(config, middle, depth, width) <= free:
             low = middle
         else:
             high = middle - 1
@@ -75,8 +100,7 @@ def peak_bytes(device: torch.device) -> int:
     """Highest memory since the last reset: allocated on CUDA, resident in the process on the CPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+    with contextlib.suppress(OSError, KeyError):
+        return _kibibytes("/proc/self/status", "VmHWM")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak

@@ -2,6 +2,7 @@
 
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -12,7 +13,8 @@ from foldcli.errors import InputError, WeightsError
 from foldcli.model.alphafold import AlphaFold
 from foldcli.weights import cache
 from foldcli.weights.alphafold import from_alphafold, published_shapes
-from foldcli.weights.files import read_npz, read_safetensors, sha256
+from foldcli.weights.files import read_npz, read_safetensors, read_state_dict, sha256
+from foldcli.weights.openfold import from_openfold
 from foldcli.weights.seeded import seeded_parameters
 
 UNTRAINED = "untrained"
@@ -39,8 +41,11 @@ class Source:
         """What the files of a prediction say of its parameters."""
         if self.path is None:
             return "untrained, rebuilt from their names"
-        return f"{self.path.name}, AlphaFold parameters, {cache.LICENSE}" if self.path.suffix == ".npz" else self.path.name
+        return (
+            f"{self.path.name}, AlphaFold parameters, {cache.LICENSE}" if self.path.suffix == ".npz" else self.path.name
+        )
 
+    @cached_property
     def digest(self) -> str:
         """What tells these parameters from others: the file's SHA-256, from the cache's manifest where it has it."""
         if self.path is None:
@@ -55,6 +60,7 @@ def resolve(models: list[str], weights: str | None, overrides: list[str]) -> lis
     """Settings and parameters of the models to run, in order; all five pTM models where none is named.
 
     weights: a parameter file, a folder of them, or `untrained`; None takes them from the cache.
+    InputError, WeightsError: what cannot be, before any parameter is read.
     """
     first = fold_config(models[0] if models else PTM_MODELS[0], overrides)
     names = models or list(PTM_MODELS[: first.num_models])
@@ -62,11 +68,19 @@ def resolve(models: list[str], weights: str | None, overrides: list[str]) -> lis
         raise InputError("--model: a model is named twice; name each once")
     if weights and len(names) > 1 and Path(weights).is_file():
         raise InputError(f"--weights {weights}: one file holds one model; name it with --model, or give the folder")
-    return [Source(fold_config(name, overrides), _parameters_of(name, weights)) for name in names]
+    configs = [first, *(fold_config(name, overrides) for name in names[1:])]
+    for config in configs:
+        if config.rank_by == "ptm" and not config.model.heads.pae:
+            raise InputError(
+                f"--rank-by ptm: {config.model.name} predicts no pTM; rank by plddt, or take the pTM models"
+            )
+    return [Source(config, _parameters_of(config.model.name, weights)) for config in configs]
 
 
 def _parameters_of(name: str, weights: str | None) -> Path | None:
     if weights is None:
+        if name not in cache.PRESETS and cache.find(name) is None:
+            raise WeightsError(f"there are no published parameters for {name}; give --weights FILE or `{UNTRAINED}`")
         return cache.require(name)
     if weights == UNTRAINED:
         return None
@@ -103,7 +117,9 @@ def read_parameters(path: Path | None, config: ModelConfig) -> dict[str, torch.T
     if path.suffix == ".npz":
         return from_alphafold(read_npz(path), config, str(path))
     if path.suffix == ".safetensors":
-        return read_safetensors(path)
+        return {key: value.float() for key, value in read_safetensors(path).items()}
+    if path.suffix == ".pt":
+        return from_openfold(read_state_dict(path), config, str(path))
     raise WeightsError(f"{path}: not a parameter file; expected .npz, .pt or .safetensors")
 
 

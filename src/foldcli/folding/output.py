@@ -3,7 +3,7 @@
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ def job_folder(out: Path, name: str, overwrite: bool) -> Iterator[Path]:
             final.rename(before)
             draft.rename(final)
             if overwrite:
-                shutil.rmtree(before)
+                shutil.rmtree(before, ignore_errors=True)
         else:
             draft.rename(final)
     except OSError as error:
@@ -50,19 +50,22 @@ def _earlier_name(final: Path) -> Path:
     return next(path for path in numbered if not path.exists())
 
 
-def write_job(
-    folder: Path, query: Query, ranked: Sequence[tuple[Prediction, Provenance]], timings: dict[str, float]
-) -> list[str]:
-    """Write every file of a job, best prediction first; return their names."""
+def write_job(folder: Path, query: Query, ranked: Sequence[tuple[Prediction, Provenance]]) -> None:
+    """Write the structures, scores and plots of a job, best prediction first."""
     for rank, (prediction, provenance) in enumerate(ranked, start=1):
-        _write_prediction(folder, f"rank_{rank:03d}_{prediction.model}_seed_{prediction.seed:03d}", prediction, provenance)
+        _write_prediction(
+            folder, f"rank_{rank:03d}_{prediction.model}_seed_{prediction.seed:03d}", prediction, provenance
+        )
     predictions = [prediction for prediction, _ in ranked]
     plddt_png(predictions, folder / f"{query.name}_plddt.png")
     if any(prediction.pae is not None for prediction in predictions):
         pae_png(predictions, folder / f"{query.name}_pae.png")
     coverage_png((query.alignment or single_sequence(query.sequence)).tokens, folder / f"{query.name}_coverage.png")
-    write_atomic(folder / "timings.json", json.dumps({key: round(value, 3) for key, value in timings.items()}, indent=1))
-    return sorted(path.name for path in folder.iterdir())
+
+
+def write_timings(folder: Path, timings: Mapping[str, float]) -> None:
+    """Write how long each phase of a job took, in seconds."""
+    write_atomic(folder / "timings.json", json.dumps({k: round(v, 3) for k, v in timings.items()}, indent=1) + "\n")
 
 
 def _write_prediction(folder: Path, label: str, prediction: Prediction, provenance: Provenance) -> None:

@@ -1,7 +1,9 @@
 """One model on one query: recycling passes until done, then a structure and its confidence."""
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -10,10 +12,12 @@ from foldcli.config import FoldConfig
 from foldcli.data.query import Query
 from foldcli.model.alphafold import AlphaFold, Output
 from foldcli.model.confidence import error_bins, expected_aligned_error, plddt, predicted_tm_score
-from foldcli.model.features import Features
+from foldcli.model.features import Features, TemplateFeatures
 from foldcli.protein import residues
 from foldcli.protein.structure import Prediction, Structure
 from foldcli.shapes import Atoms37
+
+T = TypeVar("T", Features, TemplateFeatures)
 
 
 @torch.inference_mode()
@@ -23,36 +27,36 @@ def predict(
     passes: Iterable[Features],
     config: FoldConfig,
     seed: int,
-    passed: Callable[[int, float], None],
+    passed: Callable[[int, float, float], None],
 ) -> Prediction:
-    """Fold a query; `passed` hears of every pass: its number and how far it moved the atoms, in angstrom.
+    """Fold a query; `passed` hears of every pass: its number, how far it moved the atoms, in angstrom, and its seconds.
 
     Recycling ends early once a pass changes the CA distances by less than the tolerance (root mean square).
     """
     device = next(model.parameters()).device
     previous, output, count = None, None, -1
-    for count, features in enumerate(passes):  # noqa: B007
+    for count, features in enumerate(passes):
+        start = time.perf_counter()
         on_device = to_device(features, device)
         before = previous.positions if previous else torch.zeros(*on_device.aatype.shape, 37, 3, device=device)
+        output = None  # its logits would otherwise stand beside the next pass
         output = model(on_device, previous)
         previous = output.recycled()
         moved = distance_change(before, output.positions)
-        passed(count, moved)
+        passed(count, moved, time.perf_counter() - start)
         if count and moved < config.recycle_early_stop_tolerance:
             break
     assert output is not None
     return assemble(output, query, config, seed, count)
 
 
-def to_device(features: Features, device: torch.device) -> Features:
+def to_device(features: T, device: torch.device) -> T:
     """The same features with every tensor on the device."""
-    moved = {f.name: getattr(features, f.name) for f in fields(features)}
-    tensors = {name: value.to(device) for name, value in moved.items() if isinstance(value, torch.Tensor)}
-    if features.templates is not None:
-        names = [f.name for f in fields(features.templates)]
-        templates = {name: getattr(features.templates, name).to(device) for name in names}
-        return replace(features, **tensors, templates=replace(features.templates, **templates))
-    return replace(features, **tensors)
+    moved: dict[str, Any] = {f.name: getattr(features, f.name) for f in fields(features)}
+    for name, value in moved.items():
+        if value is not None:
+            moved[name] = value.to(device) if isinstance(value, torch.Tensor) else to_device(value, device)
+    return replace(features, **moved)
 
 
 def distance_change(before: Atoms37, after: Atoms37) -> float:
@@ -94,5 +98,3 @@ def _representations(output: Output, config: FoldConfig) -> dict[str, np.ndarray
 
 def _array(x: torch.Tensor) -> np.ndarray:
     return x.float().cpu().numpy()
-
-

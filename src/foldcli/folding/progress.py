@@ -13,6 +13,8 @@ from foldcli.folding.record import Record
 class Watcher(Protocol):
     """Hears of everything that happens in a run."""
 
+    def run_started(self, header: str) -> None: ...
+
     def job_started(self, name: str, detail: str, passes: int) -> None: ...
 
     def passed(self, name: str, detail: str) -> None: ...
@@ -25,6 +27,9 @@ class PlainLines:
 
     def __init__(self, console: Console) -> None:
         self.console = console
+
+    def run_started(self, header: str) -> None:
+        self._print(header)
 
     def job_started(self, name: str, detail: str, passes: int) -> None:
         self._print(f"{name}: {detail}")
@@ -65,7 +70,7 @@ def ending(record: Record, skipped: bool) -> str:
     if record.status != "done":
         return f"{record.status}: {record.error}"
     scores = f"pLDDT {record.plddt:.1f}" + ("" if record.ptm is None else f", pTM {record.ptm:.2f}")
-    mark = "" if record.trained else ", untrained parameters"
+    mark = ("" if record.depth > 1 else ", single sequence") + ("" if record.trained else ", untrained parameters")
     return f"{scores}{mark} (done before)" if skipped else f"{scores}, {record.seconds:.1f} s{mark}"
 
 

@@ -4,25 +4,31 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from filelock import FileLock
+
 from foldcli import __version__
 from foldcli.data.query import Query
-from foldcli.errors import FoldcliError
+from foldcli.errors import InputError
 from foldcli.folding.models import Source
 from foldcli.report.files import write_atomic
 
 JOB_FILE = "job.json"
+RESULTS, SUMMARY = "results.jsonl", "summary.csv"
+# Settings that leave the files of a job as they are, or that are in its key by what they led to.
+OUTSIDE_KEY = ("sort", "num_models", "device", "precision", "gpus", "overwrite")
 
 
 @dataclass(frozen=True)
 class Record:
     """One line of the results: a job, and its best prediction if it has one.
 
-    status: done, failed or waiting; depth: rows of the alignment, 1 for a single sequence; seconds: of the fold;
-    memory_gib: peak of the process or device; key: what was folded with what, as a hash; error: why it failed.
+    status: done, failed, interrupted or waiting; depth: rows of the alignment, 1 for a single sequence; seconds: from
+    features to files; memory_gib: peak of the process or device; key: what was folded with what, as a hash; error: why
+    it failed; files: their names in the job's folder.
     """
 
     job: str
@@ -44,7 +50,8 @@ class Record:
 def job_key(query: Query, sources: Sequence[Source], device: str, precision: str) -> str:
     """Hash of everything that decides the result: sequence, alignment, parameters, settings and the program."""
     digest = hashlib.sha256()
-    settings = [asdict(source.config) | {"parameters": source.digest(), "overwrite": None} for source in sources]
+    outside = dict.fromkeys(OUTSIDE_KEY)
+    settings = [asdict(source.config) | outside | {"parameters": source.digest} for source in sources]
     digest.update(json.dumps([__version__, query.sequence, device, precision, settings], sort_keys=True).encode())
     if query.alignment is not None:
         digest.update(query.alignment.tokens.tobytes())
@@ -71,31 +78,36 @@ class Results:
 
     def __init__(self, out: Path) -> None:
         self.out = out
-        self.records = {record.job: record for record in self._earlier()}
+        self._read()
 
-    def _earlier(self) -> list[Record]:
-        path = self.out / "results.jsonl"
-        if not path.exists():
-            return []
+    def add(self, records: Iterable[Record]) -> None:
+        """Put records in and write both files anew; what another run has added meanwhile stays."""
+        with FileLock(self.out / ".results.lock"):
+            known = self._read() | {record.job: record for record in records}
+            lines = [json.dumps(asdict(record)) + "\n" for record in known.values()]
+            write_atomic(self.out / RESULTS, "".join(lines))
+            write_atomic(self.out / SUMMARY, _table(known.values()))
+
+    def _read(self) -> dict[str, Record]:
+        path = self.out / RESULTS
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
-            return [Record(**json.loads(line)) for line in lines]
+            records = [Record(**json.loads(line)) for line in lines]
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}); use another --out") from error
         except (ValueError, TypeError) as error:
-            raise FoldcliError(f"{path}: not a results file of foldcli; move it away, or use another --out") from error
+            raise InputError(f"{path}: not a results file of foldcli; move it away, or use another --out") from error
+        return {record.job: record for record in records}
 
-    def add(self, *records: Record) -> None:
-        """Put records in and write both files anew."""
-        self.records |= {record.job: record for record in records}
-        lines = [json.dumps(asdict(record)) + "\n" for record in self.records.values()]
-        write_atomic(self.out / "results.jsonl", "".join(lines))
-        write_atomic(self.out / "summary.csv", self._table())
 
-    def _table(self) -> str:
-        columns = [f.name for f in fields(Record) if f.name not in ("key", "files")]
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(columns)
-        for record in self.records.values():
-            values = (getattr(record, column) for column in columns)
-            writer.writerow([f"{v:.4g}" if isinstance(v, float) else v for v in values])
-        return text.getvalue()
+def _table(records: Iterable[Record]) -> str:
+    columns = [f.name for f in fields(Record) if f.name not in ("key", "files")]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for record in records:
+        values = (getattr(record, column) for column in columns)
+        writer.writerow([f"{v:.4g}" if isinstance(v, float) else v for v in values])
+    return text.getvalue()

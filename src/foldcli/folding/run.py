@@ -1,7 +1,8 @@
 """A run: every query through every model and seed, resumable, one bad job apart from the others."""
 
 import time
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,13 +12,15 @@ from foldcli import __version__
 from foldcli.config import FoldConfig
 from foldcli.data.featurize import featurize
 from foldcli.data.query import Query
-from foldcli.errors import FoldcliError, InputError
-from foldcli.folding.memory import GIB, peak_bytes, require_memory, reset_peak
+from foldcli.errors import FoldcliError, InputError, Interrupted
+from foldcli.folding.allocator import keep_freed_memory, release_freed_memory
+from foldcli.folding.memory import GIB, peak_bytes, require_memory, reset_peak, savings
 from foldcli.folding.models import Source, choose_device, choose_precision, load_model
-from foldcli.folding.output import job_folder, write_job
+from foldcli.folding.output import job_folder, write_job, write_timings
+from foldcli.folding.phases import Phases
 from foldcli.folding.predict import predict
 from foldcli.folding.progress import Watcher
-from foldcli.folding.record import Record, Results, job_key, read_record, write_record
+from foldcli.folding.record import RESULTS, SUMMARY, Record, Results, job_key, read_record, write_record
 from foldcli.model.alphafold import AlphaFold
 from foldcli.protein.structure import Prediction
 from foldcli.report.provenance import Provenance
@@ -30,10 +33,17 @@ class Job:
     query: Query
     key: str
 
-    def record(self, status: str) -> Record:
-        alignment = self.query.alignment
-        depth = alignment.depth if alignment else 1
-        return Record(self.query.name, status, len(self.query.sequence), depth, key=self.key)
+    @property
+    def depth(self) -> int:
+        """Rows of the alignment, 1 for a single sequence."""
+        return self.query.alignment.depth if self.query.alignment else 1
+
+    @property
+    def input_kind(self) -> str:
+        return f"alignment of {self.depth} sequences" if self.depth > 1 else "single sequence (no alignment)"
+
+    def record(self, status: str, error: str = "") -> Record:
+        return Record(self.query.name, status, len(self.query.sequence), self.depth, key=self.key, error=error)
 
 
 class Run:
@@ -43,24 +53,44 @@ class Run:
         self.sources = sources
         self.out = out
         self.config: FoldConfig = sources[0].config
+        self.trained = all(source.trained for source in sources)
         self.device = choose_device(self.config)
         self.precision = choose_precision(self.config, self.device)
-        self._loaded: dict[str, AlphaFold] = {}
-        self.timings: dict[str, float] = {}
+        if self.device.type == "cpu":
+            keep_freed_memory()
+        self.models: dict[str, AlphaFold] = {}
+        self.phases = Phases()
+
+    def __str__(self) -> str:
+        on = "cpu" if self.device.type == "cpu" else f"cuda ({torch.cuda.get_device_name(self.device)})"
+        names = ", ".join(source.name for source in self.sources)
+        mark = "" if self.trained else ", UNTRAINED parameters: the numbers mean nothing"
+        return f"foldcli {__version__} on {on} in {str(self.precision).removeprefix('torch.')} with {names}{mark}"
 
     def fold(self, queries: Sequence[Query], watcher: Watcher) -> list[Record]:
-        """Fold every query; the records say what became of each. A job that fails leaves the others alone."""
-        _require_writable(self.out)
-        results = Results(self.out)
+        """Fold every query; the records say what became of each. A job that fails leaves the others alone.
+
+        InputError, WeightsError: what is wrong before the first job; Interrupted: by the user, after the tables say so.
+        """
+        _require_foldable(queries)
         jobs = [self._job(query) for query in self._ordered(queries)]
-        ended = {job.query.name: job.record("waiting") for job in jobs}
-        for job in jobs:
-            record = None if self.config.overwrite else self._done_before(job)
-            skipped = record is not None
-            record = record or self._attempt(job, watcher)
-            watcher.job_ended(record, skipped)
-            ended[job.query.name] = record
-            results.add(*ended.values())
+        ended = {job.query.name: self._done_before(job) or job.record("waiting") for job in jobs}
+        waiting = [job for job in jobs if ended[job.query.name].status == "waiting"]
+        results = self._open(ended.values())
+        watcher.run_started(f"{self}: {len(jobs)} job{'s' * (len(jobs) > 1)}")
+        for record in ended.values():
+            if record.status == "done":
+                watcher.job_ended(record, True)
+        try:
+            self._load_models(waiting)
+            for job in waiting:
+                ended[job.query.name] = job.record("interrupted")  # until something better can be said
+                ended[job.query.name] = self._attempt(job, watcher)
+                watcher.job_ended(ended[job.query.name], False)
+                results.add([ended[job.query.name]])
+        except KeyboardInterrupt:
+            results.add(ended.values())
+            raise self._interrupted(ended.values()) from None
         return [ended[query.name] for query in queries]
 
     def _job(self, query: Query) -> Job:
@@ -72,99 +102,105 @@ class Run:
         return sorted(queries, key=lambda query: len(query.sequence), reverse=self.config.sort == "longest")
 
     def _done_before(self, job: Job) -> Record | None:
-        record = read_record(self.out / job.query.name)
+        record = None if self.config.overwrite else read_record(self.out / job.query.name)
         return record if record and record.key == job.key else None
+
+    def _open(self, records: Collection[Record]) -> Results:
+        """Make the output folder and write its tables for the first time; InputError if that cannot be done."""
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            results = Results(self.out)
+            results.add(records)
+        except OSError as error:
+            raise InputError(f"--out {self.out}: cannot be written ({error.strerror}); use another folder") from error
+        except FoldcliError as error:
+            raise InputError(str(error)) from error
+        return results
+
+    def _load_models(self, waiting: Sequence[Job]) -> None:
+        """All models before the first job, so that a damaged file costs nobody an hour; that job's timings have it."""
+        for source in self.sources if waiting else ():
+            with self.phases.timed(f"{source.name}_load"):
+                self.models[source.name] = load_model(source, self.device, self.precision)
+
+    def _interrupted(self, records: Collection[Record]) -> Interrupted:
+        done = sum(record.status == "done" for record in records)
+        again = " without --overwrite" if self.config.overwrite else ""
+        way_on = f"the same command{again} goes on with the rest"
+        return Interrupted(f"interrupted: {done} of {len(records)} jobs are done, in {self.out}; {way_on}")
 
     def _attempt(self, job: Job, watcher: Watcher) -> Record:
         try:
             return self._fold_one(job, watcher)
-        except (torch.OutOfMemoryError, MemoryError):
-            error = "out of memory; try --precision bf16, fewer alignment rows (model.msa.max_extra=N) or a shorter sequence"
-        except RuntimeError as caught:
-            error = _one_line(caught)
-        except FoldcliError as caught:
-            error = str(caught)
-        return replace(job.record("failed"), error=error)
+        except Exception as error:  # whatever it is, the other jobs are to be folded
+            return job.record("failed", self._reason(error))
+        finally:
+            self.phases = Phases()
+
+    def _reason(self, error: Exception) -> str:
+        text = " ".join(str(error).split())
+        if isinstance(error, FoldcliError):
+            return text
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in text:
+            return f"out of memory; {savings(self.precision.itemsize)}, or fold a shorter sequence"
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        return f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}: {text}"
 
     def _fold_one(self, job: Job, watcher: Watcher) -> Record:
-        start, self.timings = time.perf_counter(), {}
+        start = time.perf_counter()
+        release_freed_memory()
+        for source in self.sources:
+            length, width = len(job.query.sequence), self.precision.itemsize
+            require_memory(source.config.model, length, job.depth, width, self.device)
         reset_peak(self.device)
-        predictions = list(self._predictions(job, watcher))
-        ranked = sorted(predictions, key=self._rank, reverse=True)
-        best, trained = ranked[0], all(source.trained for source in self.sources)
-        record = replace(
-            job.record("done"), model=best.model, seed=best.seed, plddt=best.mean_plddt, ptm=best.ptm, trained=trained,
-            memory_gib=peak_bytes(self.device) / GIB, seconds=time.perf_counter() - start,
-        )  # fmt: skip
+        ranked = sorted(self._predictions(job, watcher), key=self._score, reverse=True)
+        best, peak = ranked[0], peak_bytes(self.device) / GIB
         with job_folder(self.out, job.query.name, self.config.overwrite) as folder:
-            files = write_job(folder, job.query, [(p, self._provenance(p, job)) for p in ranked], self.timings)
-            record = replace(record, files=files)
+            with self.phases.timed("write"):
+                write_job(folder, job.query, [(prediction, self._provenance(prediction, job)) for prediction in ranked])
+            write_timings(folder, self.phases.seconds)
+            record = replace(
+                job.record("done"), model=best.model, seed=best.seed, plddt=best.mean_plddt, ptm=best.ptm,
+                memory_gib=peak, seconds=time.perf_counter() - start, trained=self.trained,
+                files=sorted(path.name for path in folder.iterdir()),
+            )  # fmt: skip
             write_record(folder, record)
         return record
 
-    def _rank(self, prediction: Prediction) -> float:
-        by_ptm = self.config.rank_by == "ptm" and prediction.ptm is not None
-        return prediction.ptm if by_ptm and prediction.ptm is not None else prediction.mean_plddt
+    def _score(self, prediction: Prediction) -> float:
+        ptm = prediction.ptm if self.config.rank_by == "ptm" else None
+        return prediction.mean_plddt if ptm is None else ptm
 
     def _predictions(self, job: Job, watcher: Watcher) -> Iterator[Prediction]:
-        seeds = range(self.config.random_seed, self.config.random_seed + self.config.num_seeds)
+        first = self.config.random_seed
         for source in self.sources:
-            self._check_memory(job, source)
-            model = self._model(source)
-            for seed in seeds:
-                yield self._predict(model, source, job, seed, watcher)
+            for seed in range(first, first + self.config.num_seeds):
+                yield self._predict(source, job, seed, watcher)
 
-    def _predict(self, model: AlphaFold, source: Source, job: Job, seed: int, watcher: Watcher) -> Prediction:
-        query, config = job.query, source.config
-        passes = config.num_recycle + 1
-        depth = job.record("").depth
-        input_kind = f"alignment of {depth} sequences" if depth > 1 else "single sequence, no alignment"
-        watcher.job_started(query.name, f"{len(query.sequence)} residues, {input_kind}, {source.name}", passes)
-        label, last = f"{source.name}_seed_{seed:03d}", time.perf_counter()
+    def _predict(self, source: Source, job: Job, seed: int, watcher: Watcher) -> Prediction:
+        query, config, label = job.query, source.config, f"{source.name}_seed_{seed:03d}"
+        detail, passes = f"{source.name} seed {seed}", config.num_recycle + 1
+        watcher.job_started(query.name, f"{len(query.sequence)} residues, {job.input_kind}, {detail}", passes)
 
-        def passed(number: int, moved: float) -> None:
-            nonlocal last
-            now = time.perf_counter()
-            self.timings[f"{label}_pass_{number}"] = now - last
-            watcher.passed(query.name, f"{source.name} seed {seed} pass {number}: moved {moved:.2f} A, {now - last:.1f} s")
-            last = now
+        def passed(number: int, moved: float, seconds: float) -> None:
+            self.phases.add(f"{label}_pass_{number}", seconds)
+            watcher.passed(query.name, f"{detail} pass {number}: moved {moved:.2f} A, {seconds:.1f} s")
 
-        return predict(model, query, featurize(query, config.model.msa, seed, passes), config, seed, passed)
-
-    def _check_memory(self, job: Job, source: Source) -> None:
-        msa, depth = source.config.model.msa, job.record("").depth
-        rows = min(depth, msa.max_clusters)
-        extra = min(max(depth - rows, 1), msa.max_extra)
-        width = self.precision.itemsize
-        require_memory(source.config.model, len(job.query.sequence), rows, extra, width, self.device)
-
-    def _model(self, source: Source) -> AlphaFold:
-        if source.name not in self._loaded:
-            start = time.perf_counter()
-            self._loaded[source.name] = load_model(source, self.device, self.precision)
-            self.timings[f"{source.name}_load"] = time.perf_counter() - start
-        return self._loaded[source.name]
+        features = self.phases.making(f"{label}_features", featurize(query, config.model.msa, seed, passes))
+        return predict(self.models[source.name], query, features, config, seed, passed)
 
     def _provenance(self, prediction: Prediction, job: Job) -> Provenance:
         source = next(source for source in self.sources if source.name == prediction.model)
         return Provenance(
             name=job.query.name, title=job.query.title, version=__version__, parameters=source.parameters,
-            trained=source.trained, depth=job.record("").depth,
+            trained=source.trained, depth=job.depth,
         )  # fmt: skip
 
 
-def _require_writable(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / ".foldcli"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be written ({error.strerror or error}); use another folder") from error
-
-
-def _one_line(error: RuntimeError) -> str:
-    text = " ".join(str(error).split())
-    return "out of memory; try --precision bf16 or a shorter sequence" if "allocate memory" in text else text
-
-
+def _require_foldable(queries: Sequence[Query]) -> None:
+    """InputError for a record that no model can place, or whose folder would stand where a table does."""
+    for query in queries:
+        if set(query.sequence) == {"X"}:
+            raise InputError(f"{query.source} ({query.name}) has only X; give at least one residue that is known")
+        if query.name in (RESULTS, SUMMARY):
+            raise InputError(f"{query.source} is named '{query.name}', as a table of the results is; give another name")
