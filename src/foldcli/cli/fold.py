@@ -1,17 +1,18 @@
 """`foldcli fold`: read the input, run, print the table."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from foldcli.data.attach import attach_alignments
 from foldcli.data.fasta import read_queries
-from foldcli.folding.models import resolve
-from foldcli.folding.progress import watch
-from foldcli.folding.record import Record
-from foldcli.folding.run import Run
+
+if TYPE_CHECKING:
+    from foldcli.folding.record import Record
 
 LOG_WIDTH = 1000  # in a log no line of the table is broken
 
@@ -23,15 +24,20 @@ def run_fold(
     queries = read_queries(source)
     if msa is not None:
         queries = attach_alignments(queries, msa)
+    # once the input is known to be good: torch alone takes more than a second to come up
+    from foldcli.folding.models import resolve
+    from foldcli.folding.progress import watch
+    from foldcli.folding.run import Run
+
     run = Run(resolve(models, weights, overrides), out)
     with watch(Console(stderr=True), len(queries)) as watcher:
         records = run.fold(queries, watcher)
-    shown = Console(markup=False, highlight=False)
-    shown.print(table(records, out), width=None if shown.is_terminal else LOG_WIDTH)
+    width = None if sys.stdout.isatty() else LOG_WIDTH
+    Console(markup=False, highlight=False, width=width).print(table(records, out))
     return int(any(record.status != "done" for record in records))
 
 
-def table(records: Sequence[Record], out: Path) -> Table:
+def table(records: "Sequence[Record]", out: Path) -> Table:
     """The results as they are printed at the end of a run."""
     untrained = any(not record.trained for record in records)
     title = "UNTRAINED parameters: the numbers mean nothing" if untrained else None

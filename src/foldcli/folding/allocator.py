@@ -5,22 +5,25 @@ import sys
 from typing import Any
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-ONE_GIB = 1 << 30
+ONE_MIB, ONE_GIB = 1 << 20, 1 << 30
 
 
 def keep_freed_memory() -> bool:
     """Let tensors up to 1 GiB take pages that earlier ones have left; true where the C library is glibc.
 
     glibc returns each large block at once and gets fresh, zeroed pages for the next one: a sixth of a float32 pass on
-    the CPU went into page faults.
+    the CPU went into page faults. Blocks of many sizes leave gaps: the peak was up to 1.7 times as high.
     """
     mallopt = _of_glibc("mallopt")
     return bool(mallopt and mallopt(M_MMAP_THRESHOLD, ONE_GIB) and mallopt(M_TRIM_THRESHOLD, 2 * ONE_GIB - 1))
 
 
-def release_freed_memory() -> None:
-    """Give back what was kept, so that the system counts it as free."""
-    if trim := _of_glibc("malloc_trim"):
+def return_freed_memory() -> None:
+    """Hand back what was kept, and from now on every tensor's pages at once; nothing where there is no glibc."""
+    mallopt, trim = _of_glibc("mallopt"), _of_glibc("malloc_trim")
+    if mallopt and trim:
+        mallopt(M_MMAP_THRESHOLD, ONE_MIB)
+        mallopt(M_TRIM_THRESHOLD, ONE_MIB)
         trim(0)
 
 

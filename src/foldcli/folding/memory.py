@@ -1,6 +1,7 @@
 """How much memory a fold takes, how much there is, and the longest sequence that fits."""
 
 import contextlib
+import math
 import resource
 import sys
 from collections.abc import Iterator
@@ -31,9 +32,9 @@ def predicted_bytes(config: ModelConfig, length: int, depth: int, width: int) ->
         m + pairs * (main.c_outer**2 + 2.2 * c_z),  # the outer product before its projection
         m + pairs * (8 * main.c_triangle + 2 * c_z),  # operands and gates of a triangle, before and after their bias
     )
-    features = 4 * 4 * length * (50 * rows + 5 * extra_rows)
+    features = 2 * 4 * length * (50 * rows + 5 * extra_rows)
     trunk = width * (3 * pairs * c_z + m + max(steps))
-    heads = 4 * pairs * (c_z + 5 * config.heads.distogram_bins)
+    heads = 4 * pairs * (c_z + 4 * config.heads.distogram_bins)
     return int(features + 4 * (m + pairs * c_z) + max(trunk, heads))
 
 
@@ -60,8 +61,8 @@ def _kibibytes(file: str, key: str) -> int:
     return 1024 * int({fields[0]: fields[1] for fields in lines if len(fields) > 1}[f"{key}:"])
 
 
-def require_memory(config: ModelConfig, length: int, depth: int, width: int, device: torch.device) -> None:
-    """FoldcliError, which says what would fit, if the fold would not."""
+def require_memory(config: ModelConfig, length: int, depth: int, width: int, device: torch.device) -> float:
+    """How many times the fold would fit into what is free; FoldcliError, which says what would fit, if not once."""
     free, needed = available_bytes(device), predicted_bytes(config, length, depth, width)
     if free is not None and needed > free:
         fits = longest_that_fits(config, free, depth, width)
@@ -69,6 +70,7 @@ def require_memory(config: ModelConfig, length: int, depth: int, width: int, dev
             f"{length} residues need about {needed / GIB:.1f} GiB for {config.name} and {free / GIB:.1f} GiB are free; "
             f"up to {fits} residues would fit; {savings(width)}"
         )
+    return math.inf if free is None else free / needed
 
 
 def savings(width: int) -> str:

@@ -13,7 +13,7 @@ from foldcli.config import FoldConfig
 from foldcli.data.featurize import featurize
 from foldcli.data.query import Query
 from foldcli.errors import FoldcliError, InputError, Interrupted
-from foldcli.folding.allocator import keep_freed_memory, release_freed_memory
+from foldcli.folding.allocator import keep_freed_memory, return_freed_memory
 from foldcli.folding.memory import GIB, peak_bytes, require_memory, reset_peak, savings
 from foldcli.folding.models import Source, choose_device, choose_precision, load_model
 from foldcli.folding.output import job_folder, write_job, write_timings
@@ -56,8 +56,6 @@ class Run:
         self.trained = all(source.trained for source in sources)
         self.device = choose_device(self.config)
         self.precision = choose_precision(self.config, self.device)
-        if self.device.type == "cpu":
-            keep_freed_memory()
         self.models: dict[str, AlphaFold] = {}
         self.phases = Phases()
 
@@ -148,10 +146,7 @@ class Run:
 
     def _fold_one(self, job: Job, watcher: Watcher) -> Record:
         start = time.perf_counter()
-        release_freed_memory()
-        for source in self.sources:
-            length, width = len(job.query.sequence), self.precision.itemsize
-            require_memory(source.config.model, length, job.depth, width, self.device)
+        self._settle_memory(job)
         reset_peak(self.device)
         ranked = sorted(self._predictions(job, watcher), key=self._score, reverse=True)
         best, peak = ranked[0], peak_bytes(self.device) / GIB
@@ -166,6 +161,14 @@ class Run:
             )  # fmt: skip
             write_record(folder, record)
         return record
+
+    def _settle_memory(self, job: Job) -> None:
+        """FoldcliError if the job does not fit; where it fits twice, trade memory for speed."""
+        return_freed_memory()
+        length, width = len(job.query.sequence), self.precision.itemsize
+        configs = [source.config.model for source in self.sources]
+        if min(require_memory(config, length, job.depth, width, self.device) for config in configs) > 2:
+            keep_freed_memory()
 
     def _score(self, prediction: Prediction) -> float:
         ptm = prediction.ptm if self.config.rank_by == "ptm" else None

@@ -1,0 +1,54 @@
+"""What a fold is predicted to take, against what it takes."""
+
+import subprocess
+import sys
+
+import torch
+
+from foldcli.compose import fold_config
+from foldcli.folding.memory import available_bytes, longest_that_fits, predicted_bytes
+
+# A process of its own, since a peak is known of a process as a whole; large blocks are given back at once.
+MEASURE = """
+import torch
+from foldcli.compose import fold_config
+from foldcli.data.featurize import featurize
+from foldcli.data.query import Query
+from foldcli.folding.memory import peak_bytes, reset_peak
+from foldcli.folding.predict import predict
+from foldcli.model.alphafold import AlphaFold
+
+config = fold_config("tiny", ["model.structure.layers=1", "model.evoformer.blocks=1", "num_recycle=1"])
+model, cpu = AlphaFold(config.model).eval().requires_grad_(False), torch.device("cpu")
+
+def fold(length):
+    query = Query("a", "a", "M" * length, "here")
+    predict(model, query, featurize(query, config.model.msa, 0, 2), config, 0, lambda *told: None)
+
+fold(16)
+reset_peak(cpu)
+before = peak_bytes(cpu)
+fold(LENGTH)
+print(peak_bytes(cpu) - before)
+"""
+
+
+def test_the_prediction_is_near_what_is_measured() -> None:
+    measured = subprocess.run(
+        [sys.executable, "-c", MEASURE.replace("LENGTH", "320")],
+        capture_output=True, text=True, check=True, env={"MALLOC_MMAP_THRESHOLD_": "1000000"},
+    )  # fmt: skip
+    predicted = predicted_bytes(fold_config("tiny").model, 320, 1, 4)
+    assert 0.8 < predicted / int(measured.stdout) < 1.25
+
+
+def test_the_longest_that_fits_fits_and_no_longer_does() -> None:
+    config, free = fold_config("model_3_ptm").model, 16 << 30
+    for depth in (1, 10000):
+        longest = longest_that_fits(config, free, depth, 4)
+        assert predicted_bytes(config, longest, depth, 4) <= free < predicted_bytes(config, longest + 1, depth, 4)
+
+
+def test_the_system_says_what_is_free() -> None:
+    free = available_bytes(torch.device("cpu"))
+    assert free is None or free > 1 << 20
