@@ -225,7 +225,7 @@ def _specimen(kernel: Any, dtype: torch.dtype, dim: int, options: dict[str, int]
         elif name == "statistics":
             signature[name] = "*fp32"
         elif name not in constants:
-            signature[name] = "i32" if name[-2] == "_" or name in ("columns", "keys") else POINTER[dtype]
+            signature[name] = "i32" if name[-2:-1] == "_" or name in ("columns", "keys") else POINTER[dtype]
     whole = ("scale", "columns", "keys", "mask_b", "mask_n", "mask_s", *(("q_h", "grad_h") if dim == 8 else ()))
     title = f"global_attention {kernel.__name__.split('_')[0]} {str(dtype)[6:]} d{dim} {options['block_s']} keys"
     divisible = tuple(name for name in signature if name not in whole)
