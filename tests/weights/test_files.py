@@ -1,5 +1,6 @@
 """Parameter files that are sound, damaged, or written to run code."""
 
+import os
 import pickle
 import zipfile
 from collections import OrderedDict
@@ -12,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldcli.errors import WeightsError
-from foldcli.weights import files
 from foldcli.weights.files import read_metadata, read_npz, read_safetensors, read_state_dict, sha256, write_safetensors
 from tests.weights.conftest import npz_bytes
 
@@ -111,7 +111,7 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def full(fd: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(WeightsError, match=r"p\.safetensors: cannot be written .*No space left"):
         write_safetensors(path, {"a": torch.zeros(1)}, {})
     assert path.read_bytes() == before

@@ -11,8 +11,8 @@ import numpy as np
 from foldcli.data.featurize import single_sequence
 from foldcli.data.query import Query
 from foldcli.errors import FoldcliError
+from foldcli.files import atomic_file, write_atomic
 from foldcli.protein.structure import Prediction
-from foldcli.report.files import atomic_file, write_atomic
 from foldcli.report.modelcif import modelcif_text
 from foldcli.report.pdb import PdbLimitError, pdb_text
 from foldcli.report.plots import coverage_png, pae_png, plddt_png

@@ -13,8 +13,8 @@ from filelock import FileLock
 from foldcli import __version__
 from foldcli.data.query import Query
 from foldcli.errors import InputError
+from foldcli.files import write_atomic
 from foldcli.folding.models import Source
-from foldcli.report.files import write_atomic
 
 JOB_FILE = "job.json"
 RESULTS, SUMMARY = "results.jsonl", "summary.csv"

@@ -32,7 +32,8 @@ class Output:
 
     def recycled(self) -> Recycled:
         """What the next pass starts from; no gradient flows back through it (Suppl. Alg. 31)."""
-        return Recycled(self.msa_first_row.detach(), self.pair.detach(), self.positions.detach())
+        # a copy of the row: a view would keep the whole MSA
+        return Recycled(self.msa_first_row.detach().clone(), self.pair.detach(), self.positions.detach())
 
 
 class Trunk(nn.Module):
@@ -51,20 +52,25 @@ class Trunk(nn.Module):
         self.single = nn.Linear(c_m, config.c_s)
 
     def forward(self, features: Features, previous: Recycled) -> tuple[Msa, Pair, Single]:
-        dtype = self.single.weight.dtype
-        m, z = self.input(features.target_feat.to(dtype), features.msa_feat.to(dtype), features.residue_index)
-        row, pairs = self.recycling(features.aatype, previous)
-        m, z = torch.cat([m[..., :1, :, :] + row.unsqueeze(-3), m[..., 1:, :, :]], dim=-3), z + pairs
-        seq_mask = features.seq_mask.to(dtype)
+        m, z = self._embed(features, previous)
+        seq_mask = features.seq_mask.to(z.dtype)
         pair_mask = seq_mask.unsqueeze(-1) * seq_mask.unsqueeze(-2)
-        z = self._read_extra_msa(features, self._read_templates(features, z, pair_mask), pair_mask)
-        msa_mask, depth = features.msa_mask.to(dtype), m.shape[-3]
+        z = self._read_templates(features, z, pair_mask)
+        z = self._read_extra_msa(features, z, pair_mask)
+        msa_mask, depth = features.msa_mask.to(z.dtype), m.shape[-3]
         if self.template_torsions is not None and features.templates is not None:
             rows, row_mask = self.template_torsions(features.templates)
             m, msa_mask = torch.cat([m, rows], dim=-3), torch.cat([msa_mask, row_mask], dim=-2)
         m, z = self.evoformer(m, z, msa_mask, pair_mask)
         single = self.single(m[..., 0, :, :])
         return m[..., :depth, :, :].float(), z.float(), single.float()
+
+    def _embed(self, features: Features, previous: Recycled) -> tuple[Msa, Pair]:
+        """The first representations, with what the pass before has found in them (Suppl. Alg. 2, lines 5 and 6)."""
+        dtype = self.single.weight.dtype
+        m, z = self.input(features.target_feat.to(dtype), features.msa_feat.to(dtype), features.residue_index)
+        row, pairs = self.recycling(features.aatype, previous)
+        return torch.cat([m[..., :1, :, :] + row.unsqueeze(-3), m[..., 1:, :, :]], dim=-3), z + pairs
 
     def _read_templates(self, features: Features, z: Pair, pair_mask: PairMask) -> Pair:
         if self.template_pairs is None or features.templates is None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from foldcli.files import atomic_file
 from foldcli.protein.residues import GAP
 from foldcli.protein.structure import Prediction
-from foldcli.report.files import atomic_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,8 @@ from collections.abc import Callable, Collection
 from pathlib import Path, PurePosixPath
 
 from foldcli.errors import WeightsError
-from foldcli.weights.files import DamagedError, copy, counter, first_line, is_full, require_space
+from foldcli.files import is_full
+from foldcli.weights.files import DamagedError, copy, counter, first_line, require_space
 
 LICENSE_FILE = "LICENSE"
 LICENSE_LIMIT = 1 << 20  # bytes; what calls itself the licence is not to fill the disk

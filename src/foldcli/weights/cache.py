@@ -12,7 +12,8 @@ from typing import Any
 from filelock import FileLock
 
 from foldcli.errors import WeightsError
-from foldcli.weights.files import Progress, atomic, sha256
+from foldcli.files import atomic
+from foldcli.weights.files import Progress, sha256
 
 PRESETS = tuple(f"model_{i}{suffix}" for suffix in ("", "_ptm") for i in range(1, 6))
 SUFFIXES = (".npz", ".safetensors", ".pt")

@@ -18,7 +18,8 @@ from filelock import FileLock, Timeout
 
 from foldcli import __version__
 from foldcli.errors import WeightsError
-from foldcli.weights.files import BLOCK, MAKE_ROOM, Progress, amount, first_line, is_full, require_space, settle, sha256
+from foldcli.files import is_full, settle
+from foldcli.weights.files import BLOCK, MAKE_ROOM, Progress, amount, first_line, require_space, sha256
 
 RETRIED = (408, 425, 429, 500, 502, 503, 504)
 log = logging.getLogger(__name__)

@@ -1,14 +1,10 @@
 """Parameter files in and out: npz, safetensors and torch checkpoints, none of which may run code when read."""
 
-import contextlib
-import errno
 import hashlib
-import os
 import pickle
-import secrets
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -16,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foldcli.errors import WeightsError
+from foldcli.files import atomic
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,6 +102,7 @@ def write_safetensors(path: Path, tensors: "Mapping[str, Tensor]", metadata: Map
     # The format takes no views of one memory, and the layers of a stack are such views.
     whole = {k: t.detach().cpu().clone(memory_format=torch.contiguous_format) for k, t in tensors.items()}
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(path) as draft:
             save_file(whole, draft, dict(metadata))
     except (OSError, SafetensorError) as error:
@@ -186,30 +184,6 @@ def sha256(path: Path, progress: Progress | None = None) -> str:
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
     return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Give the name of a draft beside `path`, which takes that place when the block ends and is gone if it fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.draft")
-    try:
-        yield draft
-        settle(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def settle(draft: Path, path: Path) -> None:
-    """Rename a finished draft to `path`, its bytes on the disk before its name is."""
-    with draft.open("rb+") as handle:
-        os.fsync(handle.fileno())
-    draft.replace(path)
-
-
-def is_full(error: OSError) -> bool:
-    """Say whether an error means that no more can be written: a full disk or a used-up quota."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _require_file(path: Path) -> None:

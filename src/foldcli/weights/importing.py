@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foldcli.errors import WeightsError
+from foldcli.files import is_full, settle
 from foldcli.weights import archive
 from foldcli.weights.cache import (
     LICENSE,
@@ -29,12 +30,10 @@ from foldcli.weights.files import (
     copy,
     counter,
     first_line,
-    is_full,
     read_metadata,
     read_npz,
     read_state_dict,
     require_space,
-    settle,
     sha256,
 )  # fmt: skip
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from foldcli.errors import FoldcliError
-from foldcli.report.files import atomic_file, write_atomic
+from foldcli.files import atomic_file, write_atomic
 
 
 def test_replaces_what_stood_there(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from foldcli.errors import FoldcliError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -26,23 +26,40 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
     Errors: FoldcliError for a refused folder, a full disk or any other OSError in the block.
     """
-    # The same folder, since a rename is atomic within one file system only; a short name, since `path` may use all 255.
-    part = path.parent / f".{secrets.token_hex(8)}.part"
     try:
-        with part.open("xb") as file:
+        with atomic(path) as draft, draft.open("xb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())  # before the rename: a crash must not leave the name on an empty file
-        part.replace(path)
     except OSError as error:
         raise FoldcliError(_explain(path, error)) from error
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give the name of a draft beside `path`, which takes that place when the block ends and is gone if it fails."""
+    # The same folder, since a rename is atomic within one file system only; a short name, since `path` may use all 255.
+    draft = path.parent / f".{secrets.token_hex(8)}.part"
+    try:
+        yield draft
+        settle(draft, path)
     finally:
         with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
+
+
+def settle(draft: Path, path: Path) -> None:
+    """Rename a finished draft to `path`, its bytes on the disk before its name is: a crash leaves no empty file."""
+    with draft.open("rb+") as handle:
+        os.fsync(handle.fileno())
+    draft.replace(path)
+
+
+def is_full(error: OSError) -> bool:
+    """Say whether an error means that no more can be written: a full disk or a used-up quota."""
+    return error.errno in _FULL
 
 
 def _explain(path: Path, error: OSError) -> str:
-    if error.errno in _FULL:
+    if is_full(error):
         return f"{path}: disk full; free some space or write to another folder"
     if error.errno in _REFUSED:
         return f"{path}: not writable; change the permissions of {path.parent} or write to another folder"
