@@ -42,6 +42,7 @@ class Declared:
 
 declared: dict[str, Declared] = {}
 _forced: dict[str, Parameters] = {}
+_asked: set[tuple[str, torch.dtype, str]] | None = None
 
 
 def declare(
@@ -64,6 +65,8 @@ def launch_parameters(kernel: str, dtype: torch.dtype, size: str, device: torch.
 
     size: what `size_class` gave; of a table without that class the nearest is taken. KeyError if it was not declared.
     """
+    if _asked is not None:
+        _asked.add((kernel, dtype, size))
     if kernel in _forced:
         return {**_own(kernel, dtype), **_forced[kernel]}
     return _resolve(kernel, dtype, size, device)
@@ -81,6 +84,17 @@ def forced(kernel: str, parameters: Parameters) -> Iterator[None]:
             del _forced[kernel]
         else:
             _forced[kernel] = before
+
+
+@contextlib.contextmanager
+def asked() -> Iterator[set[tuple[str, torch.dtype, str]]]:
+    """Collect which kernels ask for parameters inside the block, with dtype and size class: what there is to tune."""
+    global _asked
+    before, _asked = _asked, set()
+    try:
+        yield _asked
+    finally:
+        _asked = before
 
 
 def _own(kernel: str, dtype: torch.dtype) -> Parameters:
@@ -162,6 +176,16 @@ def record(found: Table, device: torch.device) -> Path:
     tables = _read(path)
     _merge(tables.setdefault(torch.cuda.get_device_name(device), {}), found)
     write(path, tables)
+    forget()
+    return path
+
+
+def ship(device: torch.device) -> Path:
+    """Add what is tuned on a device to the parameters that ship for its architecture; return their path."""
+    path = SHIPPED / f"{_architecture(device)}.json"
+    table = _read(path)
+    _merge(table, _tuned().get(torch.cuda.get_device_name(device), {}))
+    write(path, table)
     forget()
     return path
 
