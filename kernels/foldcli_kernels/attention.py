@@ -8,6 +8,7 @@ from torch import Tensor
 from foldcli_kernels.attention_forward import launch_forward, outputs
 from foldcli_kernels.attention_gradients import launch_backward
 from foldcli_kernels.attention_launch import DIMS
+from foldcli_kernels.attention_tiles import rows_adjacent
 
 
 @torch.library.custom_op("foldcli::gated_attention", mutates_args=())
@@ -38,7 +39,7 @@ def _(
     lse: Tensor, bias_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     shared = packed.new_empty(0) if bias is None or not bias_grad else bias.new_empty(bias.shape)
-    return torch.empty_like(packed), torch.empty_like(gate_bias), shared
+    return torch.empty_like(rows_adjacent(packed)), torch.empty_like(gate_bias), shared
 
 
 def _save(ctx: Any, inputs: tuple[Tensor, Tensor, int, Tensor, Tensor | None], output: tuple[Tensor, Tensor]) -> None:

@@ -109,10 +109,10 @@ def launch_forward(
     packed: Tensor, gate_bias: Tensor, heads: int, mask: Tensor, bias: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Return the gated values [b, g, n, hd] in the memory order of packed, and log-sum-exps [b, h, g, n], base 2."""
+    packed, mask, bias = rows_adjacent(packed), plain_mask(mask), padded_bias(bias)
     out, lse = outputs(packed, heads)
     if not out.numel():
         return out, lse
-    packed, mask, bias = rows_adjacent(packed), plain_mask(mask), padded_bias(bias)
     tile, options = tile_of("forward", packed, heads, bias)
     b, g, n, _ = packed.shape
     programs = triton.cdiv(n, tile["BLOCK_M"]) * triton.cdiv(g, tile["ROWS"]) * b * heads
@@ -127,7 +127,7 @@ def launch_forward(
 def outputs(packed: Tensor, heads: int) -> tuple[Tensor, Tensor]:
     """Return empty tensors for the result and the log-sum-exps."""
     b, g, n, channels = packed.shape
-    out = torch.empty_like(packed[..., : channels // 4])  # keeps the order of the axes in memory
+    out = torch.empty_like(rows_adjacent(packed)[..., : channels // 4])  # keeps the order of the axes in memory
     return out, packed.new_empty((b, heads, g, n), dtype=torch.float32)
 
 

@@ -28,15 +28,11 @@ def launch_backward(
     bias_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return the gradients of packed [b, g, n, 4hd] (in its memory order), gate_bias [hd] and, if asked, bias."""
+    packed, grad, out = (rows_adjacent(tensor) for tensor in (packed, grad, out))
     if not packed.numel():
-        return (
-            packed.new_zeros(packed.shape),
-            torch.zeros_like(gate_bias),
-            None if bias is None else torch.zeros_like(bias),
-        )
-    packed, grad, out, mask, bias = (
-        rows_adjacent(packed), rows_adjacent(grad), rows_adjacent(out), plain_mask(mask), padded_bias(bias),
-    )  # fmt: skip
+        shared = None if bias is None else torch.zeros_like(bias)
+        return torch.zeros_like(packed), torch.zeros_like(gate_bias), shared
+    mask, bias = plain_mask(mask), padded_bias(bias)
     grad_packed, delta = torch.empty_like(packed), torch.empty_like(lse)
     with torch.cuda.device_of(packed):
         grad_gate_bias = _gate(grad, packed, gate_bias, out, grad_packed, delta, heads)

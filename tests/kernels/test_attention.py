@@ -144,6 +144,8 @@ def test_reads_slices_and_strided_bias() -> None:
     with tiles(16):
         assert_agrees(case.kernel, case.body, views)
         assert_agrees(case.kernel, case.body, [torch.stack(2 * [packed], -1)[..., 0][:, 1:], *views[1:]])
+        channels_first = packed[:, 1:].movedim(-1, 1).contiguous().movedim(1, -1)
+        assert_agrees(case.kernel, case.body, [channels_first, *views[1:]])
 
 
 @pytest.mark.parametrize("biased", [True, False], ids=["bias", "plain"])
@@ -230,12 +232,13 @@ def test_operator(biased: bool) -> None:
     packed, gate_bias, *bias = [x.requires_grad_() for x in inputs((1,), 2, 6, 1, 8, biased=biased)]
     mask, shared = masked((1,), 2, 6), bias[0] if bias else None
     columns = packed.detach().transpose(1, 2).contiguous().transpose(1, 2).requires_grad_()
-    for x in (packed, columns):
+    channels_first = packed.detach().mT.contiguous().mT.requires_grad_()
+    for x in (columns, channels_first) if biased else (columns,):
         opcheck(torch.ops.foldcli.gated_attention.default, (x, gate_bias, 1, mask, shared))
-    plain = [None if x is None else x.detach() for x in (columns, gate_bias, shared)]
-    out, lse = torch.ops.foldcli.gated_attention(*plain[:2], 1, mask, plain[2])
-    arguments = (out, *plain[:2], 1, mask, plain[2], out, lse, biased)
-    opcheck(torch.ops.foldcli.gated_attention_backward.default, arguments)
+        plain = [None if y is None else y.detach() for y in (x, gate_bias, shared)]
+        out, lse = torch.ops.foldcli.gated_attention(*plain[:2], 1, mask, plain[2])
+        arguments = (out, *plain[:2], 1, mask, plain[2], out, lse, biased)
+        opcheck(torch.ops.foldcli.gated_attention_backward.default, arguments)
 
 
 def test_traces_without_running() -> None:
