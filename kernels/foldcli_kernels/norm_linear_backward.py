@@ -20,6 +20,7 @@ from foldcli_kernels.layer_norm_rows import (
     standardise_backward,
 )
 from foldcli_kernels.norm_linear_forward import NARROW, WIDTHS, column_block, matrix_precision, normalise, width_class
+from foldcli_kernels.norm_linear_sliced import product
 from foldcli_kernels.specimen import POINTER, Specimen
 
 
@@ -60,7 +61,7 @@ def unproject(
         incoming = tl.load(grad + start[:, None] + column[None, :], mask=inside[:, None] & real[None, :], other=0.0)
         at = weight + column[:, None] * WIDTH + channel[None, :]
         tile = tl.load(at, mask=real[:, None] & (channel < WIDTH)[None, :], other=0.0)
-        total = tl.dot(incoming, tile, total, input_precision=PRECISION)
+        total = product(incoming, tile, total, PRECISION)
     return total
 
 
@@ -118,7 +119,7 @@ def weights_kernel(
         start = row_offset(row, middle, inner, g0, g1, g2)
         at = grad + start[None, :] + column[:, None]
         incoming = tl.load(at, mask=inside[None, :] & (column < OUT)[:, None], other=0.0)
-        total = tl.dot(incoming, normed, total, input_precision=PRECISION)
+        total = product(incoming, normed, total, PRECISION)
         if HAS_BIAS:
             total_bias += tl.sum(incoming.to(tl.float32), axis=1)
     line = tl.program_id(1).to(tl.int64) * OUT + column

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from foldcli_kernels.launch import Parameters, declare, launch_parameters, size_class
 from foldcli_kernels.layer_norm_rows import dense_channels, empty_rows, row_offset, share_rows, standardise
-from foldcli_kernels.norm_linear_sliced import sliced_product, statistics
+from foldcli_kernels.norm_linear_sliced import product, sliced_product, statistics
 from foldcli_kernels.specimen import POINTER, Specimen
 
 WIDTHS = (64, 128, 256, 384)
@@ -64,7 +64,7 @@ def project(
         else:
             at = weight + column[None, :] * WIDTH + channel[:, None]
             tile = tl.load(at, mask=(column < OUT)[None, :] & (channel < WIDTH)[:, None], other=0.0)
-            result = tl.dot(normed, tile, input_precision=PRECISION)
+            result = product(normed, tile, tl.zeros([BLOCK_M, BLOCK_N], tl.float32), PRECISION)
         if HAS_BIAS:
             result += tl.load(bias + column, mask=column < OUT, other=0.0).to(tl.float32)[None, :]
         at = out + row.to(tl.int64)[:, None] * OUT + column[None, :]

@@ -11,6 +11,17 @@ import triton.language as tl
 
 from foldcli_kernels.layer_norm_rows import EPS
 
+INTERPRETED = tl.constexpr(bool(triton.knobs.runtime.interpret))
+
+
+@triton.jit
+def product(left, right, total, PRECISION: tl.constexpr):
+    """Matrix product of two tiles, added to a float32 total."""
+    if INTERPRETED:  # Triton's interpreter multiplies the bits of bfloat16.
+        left = left.to(tl.float32)
+        right = right.to(tl.float32)
+    return tl.dot(left, right, total, input_precision=PRECISION)
+
 
 @triton.jit
 def statistics(x, start, inside, WIDTH: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_K: tl.constexpr):
@@ -51,5 +62,5 @@ def sliced_product(
             values = (standard * factor[None, :] + shift[None, :]).to(x.dtype.element_ty)
         at = weight + column[None, :] * column_step + channel[:, None] * channel_step
         tile = tl.load(at, mask=(column < COLUMNS)[None, :] & real[:, None], other=0.0)
-        result = tl.dot(values, tile, result, input_precision=PRECISION)
+        result = product(values, tile, result, PRECISION)
     return result

@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from foldcli_kernels import norm_linear as operator
-from foldcli_kernels import norm_linear_backward, norm_linear_forward
+from foldcli_kernels import norm_linear_backward as backward
+from foldcli_kernels import norm_linear_forward as forward
 from foldcli_kernels.launch import forced
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -171,15 +172,15 @@ def test_traces_without_running() -> None:
 
 
 BROKEN = {
-    "bias left out": (norm_linear_forward, "project", "if HAS_BIAS", "if False", "result 1"),
-    "offset left out": (norm_linear_forward, "normalise", " + shift[None, :]", "", "result 0"),
-    "second projection from first": (norm_linear_forward, "forward_kernel", "offset, weight2, bias2, out2, row,", "offset, weight, bias2, out2, row,", "result 1"),
-    "last row lost": (norm_linear_forward, "project", "row < rows)[:", "row + 1 < rows)[:", "result 0"),
-    "last column lost": (norm_linear_forward, "project", "& (column < OUT)", "& (column + 1 < OUT)", "result 0"),
-    "second projection forgotten": (norm_linear_backward, "input_kernel", "OUT2 > 0", "False", "gradient of input 0"),
-    "scale left out": (norm_linear_backward, "norm_backward", "total * factor[None, :]", "total", "gradient of input 0"),
-    "group of rows lost": (norm_linear_backward, "weights_kernel", "(1), blocks", "(1), blocks - 1", "gradient of input 3"),
-    "bias of last block only": (norm_linear_backward, "weights_kernel", "total_bias +=", "total_bias =", "gradient of input 5"),
+    "bias left out": (forward, "project", "if HAS_BIAS", "if False", "result 1"),
+    "offset left out": (forward, "normalise", " + shift[None, :]", "", "result 0"),
+    "first twice": (forward, "forward_kernel", "t, weight2, bias2, out2, r", "t, weight, bias2, out2, r", "result 1"),
+    "last row lost": (forward, "project", "row < rows)[:", "row + 1 < rows)[:", "result 0"),
+    "last column lost": (forward, "project", "& (column < OUT)", "& (column + 1 < OUT)", "result 0"),
+    "second projection forgotten": (backward, "input_kernel", "OUT2 > 0", "False", "gradient of input 0"),
+    "scale left out": (backward, "norm_backward", "total * factor[None, :]", "total", "gradient of input 0"),
+    "group of rows lost": (backward, "weights_kernel", "(1), blocks", "(1), blocks - 1", "gradient of input 3"),
+    "bias of last block only": (backward, "weights_kernel", "total_bias +=", "total_bias =", "gradient of input 5"),
 }  # fmt: skip
 
 
@@ -189,7 +190,7 @@ def test_broken_kernel_is_rejected(name: str, dtype: torch.dtype, monkeypatch: p
     module, function, old, new, wrong = BROKEN[name]
     flags = [False, True]
     tensors = inputs((21, 32), [32, 4], flags, dtype)
-    monkeypatch.setattr(norm_linear_backward, "PROGRAMS", 1)
+    monkeypatch.setattr(backward, "PROGRAMS", 1)
     small = {"block_m": 16, "block_n": 16}
     with forced("norm_linear_weights_c64", small), forced("norm_linear_forward_c64", small | {"block_k": 64}):
         assert not rejected(kernel(flags), body(flags), tensors)
