@@ -174,7 +174,7 @@ def test_traces_without_running() -> None:
 BROKEN = {
     "bias left out": (forward, "project", "if HAS_BIAS", "if False", "result 1"),
     "offset left out": (forward, "normalise", " + shift[None, :]", "", "result 0"),
-    "first twice": (forward, "forward_kernel", "t, weight2, bias2, out2, r", "t, weight, bias2, out2, r", "result 1"),
+    "first twice": (forward, "forward_kernel", "offset, weight2", "offset, weight", "result 1"),
     "last row lost": (forward, "project", "row < rows)[:", "row + 1 < rows)[:", "result 0"),
     "last column lost": (forward, "project", "& (column < OUT)", "& (column + 1 < OUT)", "result 0"),
     "second projection forgotten": (backward, "input_kernel", "OUT2 > 0", "False", "gradient of input 0"),
