@@ -18,11 +18,20 @@ from foldcli_kernels.layer_norm_rows import dense_channels
 from foldcli_kernels.specimen import POINTER, Specimen
 from foldcli_kernels.triangle_tiles import product, refuse_gradient, width_block
 
-OPTIONS = [{"block_s": s, "num_warps": w, "num_stages": 3} for s, w in [(128, 4), (256, 4), (64, 2)]]
+OPTIONS = {
+    "forward": [{"block_s": s, "num_warps": 4, "num_stages": 3} for s in (128, 64)],
+    "backward": [{"block_s": s, "num_warps": 4, "num_stages": 3} for s in (64, 32)],
+}
+SINGLE = {"block_s": 32, "num_warps": 4, "num_stages": 2}
 DIMS = (8, 16, 32, 64)
 for _dim in DIMS:
-    for _part in ("forward", "backward"):
-        declare(f"global_attention_{_part}_{width_block(_dim)}", OPTIONS[0], candidates=OPTIONS)
+    for _part, _half in OPTIONS.items():
+        declare(
+            f"global_attention_{_part}_{width_block(_dim)}",
+            _half[0],
+            by_dtype={torch.float32: SINGLE},
+            candidates=_half,
+        )
 # Finite, as in the body: a column with every key masked attends evenly, and the hidden part of its logits is nothing
 # beside it. What lies beyond the last key is nothing beside that.
 MASKED = tl.constexpr(1e9)
@@ -34,7 +43,7 @@ LOG2E = tl.constexpr(1.4426950408889634)
 def load_tile(x, start, row, step, rows, DIM: tl.constexpr, BLOCK: tl.constexpr):
     channel = tl.arange(0, BLOCK)
     inside = (row < rows)[:, None] & (channel < DIM)[None, :]
-    return tl.load(x + start + row[:, None] * step + channel[None, :], mask=inside, other=0.0)
+    return tl.load(x + start + row.to(tl.int64)[:, None] * step + channel[None, :], mask=inside, other=0.0)
 
 
 @triton.jit
@@ -208,15 +217,15 @@ def global_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
 def specimens() -> list[Specimen]:
     """Every kernel, type, head dim and tile that ships."""
     return [
-        _specimen(kernel, dtype, dim, options)
-        for kernel in (forward_kernel, backward_kernel)
+        _specimen(kernel, part, dtype, dim, options)
+        for part, kernel in (("forward", forward_kernel), ("backward", backward_kernel))
         for dtype in POINTER
         for dim in DIMS
-        for options in OPTIONS
+        for options in ([SINGLE] if dtype == torch.float32 else OPTIONS[part])
     ]
 
 
-def _specimen(kernel: Any, dtype: torch.dtype, dim: int, options: dict[str, int]) -> Specimen:
+def _specimen(kernel: Any, part: str, dtype: torch.dtype, dim: int, options: dict[str, int]) -> Specimen:
     constants = {"HEADS": 8, "DIM": dim, "BLOCK_H": 16, "BLOCK_D": width_block(dim), "BLOCK_S": options["block_s"]}
     signature = {}
     for name in kernel.arg_names:
@@ -225,9 +234,11 @@ def _specimen(kernel: Any, dtype: torch.dtype, dim: int, options: dict[str, int]
         elif name == "statistics":
             signature[name] = "*fp32"
         elif name not in constants:
-            signature[name] = "i32" if name[-2:-1] == "_" or name in ("columns", "keys") else POINTER[dtype]
+            signature[name] = (
+                "i32" if name[-2:] in ("_b", "_n", "_h", "_s") or name in ("columns", "keys") else POINTER[dtype]
+            )
     whole = ("scale", "columns", "keys", "mask_b", "mask_n", "mask_s", *(("q_h", "grad_h") if dim == 8 else ()))
-    title = f"global_attention {kernel.__name__.split('_')[0]} {str(dtype)[6:]} d{dim} {options['block_s']} keys"
+    title = f"global_attention {part} {str(dtype)[6:]} d{dim} {options['block_s']} keys"
     divisible = tuple(name for name in signature if name not in whole)
     return Specimen(
         title, kernel, signature, constants, options["num_warps"], options["num_stages"], divisible=divisible

@@ -29,10 +29,7 @@ from foldcli_kernels.triangle_tiles import (
     tiles,
 )
 
-OPTIONS = [
-    {"block_p": p, "block_n": n, "num_warps": w, "num_stages": 2}
-    for p, n, w in [(128, 64, 8), (64, 64, 4), (64, 32, 4)]
-]
+OPTIONS = [{"block_p": p, "block_n": 64, "num_warps": 8, "num_stages": 2} for p in (128, 64)]
 SINGLE = {"block_p": 32, "block_n": 16, "num_warps": 4, "num_stages": 2}
 declare_widths("triangle_operands", OPTIONS, SINGLE)
 

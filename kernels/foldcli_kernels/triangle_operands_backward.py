@@ -38,7 +38,7 @@ from foldcli_kernels.triangle_tiles import (
 
 # z, scale, offset, weight, bias, mask
 Arguments = tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor]
-PAIRS = [{"block_p": 64, "block_n": 32, "num_warps": 8, "num_stages": s} for s in (2, 3)]
+PAIRS = [{"block_p": 64, "block_n": n, "num_warps": 8, "num_stages": s} for n, s in [(32, 3), (16, 2)]]
 PARAMETERS = [{"block_p": p, "block_n": n, "num_warps": w, "num_stages": 2} for p, n, w in [(64, 64, 8), (64, 32, 4)]]
 PAIRS_SINGLE = {"block_p": 16, "block_n": 16, "num_warps": 4, "num_stages": 2}
 PARAMETERS_SINGLE = {"block_p": 32, "block_n": 32, "num_warps": 8, "num_stages": 2}

@@ -51,7 +51,8 @@ def load_channels(x, start, inside, step, WIDTH: tl.constexpr, BLOCK: tl.constex
     """Tile [P, BLOCK] of float32, zero outside; start: where each position's first channel lies."""
     channel = tl.arange(0, BLOCK)
     real = inside[:, None] & (channel < WIDTH)[None, :]
-    return tl.load(x + start[:, None] + (channel * step)[None, :], mask=real, other=0.0).to(tl.float32)
+    # int64: channels times pairs pass 2^31 from 4097 residues on.
+    return tl.load(x + start[:, None] + (channel.to(tl.int64) * step)[None, :], mask=real, other=0.0).to(tl.float32)
 
 
 @triton.jit

@@ -40,7 +40,7 @@ PAIRS = [
     {"block_p": p, "block_n": 32, "num_warps": w, "num_stages": s} for p, w, s in [(64, 8, 2), (64, 8, 3), (32, 4, 2)]
 ]
 # The second takes Hopper's matrix instructions, and spills on older devices, so that only tuning may choose it.
-PARAMETERS = [{"block_p": 64, "block_n": n, "num_warps": 8, "num_stages": 2} for n in (32, 64)]
+PARAMETERS = [{"block_p": p, "block_n": n, "num_warps": 8, "num_stages": 2} for p, n in [(64, 16), (32, 64)]]
 PAIRS_SINGLE = {"block_p": 16, "block_n": 16, "num_warps": 4, "num_stages": 2}
 PARAMETERS_SINGLE = {"block_p": 32, "block_n": 16, "num_warps": 8, "num_stages": 2}
 declare_widths("triangle_update_pairs", PAIRS, PAIRS_SINGLE)
@@ -58,7 +58,7 @@ def store_backward(
     result = standardise_backward(total * load_vector(scale, WIDTH, BLOCK)[None, :], standard, reciprocal, WIDTH)
     channel = tl.arange(0, BLOCK)
     tl.store(
-        to + target[:, None] + (channel * to_step)[None, :],
+        to + target[:, None] + (channel.to(tl.int64) * to_step)[None, :],
         result.to(to.dtype.element_ty),
         mask=inside[:, None] & (channel < WIDTH)[None, :],
     )
