@@ -170,6 +170,12 @@ def outer_product(draw: Draw, z: Sizes) -> Work:
     return Work(sides | {"weight": weight, "bias": bias}, {"count": mask.T @ mask}, call)
 
 
+def dropout(draw: Draw, rows: int, length: int, channels: int) -> Work:
+    leaves = {"x": draw(rows, length, channels), "update": draw(rows, length, channels)}
+    seed = torch.tensor(2**40 + 7, device=draw.device)
+    return Work(leaves, {}, lambda x: [ops.dropout_add(x["x"], x["update"], seed, 0.25, -3)])
+
+
 CASES: dict[str, Callable[[Draw, Sizes], Work]] = {
     "attention of triangles": lambda d, z: attention(d, z.r, z.r, z.pair_heads, z.c_z // z.pair_heads, True),
     "attention of MSA rows": lambda d, z: attention(d, z.s, z.r, z.msa_heads, z.c_m // z.msa_heads, True),
@@ -187,6 +193,7 @@ CASES: dict[str, Callable[[Draw, Sizes], Work]] = {
     "operands of the triangle product": triangle_operands,
     "update by the triangle product": triangle_update,
     "outer product mean": outer_product,
+    "dropout of rows": lambda d, z: dropout(d, z.s, z.r, z.c_m),
 }
 
 

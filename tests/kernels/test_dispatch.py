@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from benchmarks.gpu.cases import CASES, Draw, Sizes
 from foldcli import ops
 from foldcli.errors import FoldcliError, InputError
 from foldcli.ops import backend, dispatch
@@ -73,6 +74,29 @@ def test_body_runs_on_the_cpu_unless_the_kernel_is_forced() -> None:
 def test_forced_kernel_says_why_it_cannot_run(x: Tensor, why: str) -> None:
     with backend("triton"), pytest.raises(FoldcliError, match=why):
         scaled(x)
+
+
+@pytest.mark.parametrize("operation", ["operands of the triangle product", "update by the triangle product"])
+def test_triangles_of_more_channels_than_tiles_hold(operation: str) -> None:
+    work = CASES[operation](Draw(torch.device("cpu"), torch.float32), Sizes(r=2, s=1, c_z=129))
+    with backend("triton"), pytest.raises(FoldcliError, match="129 channels, and its kernel takes at most 128"):
+        work.run()
+
+
+@pytest.mark.parametrize("operation", ["transition of pairs", "layer norm and projections of pairs"])
+def test_rows_of_more_channels_than_tiles_hold(operation: str) -> None:
+    work = CASES[operation](Draw(torch.device("cpu"), torch.float32), Sizes(r=2, s=1, c_z=513))
+    with backend("triton"), pytest.raises(FoldcliError, match="513 channels, and its kernel takes at most 512"):
+        work.run()
+
+
+def test_heads_and_outer_products_that_tiles_do_not_hold() -> None:
+    draw = Draw(torch.device("cpu"), torch.float32)
+    with backend("triton"):
+        with pytest.raises(FoldcliError, match="head dim 12 is none of 8, 16, 32, 64"):
+            CASES["attention of triangles"](draw, Sizes(r=2, s=1, c_z=48)).run()
+        with pytest.raises(FoldcliError, match="64 channels, and its kernel takes at most 32"):
+            CASES["outer product mean"](draw, Sizes(r=2, s=1, c_outer=64)).run()
 
 
 def test_forced_kernel_needs_cuda_or_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch.nn.functional as F
 
-from foldcli.ops.dispatch import dispatched
+from foldcli.ops.dispatch import dispatched, too_wide
 from foldcli.shapes import Float, Tensor
 
 LAYER_NORM_EPS = 1e-5
@@ -13,20 +13,24 @@ Norm = tuple[Tensor, Tensor]
 Dense = tuple[Tensor, Tensor | None]
 
 
+def _unfit(x: Tensor, *_: object) -> str:
+    return too_wide(x.shape[-1], 512)
+
+
 @dispatched("foldcli_kernels.layer_norm:layer_norm")
 def layer_norm(x: Float[Tensor, "*b c"], norm: Norm) -> Float[Tensor, "*b c"]:
     """Normalise the last axis to mean 0 and variance 1, then scale and shift; statistics in float32."""
     return F.layer_norm(x, x.shape[-1:], *norm, LAYER_NORM_EPS)
 
 
-@dispatched("foldcli_kernels.norm_linear:norm_linear")
+@dispatched("foldcli_kernels.norm_linear:norm_linear", _unfit)
 def norm_linear(x: Float[Tensor, "*b c"], norm: Norm, projections: Sequence[Dense]) -> list[Tensor]:
     """Several projections of one normalised input, in one pass over it."""
     normed = layer_norm(x, norm)
     return [F.linear(normed, *dense) for dense in projections]
 
 
-@dispatched("foldcli_kernels.transition:transition")
+@dispatched("foldcli_kernels.transition:transition", _unfit)
 def transition(x: Float[Tensor, "*b c"], norm: Norm, expand: Dense, contract: Dense) -> Float[Tensor, "*b c"]:
     """Layer norm and two dense layers with a rectifier between them, on every position alone (Suppl. Alg. 9, 15)."""
     return F.linear(F.linear(layer_norm(x, norm), *expand).relu_(), *contract)

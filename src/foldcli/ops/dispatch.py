@@ -40,6 +40,11 @@ def backend(name: str) -> Iterator[None]:
         _chosen = before
 
 
+def too_wide(channels: int, most: int) -> str:
+    """Say that a kernel takes fewer channels, "" if it takes as many."""
+    return f"{channels} channels, and its kernel takes at most {most}" if channels > most else ""
+
+
 class Twin:
     """The kernel of an operation, named "module:function" and imported when first needed."""
 

@@ -4,11 +4,23 @@ import torch
 import torch.nn.functional as F
 
 from foldcli.ops.dense import Dense, Norm, layer_norm
-from foldcli.ops.dispatch import dispatched
+from foldcli.ops.dispatch import dispatched, too_wide
 from foldcli.shapes import Float, Tensor
 
 
-@dispatched("foldcli_kernels.triangle:triangle_operands")
+def _unfit_operands(z: Tensor, norm: Norm, projection: Dense, *_: Tensor) -> str:
+    return too_wide(max(z.shape[-1], projection[0].shape[0] // 4), 128)
+
+
+def _unfit_update(product: Tensor, z: Tensor, *_: object) -> str:
+    return too_wide(max(z.shape[-1], product.shape[-3]), 128)
+
+
+def _unfit_outer(left: Tensor, right: Tensor, projection: Dense, *_: Tensor) -> str:
+    return too_wide(max(left.shape[-1], right.shape[-1]), 32) or too_wide(projection[0].shape[0], 128)
+
+
+@dispatched("foldcli_kernels.triangle:triangle_operands", _unfit_operands)
 def triangle_operands(
     z: Float[Tensor, "*b i k c_z"], norm: Norm, projection: Dense, mask: Float[Tensor, "*b i k"]
 ) -> tuple[Float[Tensor, "*b c i k"], Float[Tensor, "*b c i k"]]:
@@ -31,7 +43,7 @@ def triangle_product(left: Float[Tensor, "*b c i k"], right: Float[Tensor, "*b c
     return torch.matmul(left, right.transpose(-1, -2))
 
 
-@dispatched("foldcli_kernels.triangle:triangle_update")
+@dispatched("foldcli_kernels.triangle:triangle_update", _unfit_update)
 def triangle_update(
     product: Float[Tensor, "*b c i j"],
     z: Float[Tensor, "*b i j c_z"],
@@ -45,7 +57,7 @@ def triangle_update(
     return update * F.linear(layer_norm(z, norm), *gate).sigmoid()
 
 
-@dispatched("foldcli_kernels.outer_product:outer_product_mean")
+@dispatched("foldcli_kernels.outer_product:outer_product_mean", _unfit_outer)
 def outer_product_mean(
     left: Float[Tensor, "*b s i c"], right: Float[Tensor, "*b s j e"], projection: Dense, count: Float[Tensor, "*b i j"]
 ) -> Float[Tensor, "*b i j f"]:
