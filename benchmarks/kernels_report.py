@@ -92,21 +92,27 @@ def _owns_specimens(module: ModuleType) -> bool:
 
 def _tasks(modules: Iterable[str], once: bool, only: str) -> Iterator[Task]:
     for name in modules:
-        chosen: dict[str, int] = {}
         specimens = importlib.import_module(name).specimens()
         named = [index for index, specimen in enumerate(specimens) if only in specimen.name]
-        for index in named:
-            function = specimens[index].function.__name__
-            known = chosen.setdefault(function, index)
-            # Of several configurations the half-precision one with Hopper's instructions can fail in the most ways.
-            if _telling(specimens[index]) > _telling(specimens[known]):
-                chosen[function] = index
-        for index in chosen.values() if once else named:
-            yield from (Task(name, index, capability) for capability in specimens[index].capabilities)
+        tasks = [Task(name, index, capability) for index in named for capability in specimens[index].capabilities]
+        yield from _one_of_each(tasks, specimens) if once else tasks
 
 
-def _telling(specimen: Any) -> tuple[bool, bool]:
-    return specimen.needs_wgmma, "*bf16" in specimen.signature.values()
+def _one_of_each(tasks: list[Task], specimens: list[Any]) -> Iterator[Task]:
+    """Of each kernel and capability one task: in half precision and with Hopper's instructions, of middling size."""
+    groups: dict[tuple[str, int], list[Task]] = {}
+    for task in tasks:
+        groups.setdefault((specimens[task.index].function.__name__, task.capability), []).append(task)
+    for group in groups.values():
+        rank = {task: _telling(specimens[task.index]) for task in group}
+        best = max(telling[:2] for telling in rank.values())
+        telling = sorted((task for task in group if rank[task][:2] == best), key=lambda task: rank[task])
+        yield telling[len(telling) // 2]
+
+
+def _telling(specimen: Any) -> tuple[bool, bool, int]:
+    sizes = sum(value for value in specimen.constexprs.values() if type(value) is int)
+    return specimen.needs_wgmma, "*bf16" in specimen.signature.values(), sizes
 
 
 def _compile_all(tasks: list[Task]) -> Iterator[Compiled]:
