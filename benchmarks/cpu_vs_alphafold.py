@@ -8,6 +8,7 @@ compared before any time is. Writes benchmarks/results/cpu-vs-alphafold-<date>.j
 import argparse
 import datetime
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -17,6 +18,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the foldcli command does, before torch loads OpenMP
 
 import torch
 
@@ -101,6 +104,7 @@ def main() -> None:
     today = datetime.date.today().isoformat()
     about = {"date": today, "machine": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
     path = ROOT / f"benchmarks/results/cpu-vs-alphafold-{today}.json"
+    path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(about | {"torch": torch.__version__} | result, indent=1) + "\n")
     print(path.relative_to(ROOT))
 

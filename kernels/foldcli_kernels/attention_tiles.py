@@ -85,7 +85,8 @@ def padded_bias(bias: Tensor | None) -> Tensor | None:
     if bias is None:
         return None
     spare = -bias.shape[-1] % 16
-    return torch.nn.functional.pad(bias, (0, spare)) if spare else bias.contiguous()
+    # contiguous after padding too: pad keeps the strides of a view with heads moved to the front
+    return (torch.nn.functional.pad(bias, (0, spare)) if spare else bias).contiguous()
 
 
 def rows_adjacent(tensor: Tensor) -> Tensor:
