@@ -86,8 +86,22 @@ def rejected(kernel: Function, body: Function, inputs: Sequence[Tensor]) -> set[
     return {name for name, ratio in excess(kernel, body, inputs).items() if not ratio <= 1}
 
 
+def _poisoned(allocate: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    def filled(*sizes: object, **options: object) -> torch.Tensor:
+        fresh = allocate(*sizes, **options)
+        return fresh.fill_(float("nan")) if fresh.is_floating_point() else fresh
+
+    return filled
+
+
 def break_kernel(monkeypatch: pytest.MonkeyPatch, module: ModuleType, kernel: str, old: str, new: str) -> None:
-    """Replace a kernel of a module by one with a piece of its source exchanged."""
+    """Replace a kernel of a module by one with a piece of its source exchanged.
+
+    Memory that it leaves unwritten then holds NaN: it might hold the right answer, left there by the sound kernel.
+    """
+    for allocate in ("empty", "empty_like", "empty_strided"):
+        monkeypatch.setattr(torch, allocate, _poisoned(getattr(torch, allocate)))
+    monkeypatch.setattr(torch.Tensor, "new_empty", _poisoned(torch.Tensor.new_empty))
     source = inspect.getsource(getattr(module, kernel).fn)
     assert old in source, f"{kernel} has no {old!r}"
     source = source.replace(old, new)
