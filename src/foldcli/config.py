@@ -34,7 +34,6 @@ class TemplateConfig:
     heads: int = 4
     c_triangle: int = 64
     transition_factor: int = 2
-    max_templates: int = 4
 
 
 @dataclass(frozen=True)

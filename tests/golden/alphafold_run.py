@@ -16,6 +16,10 @@ from foldcli.model.features import Features, TemplateFeatures
 from foldcli.weights.alphafold import from_alphafold, published_shapes
 from foldcli.weights.seeded import seeded_parameters
 
+# A change of every parameter by one part in a million moves atoms by 2e-3 angstrom and logits by 1e-5 of the largest.
+LIMITS = {"atoms": 5e-3, "plddt": 1e-2, "pae": 1e-2, "ptm": 1e-4}
+LOGITS = 1e-4
+
 
 @dataclasses.dataclass(frozen=True)
 class ReferenceRun:
@@ -82,6 +86,11 @@ def _templates(t: dict[str, torch.Tensor]) -> TemplateFeatures:
         torsions=torch.where(there, made.torsions, placeholder),
         torsions_alt=torch.where(there, made.torsions_alt, placeholder),
     )
+
+
+def same(found: dict[str, float]) -> bool:
+    """Whether all differences are within the limits: angstrom, points, and parts of a head's largest logit."""
+    return all(value <= LIMITS.get(key, LOGITS) for key, value in found.items())
 
 
 def differences(output: Output, expected: dict[str, np.ndarray], config: ModelConfig) -> dict[str, float]:
