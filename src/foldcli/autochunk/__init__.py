@@ -1,0 +1,1 @@
+"""A compiler pass that fits a module into a memory budget by itself."""

@@ -1,0 +1,35 @@
+"""From the mapping that Hydra composes to frozen dataclasses."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from foldcli.errors import InputError
+
+T = TypeVar("T")
+
+
+def build(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
+    """Fill dataclass `cls` from a mapping, nested ones too; InputError names a key that does not exist."""
+    hints = typing.get_type_hints(cls)
+    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise InputError(f"configuration: no key '{path}{key}'; there is {', '.join(sorted(known))}")
+    return cls(**{key: _convert(hints[key], value, f"{path}{key}") for key, value in values.items()})
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and types.NoneType in options:
+        return None
+    kind = next(option for option in options if option is not types.NoneType)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type) and isinstance(value, Mapping):
+        return build(kind, value, f"{path}.")
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise InputError(f"configuration: '{path}' is {value!r}, expected {kind.__name__}")
+    return value

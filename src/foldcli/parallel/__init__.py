@@ -1,0 +1,1 @@
+"""Mesh, layouts, collectives and launch: one model over many devices."""

@@ -1,0 +1,1 @@
+"""Alignments and templates: local search and its sources."""
