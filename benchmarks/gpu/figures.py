@@ -137,7 +137,11 @@ def block_work(device: torch.device, r: int, s: int) -> tuple[Work, list[torch.T
     small = StackConfig(c_m=32, msa_heads=2, pair_heads=2, c_outer=8, c_triangle=16)
     config, c_z = (small, 16) if device.type == "cpu" else (StackConfig(), C_Z)
     torch.manual_seed(0)
-    block = EvoformerBlock(config, c_z, MsaColumnAttention(config.c_m, config.msa_heads)).to(device, precision(device))
+    block = (
+        EvoformerBlock(config, c_z, MsaColumnAttention(config.c_m, config.msa_heads))
+        .eval()
+        .to(device, precision(device))
+    )
     draw = Draw(device, precision(device))
     leaves = {"m": draw(s, r, config.c_m), "z": draw(r, r, c_z)}
     masks = {"msa_mask": draw.mask(s, r), "pair_mask": draw.mask(r, r)}

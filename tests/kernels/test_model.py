@@ -90,7 +90,7 @@ def _block(n: int, s: int) -> tuple[torch.nn.Module, list[Tensor], list[Tensor]]
     m, z = torch.randn(s, n, stack.c_m), torch.randn(n, n, config.c_z)
     msa_mask, residues = torch.ones(s, n), torch.ones(n)
     msa_mask[1, 2:], residues[-1] = 0, 0
-    return block, [m, z], [msa_mask, residues[:, None] * residues]
+    return block.eval(), [m, z], [msa_mask, residues[:, None] * residues]
 
 
 def _gradients(block: torch.nn.Module, leaves: list[Tensor], masks: list[Tensor], dtype: torch.dtype) -> list[Tensor]:

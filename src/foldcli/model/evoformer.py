@@ -3,7 +3,7 @@
 from torch import nn
 
 from foldcli.config import StackConfig
-from foldcli.model.layers import Transition
+from foldcli.model.layers import DropoutAdd, Transition
 from foldcli.model.msa import MsaColumnAttention, MsaColumnGlobalAttention, MsaRowAttention, OuterProductMean
 from foldcli.model.triangle import TriangleAttention, TriangleMultiplication, transposed
 from foldcli.shapes import Msa, MsaMask, Pair, PairMask
@@ -23,16 +23,19 @@ class EvoformerBlock(nn.Module):
         self.starting = TriangleAttention(c_z, config.pair_heads)
         self.ending = TriangleAttention(c_z, config.pair_heads)
         self.pair_transition = Transition(c_z, config.transition_factor)
+        self.add_row = DropoutAdd(config.msa_dropout, shared=-3)
+        self.add_pair = DropoutAdd(config.pair_dropout, shared=-3)
+        self.add_ending = DropoutAdd(config.pair_dropout, shared=-2)
 
     def forward(self, m: Msa, z: Pair, msa_mask: MsaMask, pair_mask: PairMask) -> tuple[Msa, Pair]:
-        m = m + self.row(m, z, msa_mask)
+        m = self.add_row(m, self.row(m, z, msa_mask))
         m = m + self.column(m, msa_mask)
         m = m + self.msa_transition(m)
         z = z + self.outer_product_mean(m, msa_mask)
-        z = z + self.outgoing(z, pair_mask)
-        z = z + transposed(self.incoming, z, pair_mask)
-        z = z + self.starting(z, pair_mask)
-        z = z + transposed(self.ending, z, pair_mask)
+        z = self.add_pair(z, self.outgoing(z, pair_mask))
+        z = self.add_pair(z, transposed(self.incoming, z, pair_mask))
+        z = self.add_pair(z, self.starting(z, pair_mask))
+        z = self.add_ending(z, transposed(self.ending, z, pair_mask))
         z = z + self.pair_transition(z)
         return m, z
 

@@ -41,6 +41,21 @@ class Transition(nn.Module):
         return ops.transition(x, self.norm.parts, dense(self.expand), dense(self.contract))
 
 
+class DropoutAdd(nn.Module):
+    """Add an update of which, in training, a share is left out, alike along one axis (Suppl. Sec. 1.11.6)."""
+
+    def __init__(self, rate: float, shared: int) -> None:
+        super().__init__()
+        self.rate = rate
+        self.shared = shared
+
+    def forward(self, x: Float[Tensor, "*b c"], update: Float[Tensor, "*b c"]) -> Float[Tensor, "*b c"]:
+        if not self.training or self.rate == 0:
+            return x + update
+        seed = torch.randint(2**62, (), device=x.device)
+        return ops.dropout_add(x, update, seed, self.rate, self.shared)
+
+
 class PairBias(nn.Module):
     """Bring the pairs' projections, one a head, into the order of attention logits; where the bias must be whole."""
 

@@ -49,13 +49,14 @@ class StructureLayer(nn.Module):
         self.norm = LayerNorm(c_s)
         self.transition = nn.ModuleList(nn.Linear(c_s, c_s) for _ in range(3))
         self.transition_norm = LayerNorm(c_s)
+        self.dropout = nn.Dropout(config.dropout)
         self.backbone = nn.Linear(c_s, 6)
         self.torsions = TorsionAngles(config, c_s)
 
     def forward(self, s: Single, z: Pair, mask: ResidueMask, frames: Rigid) -> Single:
-        s = self.norm(s + self.attention(s, z, mask, frames))
+        s = self.norm(self.dropout(s + self.attention(s, z, mask, frames)))
         first, second, third = self.transition
-        return self.transition_norm(s + third(second(first(s).relu()).relu()))
+        return self.transition_norm(self.dropout(s + third(second(first(s).relu()).relu())))
 
 
 class StructureModule(nn.Module):

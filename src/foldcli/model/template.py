@@ -7,7 +7,7 @@ from torch import nn
 from foldcli.config import TemplateConfig
 from foldcli.geometry.atoms import distance_bins
 from foldcli.model.features import TemplateFeatures
-from foldcli.model.layers import LayerNorm, Transition
+from foldcli.model.layers import DropoutAdd, LayerNorm, Transition
 from foldcli.model.triangle import TriangleAttention, TriangleMultiplication, transposed
 from foldcli.ops.attention import MASKED
 from foldcli.shapes import Float, Msa, MsaMask, Pair, PairMask, Tensor
@@ -41,12 +41,14 @@ class TemplatePairBlock(nn.Module):
         self.outgoing = TriangleMultiplication(config.c_t, config.c_triangle)
         self.incoming = TriangleMultiplication(config.c_t, config.c_triangle)
         self.transition = Transition(config.c_t, config.transition_factor)
+        self.add = DropoutAdd(config.dropout, shared=-3)
+        self.add_ending = DropoutAdd(config.dropout, shared=-2)
 
     def forward(self, z: Pair, mask: PairMask) -> Pair:
-        z = z + self.starting(z, mask)
-        z = z + transposed(self.ending, z, mask)
-        z = z + self.outgoing(z, mask)
-        z = z + transposed(self.incoming, z, mask)
+        z = self.add(z, self.starting(z, mask))
+        z = self.add_ending(z, transposed(self.ending, z, mask))
+        z = self.add(z, self.outgoing(z, mask))
+        z = self.add(z, transposed(self.incoming, z, mask))
         return z + self.transition(z)
 
 
