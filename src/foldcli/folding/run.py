@@ -17,11 +17,11 @@ from foldcli.folding.allocator import keep_freed_memory, return_freed_memory
 from foldcli.folding.memory import GIB, peak_bytes, require_memory, reset_peak, savings
 from foldcli.folding.models import Source, choose_device, choose_precision, load_model
 from foldcli.folding.output import job_folder, write_job, write_timings
-from foldcli.folding.phases import Phases
 from foldcli.folding.predict import predict
 from foldcli.folding.progress import Watcher
 from foldcli.folding.record import RESULTS, SUMMARY, Record, Results, job_key, read_record, write_record
 from foldcli.model.alphafold import AlphaFold
+from foldcli.phases import Phases
 from foldcli.protein.structure import Prediction
 from foldcli.report.provenance import Provenance
 
