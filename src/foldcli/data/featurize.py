@@ -1,4 +1,4 @@
-"""From a sequence and its alignment to what the model takes (Suppl. Sec. 1.2.7 to 1.2.9, Table 1)."""
+"""From sequences and their alignments to what the model takes (Suppl. Sec. 1.2.7 to 1.2.9, Table 1)."""
 
 from collections.abc import Iterator
 
@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 
 from foldcli.config import MsaConfig
-from foldcli.data.clusters import nearest_clusters, summarize_clusters
-from foldcli.data.philox import RandomOperation
+from foldcli.data.clusters import summarize_clusters
 from foldcli.data.query import Alignment, Query
-from foldcli.data.sampling import Draws, choose_clusters, hide_letters, profile
+from foldcli.data.rows import Evidence, Rows, draw_rows, single_sequence
+from foldcli.data.sampling import Draws
 from foldcli.model.features import Features
 from foldcli.protein.residues import INDEX, MASK, UNKNOWN
 
@@ -24,60 +24,58 @@ def featurize(query: Query, config: MsaConfig, seed: int, passes: int) -> Iterat
     row counts exactly zero. Without rows for the extra stack there is one masked row, so that it has something to work
     on. Without an alignment the query stands alone, and is masked like any other row.
     """
-    alignment = query.alignment or single_sequence(query.sequence)
-    columns = profile(alignment)
+    evidence = Evidence.of_alignment(query.alignment or single_sequence(query.sequence))
+    return featurize_evidence(query.sequence, evidence, config, seed, passes)
+
+
+def featurize_evidence(
+    sequence: str, evidence: Evidence, config: MsaConfig, seed: int, passes: int
+) -> Iterator[Features]:
+    """As `featurize`, from whatever is known of the sequence's relatives."""
     for index in range(passes):
-        yield _one_pass(query.sequence, alignment, columns, config, Draws.of_pass(seed, index, passes))
+        rows = draw_rows(evidence, config, Draws.of_pass(seed, index, passes))
+        yield describe(sequence, evidence, rows, slice(0, len(sequence)))
 
 
-def single_sequence(sequence: str) -> Alignment:
-    """The alignment of a sequence with nothing but itself."""
-    tokens = np.array([[INDEX[letter] for letter in sequence]], np.int8)
-    return Alignment(tokens, np.zeros(tokens.shape, np.int32))
-
-
-def _one_pass(
-    sequence: str, alignment: Alignment, columns: NDArray[np.float32], config: MsaConfig, draws: Draws
-) -> Features:
-    chosen, rest = choose_clusters(alignment.depth, config, draws.clusters)
-    clusters, others = _rows(alignment, chosen), _rows(alignment, rest)
-    hidden = hide_letters(clusters.tokens, columns, config, draws.places, draws.letters)
-    clusters = Alignment(hidden, clusters.deletions)
-    extra = _extra_rows(others, config, draws.extra)
-    aatype = torch.from_numpy(single_sequence(sequence).tokens[0].astype(np.int64))
+def describe(sequence: str, evidence: Evidence, rows: Rows, window: slice) -> Features:
+    """The features of one pass in some of the columns, which keep their numbers in the whole sequence."""
+    rows = rows.crop(window)
+    extra = _extra_rows(rows)
+    aatype = torch.tensor([INDEX[letter] for letter in sequence[window]])
     return Features(
         aatype=aatype,
-        residue_index=torch.arange(len(sequence)),
-        seq_mask=torch.ones(len(sequence)),
+        residue_index=torch.arange(window.start, window.stop),
+        seq_mask=torch.ones(len(aatype)),
         # the first channel would mark a break between domains
         target_feat=torch.nn.functional.pad(torch.eye(UNKNOWN + 1)[aatype], (1, 0)),
-        msa_feat=_msa_feat(clusters, others),
-        msa_mask=torch.ones(clusters.tokens.shape),
+        msa_feat=_msa_feat(rows, evidence.columns[window] if evidence.bare_profile else None),
+        msa_mask=torch.ones(rows.letters.shape),
         extra_msa=torch.from_numpy(extra.tokens.astype(np.int64)),
-        extra_mask=torch.full(extra.tokens.shape, float(len(rest) > 0)),
+        extra_mask=torch.full(extra.tokens.shape, float(len(rows.extra) > 0)),
         extra_has_deletion=torch.from_numpy(_has_deletion(extra.deletions)),
         extra_deletion=torch.from_numpy(_squash(extra.deletions.astype(np.float32))),
     )
 
 
-def _rows(alignment: Alignment, numbers: NDArray[np.int64]) -> Alignment:
-    return Alignment(alignment.tokens[numbers], alignment.deletions[numbers])
-
-
-def _extra_rows(others: Alignment, config: MsaConfig, draw: RandomOperation) -> Alignment:
-    if not others.depth:
-        blank = np.zeros((1, others.tokens.shape[1]))
+def _extra_rows(rows: Rows) -> Alignment:
+    if not len(rows.extra):
+        blank = np.zeros((1, rows.letters.shape[1]))
         return Alignment(blank.astype(np.int8), blank.astype(np.int32))
-    return _rows(others, draw.permutation(others.depth)[: config.max_extra])
+    return rows.others.rows(rows.extra)
 
 
-def _msa_feat(clusters: Alignment, others: Alignment) -> torch.Tensor:
-    """Channels [s, i, 49]: letter (23), has a deletion, its length, the cluster's letters (23) and mean deletion."""
-    letters, deletions = summarize_clusters(clusters, others, nearest_clusters(clusters.tokens, others.tokens))
+def _msa_feat(rows: Rows, columns: NDArray[np.float32] | None) -> torch.Tensor:
+    """Channels [s, i, 49]: letter (23), has a deletion, its length, the cluster's letters (23) and mean deletion.
+
+    columns [i, 22]: the letters of the one cluster, where its rows are not there to be counted.
+    """
+    letters, deletions = summarize_clusters(rows.clusters, rows.others, rows.nearest)
+    if columns is not None:
+        letters = np.pad(columns, ((0, 0), (0, 1)))[None]
     channels = [
-        np.eye(MASK + 1, dtype=np.float32)[clusters.tokens],
-        _has_deletion(clusters.deletions)[..., None],
-        _squash(clusters.deletions.astype(np.float32))[..., None],
+        np.eye(MASK + 1, dtype=np.float32)[rows.clusters.tokens],
+        _has_deletion(rows.clusters.deletions)[..., None],
+        _squash(rows.clusters.deletions.astype(np.float32))[..., None],
         letters,
         _squash(deletions)[..., None],
     ]

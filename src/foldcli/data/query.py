@@ -1,6 +1,7 @@
 """What is to be folded: a named sequence, and the alignment that goes with it."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,12 @@ class Alignment:
     @property
     def depth(self) -> int:
         return len(self.tokens)
+
+    def rows(self, numbers: NDArray[np.int64]) -> Self:
+        return type(self)(self.tokens[numbers], self.deletions[numbers])
+
+    def columns(self, window: slice) -> Self:
+        return type(self)(self.tokens[:, window], self.deletions[:, window])
 
 
 @dataclass(frozen=True)
