@@ -5,14 +5,23 @@ from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
 
-from foldcli.config import FoldConfig, ModelConfig, build
+from foldcli.config import FoldConfig, ModelConfig, TrainConfig, build
 from foldcli.errors import InputError
 
 
 def presets() -> list[str]:
     """The names of the models in conf/model/; `alphafold` is what they share, and none itself."""
-    names = (entry.name for entry in files("foldcli.conf").joinpath("model").iterdir())
-    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml") and name != "alphafold.yaml")
+    return [name for name in _names("model") if name != "alphafold"]
+
+
+def recipes() -> list[str]:
+    """The names of the ways to train in conf/train/."""
+    return _names("train")
+
+
+def _names(group: str) -> list[str]:
+    names = (entry.name for entry in files("foldcli.conf").joinpath(group).iterdir())
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
 def compose(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -45,15 +54,34 @@ def fold_config(model: str, overrides: Sequence[str] = ()) -> FoldConfig:
     """The settings of `foldcli fold` with the preset `model`; InputError names a setting that cannot be."""
     _require_preset(model)
     for override in overrides:
-        if not override.partition("=")[1]:
-            raise InputError(f"configuration: '{override}' is no setting; expected KEY=VALUE, such as num_recycle=1")
+        _require_setting(override, "num_recycle=1")
         if override.startswith("model="):
             raise InputError(f"configuration: '{override}': choose the preset with --{override.replace('=', ' ')}")
     config = build(FoldConfig, compose("fold", [f"model={model}", *overrides]))
-    for key, value in _sizes(asdict(config.model), "model"):
-        if value < 1:
-            raise InputError(f"configuration: '{key}' is {value}, expected 1 or more")
+    _require_sizes(config.model)
     return config
+
+
+def train_config(recipe: str, overrides: Sequence[str] = ()) -> TrainConfig:
+    """The settings of `foldcli train` by the name of a recipe in conf/train/; InputError as for `fold_config`."""
+    if recipe not in recipes():
+        raise InputError(f"--config {recipe}: no such recipe; there is {', '.join(recipes())}")
+    for override in overrides:
+        _require_setting(override, "steps=1000")
+    config = build(TrainConfig, compose(f"train/{recipe}", overrides))
+    _require_sizes(config.model)
+    return config
+
+
+def _require_setting(override: str, example: str) -> None:
+    if not override.partition("=")[1]:
+        raise InputError(f"configuration: '{override}' is no setting; expected KEY=VALUE, such as {example}")
+
+
+def _require_sizes(model: ModelConfig) -> None:
+    for key, value in _sizes(asdict(model), "model"):
+        if value < 1 and key != "model.extra_msa.blocks":
+            raise InputError(f"configuration: '{key}' is {value}, expected 1 or more")
 
 
 def _sizes(values: Mapping[str, Any], path: str) -> Iterator[tuple[str, int]]:

@@ -59,7 +59,7 @@ USAGE = {
     "--num-seeds=0": "'num_seeds' is 0, expected 1 or more",
     "--rank-by=best": "'rank_by' is 'best', expected plddt or ptm",
     "--gpus=2": "--gpus 2: one prediction over several GPUs is not there yet",
-    "--model=model_9": "--model model_9: no such preset; there is model_1, ",
+    "--model=model_9": "--model model_9: no such preset; there is ",
     "--out=two.fasta": "--out two.fasta: cannot be written (File exists)",
     "--out=two.fasta/out": "--out two.fasta/out: cannot be written (Not a directory)",
 }

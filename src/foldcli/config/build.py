@@ -33,3 +33,17 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise InputError(f"configuration: '{path}' is {value!r}, expected {kind.__name__}")
     return value
+
+
+def require_choices(config: Any, choices: Mapping[str, tuple[str, ...]]) -> None:
+    """InputError names the first key whose value is none of its choices."""
+    for key, allowed in choices.items():
+        if getattr(config, key) not in allowed:
+            raise InputError(f"configuration: '{key}' is {getattr(config, key)!r}, expected {' or '.join(allowed)}")
+
+
+def require_smallest(config: Any, smallest: Mapping[str, int]) -> None:
+    """InputError names the first key whose value is below the smallest that it may have."""
+    for key, least in smallest.items():
+        if getattr(config, key) < least:
+            raise InputError(f"configuration: '{key}' is {getattr(config, key)}, expected {least} or more")

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from foldcli.config.model import ModelConfig
+from foldcli.config.build import require_choices, require_smallest
+from foldcli.config.model import DEVICES, PRECISIONS, ModelConfig
 from foldcli.errors import InputError
 
 
@@ -33,8 +34,8 @@ class FoldConfig:
     CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {
         "rank_by": ("plddt", "ptm"),
         "sort": ("length", "longest", "none"),
-        "device": ("auto", "cpu", "cuda"),
-        "precision": ("auto", "fp32", "bf16"),
+        "device": DEVICES,
+        "precision": PRECISIONS,
     }
     SMALLEST: ClassVar[dict[str, int]] = {
         "num_models": 1,
@@ -45,11 +46,7 @@ class FoldConfig:
     }
 
     def __post_init__(self) -> None:
-        for key, choices in self.CHOICES.items():
-            if getattr(self, key) not in choices:
-                raise InputError(f"configuration: '{key}' is {getattr(self, key)!r}, expected {' or '.join(choices)}")
-        for key, smallest in self.SMALLEST.items():
-            if getattr(self, key) < smallest:
-                raise InputError(f"configuration: '{key}' is {getattr(self, key)}, expected {smallest} or more")
+        require_choices(self, self.CHOICES)
+        require_smallest(self, self.SMALLEST)
         if self.gpus > 1:
             raise InputError(f"--gpus {self.gpus}: one prediction over several GPUs is not there yet; use --gpus 1")

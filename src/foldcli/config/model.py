@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass, field
 
+# Where a model may run, and in which type.
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "fp32", "bf16")
+
 
 @dataclass(frozen=True)
 class StackConfig:

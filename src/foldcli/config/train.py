@@ -1,8 +1,11 @@
 """What `foldcli train` may be asked for; the defaults are AlphaFold's initial training (Suppl. Sec. 1.11, Table 4)."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
-from foldcli.config.model import ModelConfig
+from foldcli.config.build import require_choices, require_smallest
+from foldcli.config.model import DEVICES, PRECISIONS, ModelConfig
+from foldcli.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -70,13 +73,15 @@ class SourceConfig:
 class OptimizerConfig:
     """Adam as AlphaFold has it (Suppl. Sec. 1.11.3): warm-up and decay count samples, not steps.
 
-    clip: largest norm of one sample's gradient; ema: the decay of the averaged parameters, which are those evaluated.
+    clip: largest norm of one micro-batch's gradient; ema: the decay of the averaged parameters, which are those
+    evaluated; cooldown_steps: the last steps, over which the rate falls to zero.
     """
 
     rate: float = 1e-3
     warmup_samples: int = 128_000
     decay_after_samples: int = 6_400_000
     decay: float = 0.95
+    cooldown_steps: int = 0
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-6
@@ -109,7 +114,9 @@ class TrainConfig:
     """What `foldcli train` does (conf/train/ holds the recipes).
 
     batch_size: samples a step, over all ranks; micro_batch: samples that go through the model at once on a rank, and
-    whose gradient is clipped as one; validate_every: steps, 0 for never; validation_chains: how many, the first ones.
+    whose gradient is clipped as one; validate_every: steps, 0 for never; validation_chains: how many, the first ones;
+    recompute: blocks compute their insides again in the backward pass; dap: GPUs that share one sample; start_from: a
+    parameter file to begin with.
     """
 
     name: str
@@ -130,6 +137,23 @@ class TrainConfig:
     workers: int = 8
     device: str = "auto"
     precision: str = "auto"
+    recompute: bool = True
     gpus: int = 1
     dap: int = 1
     start_from: str = ""
+
+    SMALLEST: ClassVar[dict[str, int]] = {
+        "steps": 1, "batch_size": 1, "micro_batch": 1, "validate_every": 0, "validation_chains": 1, "seed": 0,
+        "workers": 0, "gpus": 1, "dap": 1,
+    }  # fmt: skip
+
+    def __post_init__(self) -> None:
+        require_choices(self, {"device": DEVICES, "precision": PRECISIONS})
+        require_smallest(self, self.SMALLEST)
+        if self.gpus % self.dap:
+            raise InputError(f"configuration: 'gpus' is {self.gpus}, which 'dap', {self.dap}, does not divide")
+        if self.batch_size % (share := self.micro_batch * (self.gpus // self.dap)):
+            raise InputError(
+                f"configuration: 'batch_size' is {self.batch_size}, which cannot be split evenly: expected a multiple "
+                f"of {share}, micro_batch times the ranks that hold samples of their own"
+            )

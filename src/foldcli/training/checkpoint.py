@@ -1,0 +1,75 @@
+"""The state of a run on disk: written beside the run, whole or not at all, read back to the bit."""
+
+import contextlib
+import os
+import shutil
+import warnings
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from safetensors import SafetensorError
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from foldcli.errors import FoldcliError
+from foldcli.shapes import Tensor
+
+DRAFT = ".draft"
+# The state is the same on every rank: one writes it, and torch need not be told of the others.
+warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+
+
+class Checkpoints:
+    """A folder of states, `step_00001000` and so on, the latest of which are kept."""
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self.folder = folder
+        self.keep = keep
+        self.writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self.pending: Future[None] | None = None
+
+    def write(self, step: int, state: Mapping[str, Tensor]) -> None:
+        """Copy the state and write it while training goes on; FoldcliError if the one before could not be written."""
+        self.finish()
+        copy = {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
+        self.pending = self.writer.submit(self._write, self.folder / f"step_{step:08d}", copy)
+
+    def finish(self) -> None:
+        """Wait until what was asked for is on the disk; FoldcliError if it could not be written."""
+        if self.pending is not None:
+            pending, self.pending = self.pending, None
+            try:
+                pending.result()
+            except (OSError, CheckpointException) as error:
+                raise FoldcliError(f"{self.folder}: the checkpoint cannot be written ({error}); make room") from error
+
+    def steps(self) -> list[Path]:
+        """The states that are whole, the oldest first."""
+        return sorted(path for path in self.folder.glob("step_*") if not path.name.endswith(DRAFT))
+
+    def _write(self, path: Path, state: dict[str, Tensor]) -> None:
+        draft = path.with_name(path.name + DRAFT)
+        shutil.rmtree(draft, ignore_errors=True)  # of a run that was killed here
+        save(state, storage_writer=HuggingFaceStorageWriter(str(draft)), no_dist=True)
+        for file in draft.iterdir():  # the bytes are on the disk before the name is
+            with file.open("rb+") as handle:
+                os.fsync(handle.fileno())
+        shutil.rmtree(path, ignore_errors=True)
+        draft.rename(path)
+        for old in self.steps()[: -self.keep]:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(old)
+
+
+def read_state(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Fill the tensors of `state` in place; FoldcliError if the folder is damaged or of another model."""
+    try:
+        load(dict(state), storage_reader=HuggingFaceStorageReader(str(path)), no_dist=True)
+    except (OSError, RuntimeError, KeyError, ValueError, SafetensorError, CheckpointException) as error:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        raise FoldcliError(
+            f"{path}: not a state of this run ({reason}); remove it to resume from the one before it"
+        ) from error

@@ -1,0 +1,130 @@
+"""One step of learning: samples in, parameters moved."""
+
+import contextlib
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from foldcli.config import TrainConfig
+from foldcli.data.sample import Sample
+from foldcli.model.alphafold import AlphaFold, Output
+from foldcli.phases import Phases
+from foldcli.shapes import Tensor
+from foldcli.training.checkpoint import read_state
+from foldcli.training.guard import Guard
+from foldcli.training.losses import total
+from foldcli.training.optimizer import Optimizer
+from foldcli.training.ranks import Ranks
+
+
+@dataclass(frozen=True)
+class Step:
+    """What step `number` did: means over the batch of the loss's terms and the gradient's norm, before clipping.
+
+    refused says why the step was not taken.
+    """
+
+    number: int
+    terms: dict[str, float]
+    norm: float
+    rate: float
+    refused: str
+
+    @property
+    def loss(self) -> float:
+        return self.terms["total"]
+
+
+class Learner:
+    """A model with all that its learning depends on."""
+
+    def __init__(self, model: AlphaFold, config: TrainConfig, ranks: Ranks) -> None:
+        self.model = model
+        self.config = config
+        self.ranks = ranks
+        self.optimizer = Optimizer(model, config.optimizer)
+        self.guard = Guard(config.guard)
+        self.phases = Phases()
+        self.number = 0
+
+    def learn(self, batches: Sequence[Sample]) -> Step:
+        """Take one step by this rank's micro-batches; FoldcliError when too many in a row had to be refused."""
+        self.model.train()
+        share = 1 / (len(batches) * self.ranks.data_size)
+        figures = [self._add(sample, place, share) for place, sample in enumerate(batches)]
+        with self.phases.timed("update"):
+            means = {name: share * torch.stack([figure[name] for figure in figures]).sum() for name in figures[0]}
+            self.ranks.sum_over_data([*means.values(), *self.optimizer.gradients])
+            step = self._move({name: float(mean) for name, mean in means.items()})
+        self.number += 1
+        return step
+
+    def _add(self, sample: Sample, place: int, share: float) -> dict[str, Tensor]:
+        """Add one micro-batch's gradient; the terms of its loss, and the norm."""
+        torch.manual_seed(self._draws_of(place))
+        output = predict(self.model, sample, self.phases)
+        with self.phases.timed("loss"):
+            terms = total(output, sample.passes[-1], sample.labels, self.config.loss)
+        with self.phases.timed("backward"):
+            loss = terms["total"].mean()
+            gradients = torch.autograd.grad(loss, self.optimizer.parameters, materialize_grads=True)
+        with self.phases.timed("update"):
+            norm = self.optimizer.add(gradients, share)
+        return {name: term.detach().mean() for name, term in terms.items()} | {"norm": norm}
+
+    def _draws_of(self, place: int) -> int:
+        """The seed of a micro-batch's dropout, by its place in the whole batch: a resumed run draws the same."""
+        batches = self.config.batch_size // self.config.micro_batch // self.ranks.data_size
+        return zlib.crc32(f"{self.config.seed} {self.number} {self.ranks.data_rank * batches + place}".encode())
+
+    def _move(self, means: dict[str, float]) -> Step:
+        norm, rate = means.pop("norm"), 0.0
+        refused = self.guard.refuse(means["total"], norm)
+        if refused:
+            self.optimizer.clear()
+        else:
+            samples, left = (self.number + 1) * self.config.batch_size, self.config.steps - self.number - 1
+            rate = self.optimizer.step(samples, left, self.number)
+        return Step(self.number, means, norm, rate, refused)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that the next step depends on."""
+        progress = [self.number, self.guard.mean, self.guard.seen, self.guard.refused]
+        return self.optimizer.state() | {"progress": torch.tensor(progress, dtype=torch.float64)}
+
+    def resume(self, path: Path) -> None:
+        """Go on from a state on disk; FoldcliError if it is damaged or of another model."""
+        state = self.state()
+        read_state(path, state)
+        number, self.guard.mean, seen, refused = state["progress"].tolist()
+        self.number, self.guard.seen, self.guard.refused = int(number), int(seen), int(refused)
+        self.optimizer.publish()
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[AlphaFold]:
+        """The model with the averaged parameters, for evaluation."""
+        learnt = [p.detach().clone() for p in self.optimizer.parameters]
+        _fill(self.optimizer.parameters, self.optimizer.averages)
+        try:
+            yield self.model.eval()
+        finally:
+            _fill(self.optimizer.parameters, learnt)
+
+
+@torch.no_grad()
+def _fill(parameters: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    for parameter, value in zip(parameters, values, strict=True):
+        parameter.copy_(value)
+
+
+def predict(model: AlphaFold, sample: Sample, phases: Phases) -> Output:
+    """The last of a sample's recycling passes; the earlier ones are not learnt from (Suppl. Alg. 31)."""
+    previous = None
+    with torch.no_grad(), phases.timed("recycling"):
+        for features in sample.passes[:-1]:
+            previous = model(features, previous).recycled()
+    with phases.timed("forward"):
+        return model(sample.passes[-1], previous)
