@@ -49,6 +49,13 @@ def atoms14_to_37(aatype: ResidueIndex, atoms: Atoms14) -> Atoms37:
     return spread * residue_table(residues.ATOM37_MASK, aatype, atoms).unsqueeze(-1)
 
 
+def atoms37_to_14(aatype: ResidueIndex, atoms: Float[Tensor, "*b i 37 d"]) -> Float[Tensor, "*b i 14 d"]:
+    """Gather what the 37 slots hold into the 14; slots that a residue does not have are zero."""
+    slot = residue_table(residues.ATOM14_TO_37, aatype, atoms)
+    dense = atoms.gather(-2, slot[..., None].expand(*slot.shape, atoms.shape[-1]))
+    return dense * residue_table(residues.ATOM14_MASK, aatype, atoms).unsqueeze(-1)
+
+
 def pseudo_beta(aatype: ResidueIndex, atoms: Atoms37) -> Points:
     """CB of each residue, CA of glycine, in angstrom."""
     glycine = (aatype == residues.INDEX["G"]).unsqueeze(-1)

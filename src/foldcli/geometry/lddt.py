@@ -1,0 +1,43 @@
+"""lDDT of CA atoms: how well distances are kept, without superposition (Mariani et al. 2013)."""
+
+import torch
+
+from foldcli.shapes import Float, Points, ResidueMask, Tensor
+
+RADIUS = 15.0
+TOLERANCES = (0.5, 1.0, 2.0, 4.0)
+# What AlphaFold adds: a residue with no other within the radius has an lDDT of 1.
+EPSILON = 1e-10
+
+
+def lddt_per_residue(predicted: Points, true: Points, mask: ResidueMask) -> Float[Tensor, "*b i"]:
+    """lDDT, 0 to 1, of each residue: the share of its true distances below 15 angstrom that the prediction keeps.
+
+    Points in angstrom, one for each residue, mask 1 where the true one is known; "kept" is the mean over tolerances of
+    0.5, 1, 2 and 4 angstrom (Suppl. Sec. 1.9.6; without the original's check of stereochemistry).
+    """
+    kept, pairs = _kept(predicted, true, mask)
+    return (EPSILON + kept.sum(-1)) / (EPSILON + pairs.sum(-1))
+
+
+def lddt(predicted: Points, true: Points, mask: ResidueMask) -> Float[Tensor, "*b"]:
+    """lDDT, 0 to 1, of the whole chain: every pair of residues counts the same, see `lddt_per_residue`."""
+    kept, pairs = _kept(predicted, true, mask)
+    return (EPSILON + kept.sum((-1, -2))) / (EPSILON + pairs.sum((-1, -2)))
+
+
+def distances(points: Points, others: Float[Tensor, "*b j 3"]) -> Float[Tensor, "*b i j"]:
+    """All distances, by differences: the faster products lose the small ones."""
+    return torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _kept(
+    predicted: Points, true: Points, mask: ResidueMask
+) -> tuple[Float[Tensor, "*b i j"], Float[Tensor, "*b i j"]]:
+    """The share of tolerances within which each distance is kept, 0 for pairs that do not count; and which count."""
+    expected = distances(true, true)
+    pairs = (expected < RADIUS).to(mask.dtype) * mask.unsqueeze(-1) * mask.unsqueeze(-2)
+    pairs = pairs * (1 - torch.eye(mask.shape[-1], device=mask.device, dtype=mask.dtype))
+    error = (distances(predicted, predicted) - expected).abs()
+    share = torch.stack([error < tolerance for tolerance in TOLERANCES]).to(mask.dtype).mean(0)
+    return share * pairs, pairs

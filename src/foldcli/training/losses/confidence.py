@@ -1,0 +1,57 @@
+"""What the model says of its own error: pLDDT, aligned error, and which atoms are resolved."""
+
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from foldcli.config import LossConfig
+from foldcli.geometry.atoms import residue_table
+from foldcli.geometry.lddt import lddt_per_residue
+from foldcli.geometry.rigid import Rigid
+from foldcli.protein import residues
+from foldcli.shapes import Float, Points, ResidueIndex, ResidueMask, Tensor
+from foldcli.training.losses.average import masked_mean
+from foldcli.training.losses.cross_entropy import cross_entropy
+from foldcli.training.losses.fape import local_offsets
+from foldcli.training.losses.truth import Truth
+
+SIDE_CHAIN = [k for k, name in enumerate(residues.ATOM37) if name not in ("N", "CA", "C", "CB", "O")]
+
+
+def well_resolved(resolution: Float[Tensor, "*b"], config: LossConfig) -> Float[Tensor, "*b"]:
+    """1 for samples from which confidence is learnt: by resolution, 0 standing for none (Suppl. Sec. 1.9.6)."""
+    return ((resolution >= config.min_resolution) & (resolution <= config.max_resolution)).float()
+
+
+def lddt(logits: Float[Tensor, "*b i bins"], ca: Points, truth: Truth) -> Float[Tensor, "*b"]:
+    """Cross entropy of each residue's binned lDDT-CA, that of the predicted CA atoms (Suppl. Sec. 1.9.6, Alg. 29)."""
+    count = logits.shape[-1]
+    value = lddt_per_residue(ca.detach(), truth.ca, truth.ca_mask)
+    bins = (value * count).long().clamp(max=count - 1)
+    return masked_mean(cross_entropy(logits, bins), truth.ca_mask, 1)
+
+
+def aligned_error(
+    logits: Float[Tensor, "*b i j bins"], backbone: Rigid, truth: Truth, last_break: float
+) -> Float[Tensor, "*b"]:
+    """Cross entropy of the binned error of CA j seen from backbone frame i (Suppl. Sec. 1.9.7)."""
+    with torch.no_grad():
+        true = truth.backbone
+        offset = local_offsets(backbone, true, backbone.translation, true.translation)
+        breaks = torch.linspace(0, last_break, logits.shape[-1] - 1, device=logits.device)
+        bins = torch.bucketize(offset.square().sum(-3), breaks.square())
+    pairs = truth.backbone_mask.unsqueeze(-1) * truth.backbone_mask.unsqueeze(-2)
+    return masked_mean(cross_entropy(logits, bins), pairs, 2)
+
+
+def resolved(
+    logits: Float[Tensor, "*b i 37"], truth: Truth, aatype: ResidueIndex, mask: ResidueMask
+) -> Float[Tensor, "*b"]:
+    """Cross entropy of which atoms are in the structure (Suppl. Sec. 1.9.10, Eq. 43).
+
+    A sample with no side chain at all is one whose source knows none: its side chains are not counted as missing.
+    """
+    asked = residue_table(residues.ATOM37_MASK, aatype, logits) * mask.unsqueeze(-1)
+    side_chains = truth.mask[..., SIDE_CHAIN].amax((-1, -2))
+    known = torch.ones_like(asked)
+    known[..., SIDE_CHAIN] = side_chains[..., None, None]
+    return masked_mean(binary_cross_entropy_with_logits(logits, truth.mask, reduction="none"), asked * known, 2)

@@ -1,0 +1,74 @@
+"""Frame aligned point error (Suppl. Sec. 1.9.2, Alg. 28)."""
+
+import torch
+
+from foldcli.geometry.groups import PLACING
+from foldcli.geometry.rigid import Rigid
+from foldcli.model.structure import StructureState
+from foldcli.shapes import Atoms14, Float, Points, ResidueIndex, Tensor
+from foldcli.training.losses.renaming import renamed
+from foldcli.training.losses.truth import Truth
+
+CLAMP = 10.0
+LENGTH_SCALE = 10.0
+EPSILON = 1e-4
+
+
+def backbone_fape(states: list[StructureState], truth: Truth, clamped: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+    """CA atoms seen from backbone frames, the mean over the structure module's layers (Suppl. Alg. 20, line 17).
+
+    clamped: 1 for samples whose errors end at 10 angstrom, the others' are not clamped (Suppl. Sec. 1.11.5).
+    """
+    frames = Rigid(
+        torch.stack([state.frames.rotation for state in states], dim=-4),
+        torch.stack([state.frames.translation for state in states], dim=-3),
+    )
+    target, mask = truth.backbone, truth.backbone_mask.unsqueeze(-2)
+    target = Rigid(target.rotation.unsqueeze(-4), target.translation.unsqueeze(-3))
+    limit = torch.where(clamped > 0, CLAMP, torch.inf).unsqueeze(-1)
+    layers = aligned_error(frames, target, mask, frames.translation, target.translation, mask, limit)
+    return layers.mean(-1)
+
+
+def side_chain_fape(groups: Rigid, atoms: Atoms14, truth: Truth, aatype: ResidueIndex) -> Float[Tensor, "*b"]:
+    """All atoms seen from the frames [i, 8] of all rigid groups, symmetric atoms renamed (Suppl. Alg. 20, line 28)."""
+    target = renamed(truth, atoms, aatype)
+    frames = Rigid(groups.rotation[..., PLACING, :, :], groups.translation[..., PLACING, :])
+    limit = torch.full_like(atoms[..., 0, 0, 0], CLAMP)
+    return aligned_error(
+        _flat(frames), _flat(target.frames), target.frames_mask.flatten(-2),
+        atoms.flatten(-3, -2), target.atoms.flatten(-3, -2), target.atoms_mask.flatten(-2), limit,
+    )  # fmt: skip
+
+
+def _flat(frames: Rigid) -> Rigid:
+    return Rigid(frames.rotation.flatten(-4, -3), frames.translation.flatten(-3, -2))
+
+
+def aligned_error(
+    frames: Rigid, target_frames: Rigid, frames_mask: Float[Tensor, "*b f"],
+    points: Points, target_points: Points, points_mask: Float[Tensor, "*b p"], limit: Float[Tensor, "*b"],
+) -> Float[Tensor, "*b"]:  # fmt: skip
+    """Mean distance, per 10 angstrom, of points seen from frames [f] to the target's from its own (Suppl. Alg. 28).
+
+    All lengths are in angstrom; distances above `limit` count as it, and pull no more.
+    """
+    offset = local_offsets(frames, target_frames, points, target_points)
+    distance = (offset.square().sum(-3) + EPSILON).sqrt()
+    distance = torch.minimum(distance, limit[..., None, None])
+    seen = (distance @ points_mask.unsqueeze(-1)).squeeze(-1)
+    pairs = frames_mask.sum(-1) * points_mask.sum(-1)
+    return (seen * frames_mask).sum(-1) / ((pairs + EPSILON) * LENGTH_SCALE)
+
+
+def local_offsets(
+    frames: Rigid, target_frames: Rigid, points: Points, target_points: Points
+) -> Float[Tensor, "*b 3 f p"]:
+    """Each point [p] as each frame [f] sees it, less the target's; in angstrom."""
+    # One product [3 f, 7] x [7, p] in place of two whole sets of local points and their difference.
+    to_local, to_target = torch.broadcast_tensors(frames.rotation.mT, -target_frames.rotation.mT)
+    shift = to_local @ frames.translation.unsqueeze(-1) + to_target @ target_frames.translation.unsqueeze(-1)
+    left = torch.cat([to_local, to_target, -shift], dim=-1).transpose(-2, -3).flatten(-3, -2)
+    points, target_points = torch.broadcast_tensors(points, target_points)
+    right = torch.cat([points, target_points, torch.ones_like(points[..., :1])], dim=-1)
+    return (left @ right.mT).unflatten(-2, (3, -1))

@@ -1,0 +1,73 @@
+"""The training loss: a weighted sum of terms for each sample (Suppl. Sec. 1.9, Eq. 7)."""
+
+from collections.abc import Callable
+
+import torch
+
+from foldcli.config import HeadsConfig, LossConfig
+from foldcli.data.sample import Labels
+from foldcli.errors import InputError
+from foldcli.geometry.atoms import atoms37_to_14, torsions_to_frames
+from foldcli.model.alphafold import Output
+from foldcli.model.features import Features
+from foldcli.shapes import Float, Tensor
+from foldcli.training.losses import confidence, torsion
+from foldcli.training.losses.distogram import distogram
+from foldcli.training.losses.fape import backbone_fape, side_chain_fape
+from foldcli.training.losses.masked_msa import masked_msa
+from foldcli.training.losses.truth import truth_of
+from foldcli.training.losses.violations import violations
+
+PUBLISHED = HeadsConfig()
+
+
+# Terms by their names in LossConfig, without their weights, and `total`, their weighted sum.
+Terms = dict[str, Float[Tensor, "*b"]]
+
+
+def total(
+    output: Output, features: Features, labels: Labels, config: LossConfig, heads: HeadsConfig = PUBLISHED
+) -> Terms:
+    """Each term of one pass against the truth, and the total [b]; terms of weight 0 are not computed.
+
+    The total is multiplied by the square root of the crop's residues, so that short chains count less (Suppl. Sec.
+    1.9); AlphaFold's published code ends before this. heads: where the bins of the logits lie. InputError: the aligned
+    error has a weight, and the model no head for it.
+    """
+    if config.pae and output.pae is None:
+        raise InputError(
+            f"loss.pae is {config.pae}, and this model has no such head; set it to 0, or heads.pae to true"
+        )
+    # float32: distances between atoms are differences of numbers a hundred times larger
+    with torch.autocast(features.seq_mask.device.type, enabled=False):
+        terms = _terms(output, features, labels, config, heads)
+        weighted = torch.stack([getattr(config, name) * value for name, value in terms.items()]).sum(0)
+        return {**terms, "total": weighted * features.seq_mask.sum(-1).sqrt()}
+
+
+def _terms(output: Output, features: Features, labels: Labels, config: LossConfig, heads: HeadsConfig) -> Terms:
+    aatype, mask, states = features.aatype, features.seq_mask, output.states
+    final, truth = states[-1], truth_of(labels, features)
+    atoms = atoms37_to_14(aatype, output.positions)
+    good = confidence.well_resolved(labels.resolution, config)
+
+    def side_chains() -> Tensor:
+        return side_chain_fape(torsions_to_frames(aatype, final.frames, final.torsions), atoms, truth, aatype)
+
+    def pae() -> Tensor:
+        assert output.pae is not None
+        return good * confidence.aligned_error(output.pae, final.frames, truth, heads.pae_last_break)
+
+    terms: dict[str, Callable[[], Tensor]] = {
+        "backbone_fape": lambda: backbone_fape(states, truth, labels.clamped),
+        "side_chain_fape": side_chains,
+        "chi": lambda: torsion.chi(states, truth),
+        "angle_norm": lambda: torsion.angle_norm(states, mask),
+        "distogram": lambda: distogram(output.distogram, truth, heads),
+        "masked_msa": lambda: masked_msa(output.masked_msa, labels, features),
+        "lddt": lambda: good * confidence.lddt(output.lddt, atoms[..., 1, :], truth),
+        "resolved": lambda: good * confidence.resolved(output.resolved, truth, aatype, mask),
+        "pae": pae,
+        "violations": lambda: violations(atoms, features),
+    }
+    return {name: term() for name, term in terms.items() if getattr(config, name)}
