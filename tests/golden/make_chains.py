@@ -1,0 +1,30 @@
+"""Take a few short chains out of a shard: `python -m tests.golden.make_chains SHARD OUT COUNT`.
+
+SHARD comes from examples/training. Chains are of 40 to 120 residues and different clusters, evenly spread over it.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from foldcli.data.shards import PackedChain, Shard, write_shard
+
+
+def make_chains(source: Path, out: Path, count: int) -> None:
+    shard = Shard(source)
+    fitting = np.flatnonzero((shard.arrays["lengths"] >= 40) & (shard.arrays["lengths"] <= 120))
+    chosen = fitting[np.linspace(0, len(fitting) - 1, count).astype(int)].tolist()
+    write_shard(out, [_packed(shard, index) for index in chosen], [shard.entries()[k].cluster for k in chosen])
+
+
+def _packed(shard: Shard, index: int) -> PackedChain:
+    part = slice(shard.ends[index] - shard.arrays["lengths"][index], shard.ends[index])
+    sequence = shard.arrays["sequence"][part].tobytes().decode()
+    return PackedChain(
+        str(shard.arrays["names"][index]), sequence, shard.arrays["backbone"][part], shard.arrays["profile"][part]
+    )
+
+
+if __name__ == "__main__":
+    make_chains(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
