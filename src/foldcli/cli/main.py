@@ -84,6 +84,10 @@ def run() -> None:
     # Before torch loads OpenMP: beside other work, threads that wait by spinning make a fold many times slower.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's end is a Ctrl-C: the tables are kept true
+    if "TORCHELASTIC_ERROR_FILE" in os.environ:  # one of several ranks
+        from foldcli.parallel.worker import run_worker
+
+        run_worker(app)
     try:
         app()
     except FoldcliError as error:

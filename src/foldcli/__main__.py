@@ -1,0 +1,5 @@
+"""`python -m foldcli`, which is how torchrun starts it."""
+
+from foldcli.cli.main import run
+
+run()

@@ -1,0 +1,54 @@
+"""Start one worker for each device of this machine; torch's elastic agent watches over them."""
+
+import logging
+import sys
+import tempfile
+import uuid
+from collections.abc import Sequence
+from typing import NoReturn
+
+import torch
+from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from foldcli.errors import InputError, Interrupted
+
+
+def require_devices(device_type: str, ranks: int) -> None:
+    """InputError if this machine has fewer GPUs than ranks are asked for; ranks on the CPU share its cores."""
+    present = torch.cuda.device_count()
+    if device_type == "cuda" and ranks > present:
+        raise InputError(f"--gpus {ranks}: this machine has {present}; take --gpus {present}, or --device cpu")
+
+
+def launch(arguments: Sequence[str], ranks: int) -> NoReturn:
+    """Run `foldcli ARGUMENTS` in `ranks` workers of this machine and end with the exit code of the first that failed.
+
+    The workers find their place in the environment, as under torchrun. Once one fails the others are ended, and what it
+    failed with is printed. Interrupted: by a signal, after the workers are gone.
+    """
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the failure is told below, once
+    with tempfile.TemporaryDirectory(prefix="foldcli-") as folder:
+        config = LaunchConfig(
+            min_nodes=1, max_nodes=1, nproc_per_node=ranks, run_id=uuid.uuid4().hex, rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0", local_addr="localhost", max_restarts=0, monitor_interval=0.1,
+            logs_specs=DefaultLogsSpecs(log_dir=folder),
+        )  # fmt: skip
+        try:
+            elastic_launch(config, sys.executable)("-m", "foldcli", *arguments)
+        except ChildFailedError as error:
+            sys.exit(tell(*error.get_first_failure()))
+        except SignalException:
+            raise Interrupted("interrupted; the same command goes on with what is left") from None
+    sys.exit(0)
+
+
+def tell(rank: int, failure: ProcessFailure) -> int:
+    """Print what a rank failed with and return the exit code that stands for it, 128 and more for a signal's."""
+    if isinstance(failure.message, dict):
+        print(failure.message["message"], file=sys.stderr)
+    elif failure.exitcode < 0:
+        why = "; the system kills those that take too much memory" if failure.exitcode == -9 else ""
+        print(f"foldcli: rank {rank} was ended by {failure.signal_name()}{why}", file=sys.stderr)
+    return failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode
