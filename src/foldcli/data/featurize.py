@@ -1,4 +1,4 @@
-"""From sequences and their alignments to what the model takes (Suppl. Sec. 1.2.7 to 1.2.9, Table 1)."""
+"""From a sequence and its alignment to what the model takes (Suppl. Sec. 1.2.7 to 1.2.9, Table 1)."""
 
 from collections.abc import Iterator
 
@@ -25,16 +25,9 @@ def featurize(query: Query, config: MsaConfig, seed: int, passes: int) -> Iterat
     on. Without an alignment the query stands alone, and is masked like any other row.
     """
     evidence = Evidence.of_alignment(query.alignment or single_sequence(query.sequence))
-    return featurize_evidence(query.sequence, evidence, config, seed, passes)
-
-
-def featurize_evidence(
-    sequence: str, evidence: Evidence, config: MsaConfig, seed: int, passes: int
-) -> Iterator[Features]:
-    """As `featurize`, from whatever is known of the sequence's relatives."""
     for index in range(passes):
         rows = draw_rows(evidence, config, Draws.of_pass(seed, index, passes))
-        yield describe(sequence, evidence, rows, slice(0, len(sequence)))
+        yield describe(query.sequence, evidence, rows, slice(0, len(query.sequence)))
 
 
 def describe(sequence: str, evidence: Evidence, rows: Rows, window: slice) -> Features:

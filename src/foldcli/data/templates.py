@@ -4,7 +4,7 @@ import torch
 
 from foldcli.geometry.torsions import torsion_angles
 from foldcli.model.features import TemplateFeatures
-from foldcli.protein.residues import CA, CB, INDEX, C, N
+from foldcli.protein.residues import CA, CB, GAP, INDEX, C, N
 from foldcli.shapes import Float, Int, Tensor
 
 
@@ -27,4 +27,18 @@ def template_features(
         torsions=torsions,
         torsions_alt=torsions_alt,
         torsions_mask=torsions_mask,
+    )
+
+
+def empty_places(count: int, length: int) -> TemplateFeatures:
+    """Places for `count` templates over `length` residues with none in them: all masked."""
+    return TemplateFeatures(
+        mask=torch.zeros(count),
+        aatype=torch.full((count, length), GAP),
+        pseudo_beta=torch.zeros(count, length, 3),
+        pseudo_beta_mask=torch.zeros(count, length),
+        backbone_mask=torch.zeros(count, length),
+        torsions=torch.zeros(count, length, 7, 2),
+        torsions_alt=torch.zeros(count, length, 7, 2),
+        torsions_mask=torch.zeros(count, length, 7),
     )

@@ -1,0 +1,131 @@
+"""From a chain to a training sample: crop, rows, templates, truth (Suppl. Sec. 1.2.3 and 1.2.6 to 1.2.8).
+
+The order is AlphaFold's: rows are chosen, masked and clustered on the whole chain, then cut. What a cluster's rows say
+is counted in the crop alone, which gives the same numbers sooner.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from foldcli.config import SampleConfig, TrainConfig
+from foldcli.data.block_deletion import delete_blocks
+from foldcli.data.chain import Chain, Template
+from foldcli.data.featurize import describe
+from foldcli.data.rows import Evidence, Rows, draw_rows
+from foldcli.data.sample import Labels, Sample
+from foldcli.data.sampling import Draws
+from foldcli.data.templates import empty_places, template_features
+from foldcli.model.features import Features, TemplateFeatures
+from foldcli.protein.residues import GAP
+
+
+def draw_sample(chain: Chain, config: TrainConfig, recycles: int, random: np.random.Generator) -> Sample:
+    """Crop a chain at random and draw `recycles` + 1 passes of it, the alignment's rows and masks anew for each.
+
+    Blocks are deleted once, for all passes. A model with templates gets `config.sample.templates` places for them,
+    masked where there are fewer.
+    """
+    clamped = bool(random.random() < config.loss.clamp)
+    window = draw_crop(len(chain.sequence), config.sample.crop, clamped, random)
+    evidence = draw_evidence(chain, config.sample, random)
+    templates = draw_templates(chain.templates, config.sample, random)
+    drawn = [draw_rows(evidence, config.model.msa, Draws.of_generator(random)) for _ in range(recycles + 1)]
+    passes = _passes(chain, evidence, drawn, window, _template_features(templates, config, window))
+    return Sample((chain.name,), passes, _labels(chain, drawn[-1], window, clamped))
+
+
+def whole_sample(chain: Chain, config: TrainConfig, alone: bool) -> Sample:
+    """A whole chain with all passes, as it is featurised to be folded: the same at each call.
+
+    alone: its sequence without relatives and templates; else with the first of its templates.
+    """
+    window = slice(0, len(chain.sequence))
+    evidence = Evidence.of_sequence(chain.sequence) if alone else known_evidence(chain)
+    templates = () if alone else chain.templates[: config.sample.templates]
+    count = config.sample.max_recycle + 1
+    draws = (Draws.of_pass(config.seed, index, count) for index in range(count))
+    drawn = [draw_rows(evidence, config.model.msa, draw) for draw in draws]
+    passes = _passes(chain, evidence, drawn, window, _template_features(templates, config, window))
+    return Sample((chain.name,), passes, _labels(chain, drawn[-1], window, clamped=True))
+
+
+def draw_crop(length: int, crop: int, clamped: bool, random: np.random.Generator) -> slice:
+    """A window of `crop` residues, or the whole of a shorter chain (Suppl. Sec. 1.2.8).
+
+    Where the backbone's FAPE is not clamped, windows near the front are likelier: as published.
+    """
+    last = max(length - crop, 0)
+    if not clamped:
+        last -= int(random.integers(last + 1))
+    start = int(random.integers(last + 1))
+    return slice(start, min(start + crop, length))
+
+
+def draw_evidence(chain: Chain, config: SampleConfig, random: np.random.Generator) -> Evidence:
+    """The chain's alignment less some blocks, or its profile where there is no alignment, or its sequence alone.
+
+    Columns are counted in the whole alignment, before blocks are deleted.
+    """
+    if random.random() >= config.alignment_share:
+        return Evidence.of_sequence(chain.sequence)
+    evidence = known_evidence(chain)
+    rows = delete_blocks(evidence.alignment, config.deleted_blocks, config.deleted_share, random)
+    return replace(evidence, alignment=rows)
+
+
+def known_evidence(chain: Chain) -> Evidence:
+    """All that the chain brings along of its relatives."""
+    if chain.alignment is not None:
+        return Evidence.of_alignment(chain.alignment)
+    if chain.profile is not None:
+        return Evidence.of_profile(chain.sequence, chain.profile)
+    return Evidence.of_sequence(chain.sequence)
+
+
+def draw_templates(templates: Sequence[Template], config: SampleConfig, random: np.random.Generator) -> list[Template]:
+    """Some of n templates in random order: k = min(Uniform[0, n], most), so that none or bad ones come up too.
+
+    (Suppl. Sec. 1.2.3.)
+    """
+    if random.random() >= config.template_share:
+        return []
+    count = min(int(random.integers(len(templates) + 1)), config.templates)
+    return [templates[k] for k in random.permutation(len(templates))[:count]]
+
+
+def _passes(
+    chain: Chain, evidence: Evidence, drawn: Sequence[Rows], window: slice, templates: TemplateFeatures | None
+) -> tuple[Features, ...]:
+    described = (describe(chain.sequence, evidence, rows, window) for rows in drawn)
+    return tuple(replace(features, templates=templates) for features in described)
+
+
+def _template_features(templates: Sequence[Template], config: TrainConfig, window: slice) -> TemplateFeatures | None:
+    """Templates cut to the crop, in as many places [t] as are configured; those left over are masked."""
+    if config.model.template is None:
+        return None
+    places = config.sample.templates
+    length = window.stop - window.start
+    if not templates:
+        return empty_places(places, length)
+    aatype = np.full((places, length), GAP, np.int64)
+    positions, mask = np.zeros((places, length, 37, 3), np.float32), np.zeros((places, length, 37), np.float32)
+    for place, template in enumerate(templates):
+        aatype[place], positions[place] = template.aatype[window], template.positions[window]
+        mask[place] = template.mask[window]
+    features = template_features(*map(torch.from_numpy, (aatype, positions, mask)))
+    return replace(features, mask=(torch.arange(places) < len(templates)).float())
+
+
+def _labels(chain: Chain, rows: Rows, window: slice, clamped: bool) -> Labels:
+    return Labels(
+        positions=torch.from_numpy(chain.positions[window]),
+        mask=torch.from_numpy(chain.mask[window].astype(np.float32)),
+        letters=torch.from_numpy(rows.letters[:, window].astype(np.int64)),
+        hidden=torch.from_numpy(rows.hidden[:, window].astype(np.float32)),
+        resolution=torch.tensor(chain.resolution, dtype=torch.float32),
+        clamped=torch.tensor(float(clamped)),
+    )
