@@ -64,7 +64,7 @@ def test_a_small_quaternion_step_turns_about_its_axis() -> None:
 
 def test_distance_bins_are_open_at_the_far_end_only() -> None:
     points = torch.tensor([[0.0, 0, 0], [2.0, 0, 0], [4.0, 0, 0], [400.0, 0, 0]])
-    bins = distance_bins(points, 3.25, 20.75, 15)
+    bins = distance_bins(points, points, 3.25, 20.75, 15)
     assert bins[0, 1].sum() == 0
     assert bins[0, 2].argmax() == 0
     assert bins[0, 3].argmax() == 14

@@ -62,9 +62,11 @@ def pseudo_beta(aatype: ResidueIndex, atoms: Atoms37) -> Points:
     return torch.where(glycine, atoms[..., residues.CA, :], atoms[..., residues.CB, :])
 
 
-def distance_bins(points: Points, first: float, last: float, count: int) -> Float[Tensor, "*b i j count"]:
+def distance_bins(
+    rows: Points, columns: Float[Tensor, "*b j 3"], first: float, last: float, count: int
+) -> Float[Tensor, "*b i j count"]:
     """One-hot distances between points, with lower edges from first to last angstrom; nearer pairs are all zero."""
-    lower = torch.linspace(first, last, count, device=points.device, dtype=points.dtype).square()
+    lower = torch.linspace(first, last, count, device=rows.device, dtype=rows.dtype).square()
     upper = torch.cat([lower[1:], lower.new_tensor([1e8])])
-    squared = (points.unsqueeze(-2) - points.unsqueeze(-3)).square().sum(-1, keepdim=True)
-    return ((squared > lower) & (squared < upper)).to(points.dtype)
+    squared = (rows.unsqueeze(-2) - columns.unsqueeze(-3)).square().sum(-1, keepdim=True)
+    return ((squared > lower) & (squared < upper)).to(rows.dtype)

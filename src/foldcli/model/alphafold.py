@@ -10,6 +10,7 @@ from foldcli.model.embedders import ExtraMsaEmbedder, InputEmbedder, RecyclingEm
 from foldcli.model.evoformer import EvoformerStack
 from foldcli.model.features import Features, Recycled
 from foldcli.model.heads import Heads
+from foldcli.model.layers import QueryRow, Rows, pair_mask
 from foldcli.model.structure import StructureModule, StructureState, all_atoms
 from foldcli.model.template import TemplatePairEmbedder, TemplateTorsionEmbedder
 from foldcli.shapes import Atoms37, Float, Msa, Pair, PairMask, Single, Tensor
@@ -42,6 +43,8 @@ class Trunk(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         c_m, c_z = config.evoformer.c_m, config.c_z
+        self.rows = Rows()
+        self.query_row = QueryRow()
         self.input = InputEmbedder(config)
         self.recycling = RecyclingEmbedder(config)
         self.template_pairs = TemplatePairEmbedder(c_z, config.template) if config.template else None
@@ -53,17 +56,17 @@ class Trunk(nn.Module):
 
     def forward(self, features: Features, previous: Recycled) -> tuple[Msa, Pair, Single]:
         m, z = self._embed(features, previous)
-        seq_mask = features.seq_mask.to(z.dtype)
-        pair_mask = seq_mask.unsqueeze(-1) * seq_mask.unsqueeze(-2)
-        z = self._read_templates(features, z, pair_mask)
-        z = self._read_extra_msa(features, z, pair_mask)
+        both = pair_mask(features.seq_mask.to(z.dtype), self.rows)
+        z = self._read_templates(features, z, both)
+        z = self._read_extra_msa(features, z, both)
         msa_mask, depth = features.msa_mask.to(z.dtype), m.shape[-3]
         if self.template_torsions is not None and features.templates is not None:
             rows, row_mask = self.template_torsions(features.templates)
             m, msa_mask = torch.cat([m, rows], dim=-3), torch.cat([msa_mask, row_mask], dim=-2)
-        m, z = self.evoformer(m, z, msa_mask, pair_mask)
-        single = self.single(m[..., 0, :, :])
-        return m[..., :depth, :, :].float(), z.float(), single.float()
+        m, z = self.evoformer(m, z, msa_mask, both)
+        single = self.single(self.query_row(m))
+        m = m[..., :depth, :, :]
+        return widened(m), widened(z), widened(single)
 
     def _embed(self, features: Features, previous: Recycled) -> tuple[Msa, Pair]:
         """The first representations, with what the pass before has found in them (Suppl. Alg. 2, lines 5 and 6)."""
@@ -72,15 +75,20 @@ class Trunk(nn.Module):
         row, pairs = self.recycling(features.aatype, previous)
         return torch.cat([m[..., :1, :, :] + row.unsqueeze(-3), m[..., 1:, :, :]], dim=-3), z + pairs
 
-    def _read_templates(self, features: Features, z: Pair, pair_mask: PairMask) -> Pair:
+    def _read_templates(self, features: Features, z: Pair, mask: PairMask) -> Pair:
         if self.template_pairs is None or features.templates is None:
             return z
-        return z + self.template_pairs(z, features.templates, pair_mask)
+        return z + self.template_pairs(z, features.templates, mask)
 
-    def _read_extra_msa(self, features: Features, z: Pair, pair_mask: PairMask) -> Pair:
+    def _read_extra_msa(self, features: Features, z: Pair, mask: PairMask) -> Pair:
         extra = self.extra_embedder(features)
-        _, z = self.extra_msa(extra, z, features.extra_mask.to(extra.dtype), pair_mask)
+        _, z = self.extra_msa(extra, z, features.extra_mask.to(extra.dtype), mask)
         return z
+
+
+def widened(x: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+    """At least float32, in which structure module and heads compute."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class AlphaFold(nn.Module):
@@ -89,6 +97,8 @@ class AlphaFold(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.rows = Rows()
+        self.query_row = QueryRow()
         self.trunk = Trunk(config)
         self.structure = StructureModule(config.structure, config.c_s, config.c_z)
         self.heads = Heads(config.heads, config.evoformer.c_m, config.c_z, config.c_s)
@@ -97,14 +107,14 @@ class AlphaFold(nn.Module):
         m, z, s = self.trunk(features, previous or self.first_pass(features))
         refined, states = self.structure(s, z, features.seq_mask)
         return Output(
-            positions=all_atoms(features.aatype, states[-1]),
+            positions=all_atoms(self.rows(features.aatype, -1), states[-1]),
             states=states,
             distogram=self.heads.distogram(z),
             masked_msa=self.heads.masked_msa(m),
             resolved=self.heads.resolved(s),
             lddt=self.heads.lddt(refined),
             pae=None if self.heads.pae is None else self.heads.pae(z),
-            msa_first_row=m[..., 0, :, :],
+            msa_first_row=self.query_row(m),
             pair=z,
             single=s,
         )

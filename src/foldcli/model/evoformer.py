@@ -3,9 +3,9 @@
 from torch import nn
 
 from foldcli.config import StackConfig
-from foldcli.model.layers import DropoutAdd, Transition
+from foldcli.model.layers import DropoutAdd, PairTranspose, Transition
 from foldcli.model.msa import MsaColumnAttention, MsaColumnGlobalAttention, MsaRowAttention, OuterProductMean
-from foldcli.model.triangle import TriangleAttention, TriangleMultiplication, transposed
+from foldcli.model.triangle import TriangleAttention, TriangleMultiplication
 from foldcli.shapes import Msa, MsaMask, Pair, PairMask
 
 
@@ -23,21 +23,33 @@ class EvoformerBlock(nn.Module):
         self.starting = TriangleAttention(c_z, config.pair_heads)
         self.ending = TriangleAttention(c_z, config.pair_heads)
         self.pair_transition = Transition(c_z, config.transition_factor)
+        self.transpose = PairTranspose()
         self.add_row = DropoutAdd(config.msa_dropout, shared=-3)
         self.add_pair = DropoutAdd(config.pair_dropout, shared=-3)
         self.add_ending = DropoutAdd(config.pair_dropout, shared=-2)
 
     def forward(self, m: Msa, z: Pair, msa_mask: MsaMask, pair_mask: PairMask) -> tuple[Msa, Pair]:
-        m = self.add_row(m, self.row(m, z, msa_mask))
-        m = m + self.column(m, msa_mask)
-        m = m + self.msa_transition(m)
+        m = self.read_pairs(m, z, msa_mask)
+        m = self.read_columns(m, msa_mask)
         z = z + self.outer_product_mean(m, msa_mask)
-        z = self.add_pair(z, self.outgoing(z, pair_mask))
-        z = self.add_pair(z, transposed(self.incoming, z, pair_mask))
-        z = self.add_pair(z, self.starting(z, pair_mask))
-        z = self.add_ending(z, transposed(self.ending, z, pair_mask))
-        z = z + self.pair_transition(z)
-        return m, z
+        return m, self.close_triangles(z, pair_mask)
+
+    def read_pairs(self, m: Msa, z: Pair, mask: MsaMask) -> Msa:
+        """Each sequence alone, biased by the pairs (line 2)."""
+        return self.add_row(m, self.row(m, z, mask))
+
+    def read_columns(self, m: Msa, mask: MsaMask) -> Msa:
+        """Each column alone (lines 3 and 4)."""
+        m = m + self.column(m, mask)
+        return m + self.msa_transition(m)
+
+    def close_triangles(self, z: Pair, mask: PairMask) -> Pair:
+        """The pairs alone (lines 6 to 10); the mask is symmetric, and so its own transpose."""
+        z = self.add_pair(z, self.outgoing(z, mask))
+        z = self.add_pair(z, self.transpose(self.incoming(self.transpose(z), mask)))
+        z = self.add_pair(z, self.starting(z, mask))
+        z = self.add_ending(z, self.transpose(self.ending(self.transpose(z), mask)))
+        return z + self.pair_transition(z)
 
 
 class EvoformerStack(nn.Module):

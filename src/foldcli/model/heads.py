@@ -3,7 +3,7 @@
 from torch import nn
 
 from foldcli.config import HeadsConfig
-from foldcli.model.layers import LayerNorm
+from foldcli.model.layers import LayerNorm, PairTranspose
 from foldcli.protein.residues import ATOM37
 from foldcli.shapes import Float, Pair, Single, Tensor
 
@@ -15,11 +15,12 @@ class DistogramHead(nn.Module):
 
     def __init__(self, c_z: int, config: HeadsConfig) -> None:
         super().__init__()
+        self.transpose = PairTranspose()
         self.half_logits = nn.Linear(c_z, config.distogram_bins)
 
     def forward(self, z: Pair) -> Float[Tensor, "*b i j bins"]:
         half = self.half_logits(z)
-        return half + half.transpose(-2, -3)
+        return half + self.transpose(half)
 
 
 class LddtHead(nn.Module):

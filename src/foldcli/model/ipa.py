@@ -8,7 +8,8 @@ from torch import nn
 
 from foldcli.config import StructureConfig
 from foldcli.geometry.rigid import Rigid
-from foldcli.shapes import Float, Pair, ResidueMask, Single, Tensor
+from foldcli.model.layers import Rows, Whole, pair_mask
+from foldcli.shapes import Float, Pair, Single, Tensor
 
 DISTANCE_EPS = 1e-8
 MASKED = -1e5
@@ -20,6 +21,8 @@ class InvariantPointAttention(nn.Module):
     def __init__(self, config: StructureConfig, c_s: int, c_z: int) -> None:
         super().__init__()
         self.config = config
+        self.rows = Rows()
+        self.whole = Whole()
         h, points = config.heads, config.point_qk + config.point_v
         self.query = nn.Linear(c_s, h * config.scalar_qk)
         self.key_value = nn.Linear(c_s, h * (config.scalar_qk + config.scalar_v))
@@ -29,13 +32,13 @@ class InvariantPointAttention(nn.Module):
         self.point_weight = nn.Parameter(torch.full((h,), math.log(math.e - 1)))
         self.output = nn.Linear(h * (config.scalar_v + 4 * config.point_v + c_z), c_s)
 
-    def forward(self, s: Single, z: Pair, mask: ResidueMask, frames: Rigid) -> Single:
+    def forward(self, s: Single, z: Pair, mask: Float[Tensor, "*b j"], frames: Rigid) -> Single:
         q = self.query(s).unflatten(-1, (self.config.heads, -1))
-        k, v = self._split(self.key_value(s).unflatten(-1, (self.config.heads, -1)), self.config.scalar_qk)
+        key_value = self.whole(self.key_value(s), -2)
+        k, v = self._split(key_value.unflatten(-1, (self.config.heads, -1)), self.config.scalar_qk)
         q_points = self._place(self.query_points(s), frames)
-        k_points, v_points = self._split(
-            self._place(self.key_value_points(s), frames).transpose(-1, -2), self.config.point_qk
-        )
+        placed = self.whole(self._place(self.key_value_points(s), frames), -4)
+        k_points, v_points = self._split(placed.transpose(-1, -2), self.config.point_qk)
         weight = self._weights(q, k, self.bias(z), q_points, k_points.transpose(-1, -2), mask)
         scalars = torch.einsum("...hij,...jhd->...ihd", weight, v).flatten(-2)
         points = torch.einsum("...hij,...jhxp->...ihpx", weight, v_points).flatten(-3, -2)
@@ -60,7 +63,7 @@ class InvariantPointAttention(nn.Module):
         bias: Float[Tensor, "*b i j h"],
         q_points: Float[Tensor, "*b i h p 3"],
         k_points: Float[Tensor, "*b j h p 3"],
-        mask: ResidueMask,
+        mask: Float[Tensor, "*b j"],
     ) -> Float[Tensor, "*b h i j"]:
         """Attention weights; scalars, points and pairs contribute equal variance (Suppl. Sec. 1.8.2)."""
         scalar_scale = (1 / (3 * self.config.scalar_qk)) ** 0.5
@@ -70,5 +73,5 @@ class InvariantPointAttention(nn.Module):
         a, b = (p.flatten(-2).transpose(-2, -3) for p in (q_points, k_points))
         squared = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square()
         logits = logits - 0.5 * (point_scale * F.softplus(self.point_weight))[:, None, None] * squared
-        logits = logits - (1 - mask.unsqueeze(-1) * mask.unsqueeze(-2)).unsqueeze(-3) * -MASKED
+        logits = logits - (1 - pair_mask(mask, self.rows)).unsqueeze(-3) * -MASKED
         return logits.softmax(-1)

@@ -68,8 +68,13 @@ class OuterProduct(nn.Module):
         self.project = nn.Linear(c_outer * c_outer, c_z)
 
     def forward(
-        self, left: Float[Tensor, "*b s i c"], right: Float[Tensor, "*b s j c"], count: Float[Tensor, "*b i j"]
+        self,
+        left: Float[Tensor, "*b s i c"],
+        right: Float[Tensor, "*b s j c"],
+        left_mask: Float[Tensor, "*b s i"],
+        right_mask: Float[Tensor, "*b s j"],
     ) -> Pair:
+        count = left_mask.transpose(-1, -2) @ right_mask
         return ops.outer_product_mean(left, right, dense(self.project), count)
 
 
@@ -86,4 +91,4 @@ class OuterProductMean(nn.Module):
     def forward(self, m: Msa, mask: MsaMask) -> Pair:
         left, right = ops.norm_linear(m, self.norm.parts, [dense(self.left), dense(self.right)])
         keep = mask.unsqueeze(-1)
-        return self.outer(left * keep, right * keep, mask.transpose(-1, -2) @ mask)
+        return self.outer(left * keep, right * keep, mask, mask)

@@ -9,7 +9,7 @@ from foldcli.geometry.atoms import atoms14_to_37, frames_to_atoms, torsions_to_f
 from foldcli.geometry.rigid import Rigid, quaternion_to_rotation, update_quaternion
 from foldcli.model.ipa import InvariantPointAttention
 from foldcli.model.layers import LayerNorm
-from foldcli.shapes import Atoms37, Float, Pair, ResidueIndex, ResidueMask, Single, Tensor
+from foldcli.shapes import Atoms37, Float, Pair, ResidueIndex, Single, Tensor
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class StructureLayer(nn.Module):
         self.backbone = nn.Linear(c_s, 6)
         self.torsions = TorsionAngles(config, c_s)
 
-    def forward(self, s: Single, z: Pair, mask: ResidueMask, frames: Rigid) -> Single:
+    def forward(self, s: Single, z: Pair, mask: Float[Tensor, "*b j"], frames: Rigid) -> Single:
         s = self.norm(self.dropout(s + self.attention(s, z, mask, frames)))
         first, second, third = self.transition
         return self.transition_norm(self.dropout(s + third(second(first(s).relu()).relu())))
@@ -71,7 +71,7 @@ class StructureModule(nn.Module):
         self.initial = nn.Linear(c_s, c_s)
         self.layer = StructureLayer(config, c_s, c_z)
 
-    def forward(self, s: Single, z: Pair, mask: ResidueMask) -> tuple[Single, list[StructureState]]:
+    def forward(self, s: Single, z: Pair, mask: Float[Tensor, "*b j"]) -> tuple[Single, list[StructureState]]:
         initial, z = self.norm_s(s), self.norm_z(z)
         s = self.initial(initial)
         quaternion = s.new_tensor([1.0, 0.0, 0.0, 0.0]).expand(*s.shape[:-1], 4)

@@ -7,8 +7,8 @@ from torch import nn
 from foldcli.config import TemplateConfig
 from foldcli.geometry.atoms import distance_bins
 from foldcli.model.features import TemplateFeatures
-from foldcli.model.layers import DropoutAdd, LayerNorm, Transition
-from foldcli.model.triangle import TriangleAttention, TriangleMultiplication, transposed
+from foldcli.model.layers import DropoutAdd, LayerNorm, PairTranspose, Rows, Transition, pair_mask
+from foldcli.model.triangle import TriangleAttention, TriangleMultiplication
 from foldcli.ops.attention import MASKED
 from foldcli.shapes import Float, Msa, MsaMask, Pair, PairMask, Tensor
 
@@ -18,21 +18,21 @@ C_PAIR_FEATURES = BINS + 1 + 2 * CLASSES + 3 + 1
 C_TORSION_FEATURES = CLASSES + 14 + 14 + 7
 
 
-def template_pair_features(templates: TemplateFeatures) -> Float[Tensor, "*b t i j 88"]:
+def template_pair_features(templates: TemplateFeatures, rows: Rows) -> Float[Tensor, "*b t i j 88"]:
     """Distances, residue types and masks of each template's pairs (Suppl. Table 1); zero off its backbone."""
-    bins = distance_bins(templates.pseudo_beta, FIRST_BIN, LAST_BIN, BINS)
-    beta = templates.pseudo_beta_mask.unsqueeze(-1) * templates.pseudo_beta_mask.unsqueeze(-2)
-    backbone = (templates.backbone_mask.unsqueeze(-1) * templates.backbone_mask.unsqueeze(-2)).unsqueeze(-1)
+    bins = distance_bins(rows(templates.pseudo_beta, -2), templates.pseudo_beta, FIRST_BIN, LAST_BIN, BINS)
+    beta, backbone = (pair_mask(mask, rows) for mask in (templates.pseudo_beta_mask, templates.backbone_mask))
     types = F.one_hot(templates.aatype, CLASSES).to(bins.dtype)
     pairs = (*bins.shape[:-1], CLASSES)
     # The three channels of unit vectors are zero in every published model.
     directions = bins.new_zeros(*bins.shape[:-1], 3)
-    columns, rows = types.unsqueeze(-3).expand(pairs), types.unsqueeze(-2).expand(pairs)
-    return torch.cat([bins, beta.unsqueeze(-1), columns, rows, directions, backbone], dim=-1) * backbone
+    ends = types.unsqueeze(-3).expand(pairs), rows(types, -2).unsqueeze(-2).expand(pairs)
+    channels = [bins, beta.unsqueeze(-1), *ends, directions, backbone.unsqueeze(-1)]
+    return torch.cat(channels, dim=-1) * backbone.unsqueeze(-1)
 
 
 class TemplatePairBlock(nn.Module):
-    """One block of the template pair stack (Suppl. Alg. 16); attention comes first, unlike in the Evoformer."""
+    """One block of the template pair stack (Suppl. Alg. 16); attention comes first. The mask is symmetric."""
 
     def __init__(self, config: TemplateConfig) -> None:
         super().__init__()
@@ -41,14 +41,15 @@ class TemplatePairBlock(nn.Module):
         self.outgoing = TriangleMultiplication(config.c_t, config.c_triangle)
         self.incoming = TriangleMultiplication(config.c_t, config.c_triangle)
         self.transition = Transition(config.c_t, config.transition_factor)
+        self.transpose = PairTranspose()
         self.add = DropoutAdd(config.dropout, shared=-3)
         self.add_ending = DropoutAdd(config.dropout, shared=-2)
 
     def forward(self, z: Pair, mask: PairMask) -> Pair:
         z = self.add(z, self.starting(z, mask))
-        z = self.add_ending(z, transposed(self.ending, z, mask))
+        z = self.add_ending(z, self.transpose(self.ending(self.transpose(z), mask)))
         z = self.add(z, self.outgoing(z, mask))
-        z = self.add(z, transposed(self.incoming, z, mask))
+        z = self.add(z, self.transpose(self.incoming(self.transpose(z), mask)))
         return z + self.transition(z)
 
 
@@ -76,16 +77,17 @@ class TemplatePairEmbedder(nn.Module):
 
     def __init__(self, c_z: int, config: TemplateConfig) -> None:
         super().__init__()
+        self.rows = Rows()
         self.embed = nn.Linear(C_PAIR_FEATURES, config.c_t)
         self.blocks = nn.ModuleList(TemplatePairBlock(config) for _ in range(config.blocks))
         self.norm = LayerNorm(config.c_t)
         self.attention = TemplatePointwiseAttention(c_z, config)
 
     def forward(self, z: Pair, templates: TemplateFeatures, mask: PairMask) -> Pair:
-        t = self.embed(template_pair_features(templates).to(z.dtype))
-        pair_mask = mask.unsqueeze(-3).expand(t.shape[:-1])
+        t = self.embed(template_pair_features(templates, self.rows).to(z.dtype))
+        each = mask.unsqueeze(-3).expand(t.shape[:-1])
         for block in self.blocks:
-            t = block(t, pair_mask)
+            t = block(t, each)
         present = templates.mask
         update = self.attention(z, self.norm(t), present)
         return update * (present.sum(-1) > 0).to(z.dtype)[..., None, None, None]

@@ -1,6 +1,5 @@
 """Updates of the pair representation by triangles; the mirrored forms run the same classes on the transpose."""
 
-import torch
 from torch import nn
 
 from foldcli import ops
@@ -49,8 +48,3 @@ class TriangleAttention(nn.Module):
     def forward(self, z: Pair, mask: PairMask) -> Pair:
         packed, projected = ops.norm_linear(z, self.norm.parts, [dense(self.attention.packed), dense(self.pair_weight)])
         return self.attention(packed, mask, self.bias(projected))
-
-
-def transposed(update: nn.Module, z: Pair, mask: PairMask) -> Pair:
-    """Apply a triangle update to the transposed pairs and transpose back."""
-    return torch.transpose(update(z.transpose(-2, -3), mask.transpose(-1, -2)), -2, -3)

@@ -61,7 +61,7 @@ def run_worker(command: Callable[[], object]) -> NoReturn:
 
 @contextlib.contextmanager
 def joined(device_type: str) -> Iterator[torch.device]:
-    """Be one of the ranks inside the block: a GPU each with NCCL, or a share of the cores with gloo; yields the device."""
+    """Be one of the ranks inside the block: NCCL and a GPU each, or gloo and some cores. Yields the device."""
     local, beside = (int(os.environ[key]) for key in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"))
     if device_type == "cuda":
         device = torch.device("cuda", local)
