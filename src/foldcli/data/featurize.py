@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from foldcli.config import MsaConfig
 from foldcli.data.clusters import summarize_clusters
 from foldcli.data.query import Alignment, Query
-from foldcli.data.rows import Evidence, Rows, draw_rows, single_sequence
+from foldcli.data.rows import Evidence, Rows, draw_rows, gather
 from foldcli.data.sampling import Draws
 from foldcli.model.features import Features
 from foldcli.protein.residues import INDEX, MASK, UNKNOWN
@@ -22,9 +22,10 @@ def featurize(query: Query, config: MsaConfig, seed: int, passes: int) -> Iterat
     largest number with masked ones; here there are as many rows as were chosen. That changes nothing: every operation
     either treats rows one by one, or weighs them by their mask (column attention, outer product mean), where a masked
     row counts exactly zero. Without rows for the extra stack there is one masked row, so that it has something to work
-    on. Without an alignment the query stands alone, and is masked like any other row.
+    on. Without an alignment the query stands alone, and is masked like any other row. A preset of one row, which is
+    none of AlphaFold's, is shown an alignment as `gather` says.
     """
-    evidence = Evidence.of_alignment(query.alignment or single_sequence(query.sequence))
+    evidence = gather(query.sequence, query.alignment, None, config)
     for index in range(passes):
         rows = draw_rows(evidence, config, Draws.of_pass(seed, index, passes))
         yield describe(query.sequence, evidence, rows, slice(0, len(query.sequence)))

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from foldcli.config import MsaConfig
 from foldcli.data.clusters import nearest_clusters
+from foldcli.data.frequencies import frequencies
 from foldcli.data.query import Alignment
-from foldcli.data.sampling import Draws, choose_clusters, hidden_places, hide_letters, profile
+from foldcli.data.sampling import Draws, choose_clusters, hidden_places, hide_letters, letter_shares
 from foldcli.protein.residues import GAP, INDEX, LETTERS
 
 
@@ -32,7 +33,7 @@ class Evidence:
 
     @classmethod
     def of_alignment(cls, alignment: Alignment) -> Self:
-        return cls(alignment, profile(alignment))
+        return cls(alignment, letter_shares(alignment))
 
     @classmethod
     def of_sequence(cls, sequence: str) -> Self:
@@ -40,10 +41,25 @@ class Evidence:
         return cls.of_alignment(single_sequence(sequence))
 
     @classmethod
-    def of_profile(cls, sequence: str, frequencies: NDArray[np.float32]) -> Self:
+    def of_profile(cls, sequence: str, profile: NDArray[np.float32]) -> Self:
         """The sequence and how often each of the 20 amino acids stands in each column [i, 20]."""
-        columns = np.pad(frequencies, ((0, 0), (0, GAP + 1 - len(LETTERS))))
+        columns = np.pad(profile, ((0, 0), (0, GAP + 1 - len(LETTERS))))
         return cls(single_sequence(sequence), columns, bare_profile=True)
+
+
+def gather(
+    sequence: str, alignment: Alignment | None, profile: NDArray[np.float32] | None, config: MsaConfig
+) -> Evidence:
+    """All that is known of a sequence's relatives: an alignment before a profile [i, 20], and nothing without either.
+
+    A model of one row is shown an alignment through its frequencies, as it is trained on chains that come with these
+    alone: gaps and deletions would be new to it.
+    """
+    if alignment is not None and alignment.depth > 1 and config.max_clusters == 1:
+        profile, alignment = frequencies(alignment), None
+    if alignment is not None:
+        return Evidence.of_alignment(alignment)
+    return Evidence.of_sequence(sequence) if profile is None else Evidence.of_profile(sequence, profile)
 
 
 @dataclass(frozen=True)

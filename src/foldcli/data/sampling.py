@@ -77,7 +77,7 @@ def choose_clusters(depth: int, config: MsaConfig, draw: Draw) -> tuple[NDArray[
     return order[: config.max_clusters], order[config.max_clusters :]
 
 
-def profile(alignment: Alignment) -> NDArray[np.float32]:
+def letter_shares(alignment: Alignment) -> NDArray[np.float32]:
     """How often each of the 20 amino acids, X and the gap stands in each column [i, 22]."""
     length = alignment.tokens.shape[1]
     cells = np.arange(length) * (GAP + 1) + alignment.tokens

@@ -14,7 +14,7 @@ from foldcli.config import SampleConfig, TrainConfig
 from foldcli.data.block_deletion import delete_blocks
 from foldcli.data.chain import Chain, Template
 from foldcli.data.featurize import describe
-from foldcli.data.rows import Evidence, Rows, draw_rows
+from foldcli.data.rows import Evidence, Rows, draw_rows, gather
 from foldcli.data.sample import Labels, Sample
 from foldcli.data.sampling import Draws
 from foldcli.data.templates import empty_places, template_features
@@ -26,14 +26,17 @@ def draw_sample(chain: Chain, config: TrainConfig, recycles: int, random: np.ran
     """Crop a chain at random and draw `recycles` + 1 passes of it, the alignment's rows and masks anew for each.
 
     Blocks are deleted once, for all passes. A model with templates gets `config.sample.templates` places for them,
-    masked where there are fewer.
+    masked where there are fewer, so that samples can be stacked.
     """
     clamped = bool(random.random() < config.loss.clamp)
     window = draw_crop(len(chain.sequence), config.sample.crop, clamped, random)
-    evidence = draw_evidence(chain, config.sample, random)
-    templates = draw_templates(chain.templates, config.sample, random)
+    evidence = draw_evidence(chain, config, random)
+    templates = None
+    if config.model.template is not None:
+        shown = draw_templates(chain.templates, config.sample, random)
+        templates = lay_out(shown, config.sample.templates, window)
     drawn = [draw_rows(evidence, config.model.msa, Draws.of_generator(random)) for _ in range(recycles + 1)]
-    passes = _passes(chain, evidence, drawn, window, _template_features(templates, config, window))
+    passes = _passes(chain, evidence, drawn, window, templates)
     return Sample((chain.name,), passes, _labels(chain, drawn[-1], window, clamped))
 
 
@@ -43,12 +46,15 @@ def whole_sample(chain: Chain, config: TrainConfig, alone: bool) -> Sample:
     alone: its sequence without relatives and templates; else with the first of its templates.
     """
     window = slice(0, len(chain.sequence))
-    evidence = Evidence.of_sequence(chain.sequence) if alone else known_evidence(chain)
-    templates = () if alone else chain.templates[: config.sample.templates]
+    if alone:
+        chain = replace(chain, alignment=None, profile=None, templates=())
+    evidence = gather(chain.sequence, chain.alignment, chain.profile, config.model.msa)
+    shown = chain.templates[: config.sample.templates] if config.model.template is not None else ()
+    templates = lay_out(shown, len(shown), window) if shown else None
     count = config.sample.max_recycle + 1
     draws = (Draws.of_pass(config.seed, index, count) for index in range(count))
     drawn = [draw_rows(evidence, config.model.msa, draw) for draw in draws]
-    passes = _passes(chain, evidence, drawn, window, _template_features(templates, config, window))
+    passes = _passes(chain, evidence, drawn, window, templates)
     return Sample((chain.name,), passes, _labels(chain, drawn[-1], window, clamped=True))
 
 
@@ -64,25 +70,15 @@ def draw_crop(length: int, crop: int, clamped: bool, random: np.random.Generator
     return slice(start, min(start + crop, length))
 
 
-def draw_evidence(chain: Chain, config: SampleConfig, random: np.random.Generator) -> Evidence:
-    """The chain's alignment less some blocks, or its profile where there is no alignment, or its sequence alone.
-
-    Columns are counted in the whole alignment, before blocks are deleted.
-    """
-    if random.random() >= config.alignment_share:
+def draw_evidence(chain: Chain, config: TrainConfig, random: np.random.Generator) -> Evidence:
+    """What the chain brings along of its relatives, an alignment less some blocks; or its sequence alone."""
+    sample = config.sample
+    if random.random() >= sample.alignment_share:
         return Evidence.of_sequence(chain.sequence)
-    evidence = known_evidence(chain)
-    rows = delete_blocks(evidence.alignment, config.deleted_blocks, config.deleted_share, random)
-    return replace(evidence, alignment=rows)
-
-
-def known_evidence(chain: Chain) -> Evidence:
-    """All that the chain brings along of its relatives."""
-    if chain.alignment is not None:
-        return Evidence.of_alignment(chain.alignment)
-    if chain.profile is not None:
-        return Evidence.of_profile(chain.sequence, chain.profile)
-    return Evidence.of_sequence(chain.sequence)
+    alignment = chain.alignment
+    if alignment is not None:
+        alignment = delete_blocks(alignment, sample.deleted_blocks, sample.deleted_share, random)
+    return gather(chain.sequence, alignment, chain.profile, config.model.msa)
 
 
 def draw_templates(templates: Sequence[Template], config: SampleConfig, random: np.random.Generator) -> list[Template]:
@@ -103,11 +99,8 @@ def _passes(
     return tuple(replace(features, templates=templates) for features in described)
 
 
-def _template_features(templates: Sequence[Template], config: TrainConfig, window: slice) -> TemplateFeatures | None:
-    """Templates cut to the crop, in as many places [t] as are configured; those left over are masked."""
-    if config.model.template is None:
-        return None
-    places = config.sample.templates
+def lay_out(templates: Sequence[Template], places: int, window: slice) -> TemplateFeatures:
+    """Templates cut to the window, in so many places [t]; those left over are masked."""
     length = window.stop - window.start
     if not templates:
         return empty_places(places, length)
@@ -122,7 +115,7 @@ def _template_features(templates: Sequence[Template], config: TrainConfig, windo
 
 def _labels(chain: Chain, rows: Rows, window: slice, clamped: bool) -> Labels:
     return Labels(
-        positions=torch.from_numpy(chain.positions[window]),
+        positions=torch.tensor(chain.positions[window]),
         mask=torch.from_numpy(chain.mask[window].astype(np.float32)),
         letters=torch.from_numpy(rows.letters[:, window].astype(np.int64)),
         hidden=torch.from_numpy(rows.hidden[:, window].astype(np.float32)),
