@@ -1,0 +1,136 @@
+"""What mmCIF and PDB files share: protein chains, and how their residues fill AlphaFold's 37 slots."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import gemmi
+import numpy as np
+from numpy.typing import NDArray
+
+from foldcli.data.chain import Chain
+from foldcli.protein.residues import ATOM14, ATOM37_INDEX, INDEX, LETTERS, LETTERS_X, UNKNOWN
+
+BACKBONE = ("N", "CA", "C")
+# A peptide bond has 1.33 angstrom; residues further apart are not neighbours.
+LONGEST_BOND = 2.0
+# For each letter, the slots of the atoms that it has; of an unknown residue, what it shares with an alanine.
+SLOTS = {
+    letter: {name: ATOM37_INDEX[name] for name in ATOM14[INDEX["A" if letter == "X" else letter]] if name}
+    for letter in LETTERS_X
+}
+
+
+@dataclass(frozen=True)
+class Polymer:
+    """A protein chain: the author's name for it, all residues of its construct, and those observed, by position."""
+
+    chain: str
+    sequence: str
+    residues: dict[int, gemmi.Residue]
+
+    @property
+    def has_backbone(self) -> bool:
+        return any(all(name in residue for name in BACKBONE) for residue in self.residues.values())
+
+
+@dataclass(frozen=True)
+class Deposition:
+    """The protein chains of a file; released YYYY-MM-DD, empty if unknown; resolution in angstrom, 0 if there is none.
+
+    The chains are those of the first model; D-peptides and nucleic acids are left out.
+    """
+
+    path: Path
+    released: str
+    resolution: float
+    polymers: tuple[Polymer, ...]
+
+    @property
+    def name(self) -> str:
+        return self.path.name.partition(".")[0]
+
+    def chain(self, polymer: Polymer) -> Chain:
+        """A polymer with the coordinates of its observed residues, named as OpenFold does: 2q2k_A."""
+        positions = np.zeros((len(polymer.sequence), 37, 3), np.float32)
+        mask = np.zeros((len(polymer.sequence), 37), np.bool_)
+        for position, residue in polymer.residues.items():
+            for slot, atom in _atoms(residue, polymer.sequence[position]).items():
+                positions[position, slot] = atom.pos.tolist()
+                mask[position, slot] = True
+        _name_arginine_as_defined(polymer.sequence, positions, mask)
+        return Chain(f"{self.name}_{polymer.chain}", polymer.sequence, positions, mask, self.resolution)
+
+
+def protein_polymers(structure: gemmi.Structure) -> tuple[Polymer, ...]:
+    """The proteins of the first model, one for each of the author's chain names."""
+    structure.setup_entities()
+    found: dict[str, Polymer] = {}
+    for chain in structure[0]:
+        for span in chain.subchains():
+            entity = structure.get_entity_of(span)
+            if entity is not None and entity.polymer_type == gemmi.PolymerType.PeptideL:
+                found.setdefault(chain.name, _polymer(chain.name, entity.full_sequence, span))
+    return tuple(found.values())
+
+
+def _polymer(chain: str, construct: list[str], span: gemmi.ResidueSpan) -> Polymer:
+    if not construct:
+        return _polymer_as_numbered(chain, span)
+    names = [gemmi.Entity.first_mon(name) for name in construct]
+    residues: dict[int, gemmi.Residue] = {}
+    for residue in span:
+        # Where a place is taken by several kinds of residue, the first one named stands for it.
+        if residue.label_seq is not None and (
+            residue.label_seq - 1 not in residues or residue.name == names[residue.label_seq - 1]
+        ):
+            residues[residue.label_seq - 1] = residue
+    return Polymer(chain, "".join(map(letter_of, names)), residues)
+
+
+def _polymer_as_numbered(chain: str, span: gemmi.ResidueSpan) -> Polymer:
+    """The chain of a file that does not tell its construct: where it breaks, X fills the gap in the numbers."""
+    residues: dict[int, gemmi.Residue] = {}
+    position = -1
+    for before, residue in pairwise([None, *span]):
+        jump = 1 if before is None else residue.seqid.num - before.seqid.num
+        if before is not None and residue.seqid == before.seqid:
+            continue
+        position += jump if jump > 1 and not _bonded(before, residue) else 1
+        residues[position] = residue
+    letters = [letter_of(residues[k].name) if k in residues else "X" for k in range(position + 1)]
+    return Polymer(chain, "".join(letters), residues)
+
+
+def _bonded(before: gemmi.Residue | None, after: gemmi.Residue) -> bool:
+    if before is None or "C" not in before or "N" not in after:
+        return False
+    return before["C"][0].pos.dist(after["N"][0].pos) < LONGEST_BOND
+
+
+def letter_of(name: str) -> str:
+    """One of the 20 amino acids: the residue itself, or the one that was modified to it; X for any other."""
+    letter = gemmi.find_tabulated_residue(name).one_letter_code.upper()
+    return letter if letter in LETTERS else LETTERS_X[UNKNOWN]
+
+
+def _atoms(residue: gemmi.Residue, letter: str) -> dict[int, gemmi.Atom]:
+    """The atom of each slot; of alternate locations the one of highest occupancy, the first of equals."""
+    chosen: dict[int, gemmi.Atom] = {}
+    for atom in residue:
+        # Selenomethionine is taken for methionine (Suppl. Sec. 1.2.1).
+        name = "SD" if letter == "M" and atom.name == "SE" else atom.name
+        slot = SLOTS[letter].get(name)
+        if slot is not None and np.isfinite(atom.pos.x) and (slot not in chosen or atom.occ > chosen[slot].occ):
+            chosen[slot] = atom
+    return chosen
+
+
+def _name_arginine_as_defined(sequence: str, positions: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
+    """NH1 is the one nearer to CD; many files have it the other way (Suppl. Sec. 1.2.1)."""
+    cd, nh1, nh2 = (ATOM37_INDEX[name] for name in ("CD", "NH1", "NH2"))
+    arginines = [k for k, letter in enumerate(sequence) if letter == "R" and mask[k, [cd, nh1, nh2]].all()]
+    for k in arginines:
+        far, near = (np.linalg.norm(positions[k, slot] - positions[k, cd]) for slot in (nh1, nh2))
+        if far > near:
+            positions[k, [nh1, nh2]] = positions[k, [nh2, nh1]]
