@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from foldcli import __version__
+from foldcli.cli.data import app as data_app
 from foldcli.cli.weights import app as weights_app
 from foldcli.errors import FoldcliError, Interrupted
 
@@ -17,6 +18,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
+app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foldcli.data.chain import Chain
+from foldcli.data.query import Alignment
 from foldcli.protein.residues import ATOM14, ATOM37_INDEX, INDEX, LETTERS, LETTERS_X, UNKNOWN
 
 BACKBONE = ("N", "CA", "C")
@@ -50,7 +51,7 @@ class Deposition:
     def name(self) -> str:
         return self.path.name.partition(".")[0]
 
-    def chain(self, polymer: Polymer) -> Chain:
+    def chain(self, polymer: Polymer, alignment: Alignment | None = None) -> Chain:
         """A polymer with the coordinates of its observed residues, named as OpenFold does: 2q2k_A."""
         positions = np.zeros((len(polymer.sequence), 37, 3), np.float32)
         mask = np.zeros((len(polymer.sequence), 37), np.bool_)
@@ -59,7 +60,8 @@ class Deposition:
                 positions[position, slot] = atom.pos.tolist()
                 mask[position, slot] = True
         _name_arginine_as_defined(polymer.sequence, positions, mask)
-        return Chain(f"{self.name}_{polymer.chain}", polymer.sequence, positions, mask, self.resolution)
+        name = f"{self.name}_{polymer.chain}"
+        return Chain(name, polymer.sequence, positions, mask, self.resolution, alignment)
 
 
 def protein_polymers(structure: gemmi.Structure) -> tuple[Polymer, ...]:

@@ -13,7 +13,7 @@ MMCIF_SUFFIXES = (".cif", ".cif.gz", ".mmcif")
 def read_mmcif(path: Path) -> Deposition:
     """Read the protein chains of a file's first model.
 
-    InputError: no such file, no mmCIF, cut before its end, no atoms, no protein.
+    InputError: no such file, no mmCIF, cut before its end, no atoms.
     """
     block = _atom_block(path)
     try:
@@ -22,8 +22,6 @@ def read_mmcif(path: Path) -> Deposition:
         polymers = protein_polymers(structure)
     except (RuntimeError, ValueError, IndexError) as error:
         raise InputError(f"{path}: its atoms cannot be read: {first_line(error)}") from None
-    if not polymers:
-        raise InputError(f"{path}: has no protein chain")
     return Deposition(path, _release_date(block), structure.resolution, polymers)
 
 

@@ -14,7 +14,7 @@ PDB_SUFFIXES = (".pdb", ".ent", ".pdb.gz", ".ent.gz")
 def read_pdb(path: Path) -> Deposition:
     """Read the protein chains of a file's first model; a PDB file does not say when it was released.
 
-    InputError: no such file, no atoms, no protein.
+    InputError: no such file, no atoms.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
@@ -22,9 +22,7 @@ def read_pdb(path: Path) -> Deposition:
         structure = gemmi.read_pdb(str(path))
         structure.setup_entities()
         structure.assign_label_seq_id()
-        polymers = protein_polymers(structure) if len(structure) else ()
+        polymers = protein_polymers(structure)
     except (RuntimeError, ValueError, IndexError, OSError) as error:
         raise InputError(f"{path}: is no PDB file, or was cut: {first_line(error)}") from None
-    if not polymers:
-        raise InputError(f"{path}: has no protein chain")
     return Deposition(path, "", structure.resolution, polymers)

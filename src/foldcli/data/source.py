@@ -2,7 +2,7 @@
 
 import datetime
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -57,11 +57,11 @@ def open_source(config: SourceConfig, key: str = "train") -> ChainSource:
     from foldcli.data.openfold_layout import OpenFoldSource
     from foldcli.data.shards import ShardSource
 
-    kinds = {"chains": ShardSource, "openfold": OpenFoldSource}
+    kinds: dict[str, Callable[[SourceConfig, str], ChainSource]] = {"chains": ShardSource, "openfold": OpenFoldSource}
     if config.kind not in kinds:
         raise InputError(f"'{key}.kind' is '{config.kind}', expected {' or '.join(kinds)}")
     _check_date(config.max_date, key)
-    source: ChainSource = kinds[config.kind](config, key)
+    source = kinds[config.kind](config, key)
     if not source.entries:
         raise InputError(f"'{key}': no chain is left: {describe_dropped(source.dropped) or 'there was none'}")
     return source

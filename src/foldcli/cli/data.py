@@ -1,0 +1,106 @@
+"""foldcli data: make what training reads."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from foldcli.data.gather import Gathered, Told
+    from foldcli.data.index import Record
+
+app = typer.Typer(name="data", help="Make what training reads from structures and alignments.", no_args_is_help=True)
+
+Clusters = Annotated[
+    Path | None,
+    typer.Option(
+        help="File with a line for each cluster, names parted by blanks. [default: by MMseqs2 if it is there]"
+    ),
+]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that read files. [default: one for each core]")]
+CORES = os.cpu_count() or 1
+
+
+@app.command()
+def index(
+    structures: Annotated[Path, typer.Option(help="Folder of mmCIF files, 2q2k.cif or 2q2k.cif.gz.")],
+    alignments: Annotated[Path, typer.Option(help="Folder with a folder for each chain: 2q2k_A/*.a3m or *.sto.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The index.")] = Path("index.json"),
+    clusters: Clusters = None,
+    workers: Workers = CORES,
+) -> None:
+    """Index the chains of folders in OpenFold's layout, so that training starts without reading them all."""
+    from foldcli.data.build_index import build_index
+    from foldcli.data.index import write_index
+
+    with _progress() as told:
+        made = build_index(structures, alignments, clusters, workers, told)
+    write_index(out, made.records)
+    count = len({record.cluster for record in made.records})
+    typer.echo(f"{out}: {len(made.records)} chains in {count} clusters ({made.clusters})")
+    _tell_files(made.files)
+    _tell_alignments(made.records)
+
+
+@app.command()
+def chains(
+    folder: Annotated[Path, typer.Argument(help="Folder of mmCIF or PDB files.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The shard.")] = Path("chains.npz"),
+    alignments: Annotated[
+        Path | None, typer.Option(help="Folder of alignments, NAME_CHAIN.a3m or NAME_CHAIN/*.a3m, for the profiles.")
+    ] = None,
+    clusters: Clusters = None,
+    workers: Workers = CORES,
+) -> None:
+    """Pack the protein chains of a folder into one file, each with a profile of its alignment."""
+    from foldcli.data.build_shard import build_shard
+
+    with _progress() as told:
+        made = build_shard(folder, out, alignments, clusters, workers, told)
+    typer.echo(f"{out}: {len(made.files.found)} chains in {made.clusters} clusters ({made.how})")
+    _tell_files(made.files)
+    if made.alone:
+        typer.echo(f"{made.alone} chains have no alignment: their profile is their sequence")
+
+
+def _tell_files(files: "Gathered[Any]") -> None:
+    left_out = f"{files.unreadable} could not be read, {files.without_protein} have no protein with a backbone"
+    typer.echo(f"{files.files} files; {left_out}")
+
+
+def _tell_alignments(records: "list[Record]") -> None:
+    from foldcli.config import SourceConfig
+    from foldcli.data.source import describe_dropped, passing
+
+    own = sum(record.alignment == record.name for record in records)
+    none = sum(not record.alignment for record in records)
+    typer.echo(
+        f"{own} chains have alignments, {len(records) - own - none} take those of a chain with their sequence, "
+        f"{none} have none and are learnt from their sequence alone"
+    )
+    _, dropped = passing([record.entry for record in records], SourceConfig())
+    typer.echo(f"the default filters leave out: {describe_dropped(dropped) or 'none'}")
+
+
+@contextlib.contextmanager
+def _progress() -> "Iterator[Told]":
+    """A bar on a terminal, a line for each tenth elsewhere; a line for each file that cannot be read."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = TextColumn("reading files"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bars:
+        task = bars.add_task("", total=None)
+
+        def told(done: int, total: int, complaint: str) -> None:
+            if complaint:
+                console.print(complaint, markup=False, highlight=False, soft_wrap=True)
+            bars.update(task, completed=done, total=total)
+            if bars.disable and done * 10 // total > (done - 1) * 10 // total:
+                typer.echo(f"read {done} of {total} files", err=True)
+
+        yield told
