@@ -1,8 +1,8 @@
 """Values full of tensors, moved between processes and devices as one piece."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,10 +12,10 @@ T = TypeVar("T")
 ALIGNMENT = 64
 
 
-def map_tensors(value: T, change: Callable[[Any], Any]) -> T:
-    """The same dataclasses and tuples with each tensor (or slot) in them changed."""
-    if isinstance(value, Tensor | Slot):
-        return change(value)
+def map_tensors(value: T, change: Callable[[Tensor], Tensor]) -> T:
+    """The same dataclasses and tuples with each tensor in them changed."""
+    if isinstance(value, Tensor):
+        return change(value)  # type: ignore[return-value]
     if isinstance(value, tuple):
         return type(value)(map_tensors(part, change) for part in value)
     if is_dataclass(value) and not isinstance(value, type):
@@ -25,48 +25,49 @@ def map_tensors(value: T, change: Callable[[Any], Any]) -> T:
 
 
 @dataclass(frozen=True)
-class Slot:
-    """Where a tensor's bytes lie in a buffer."""
-
-    start: int
-    shape: torch.Size
-    dtype: torch.dtype
-
-    def of(self, buffer: Tensor) -> Tensor:
-        size = self.shape.numel() * self.dtype.itemsize
-        return buffer[self.start : self.start + size].view(self.dtype).view(self.shape)
-
-
-@dataclass(frozen=True)
 class Packed(Generic[T]):
-    """A value whose tensors lie in one buffer.
+    """A value whose tensors lie in one buffer, one after another; in the value itself only their shapes are left.
 
     A process hands on each tensor as a file descriptor, of which it may have few, and a sample has about a hundred.
     """
 
-    value: T
+    outline: T
     buffer: Tensor
 
     def pin_memory(self) -> "Packed[T]":
-        return Packed(self.value, self.buffer.pin_memory())
+        return Packed(self.outline, self.buffer.pin_memory())
 
     def unpack(self) -> T:
-        return map_tensors(self.value, lambda slot: slot.of(self.buffer))
+        places = _places(_tensors(self.outline), self.buffer)
+        return map_tensors(self.outline, lambda _: next(places))
 
 
 def pack(value: T) -> Packed[T]:
     """Copy all tensors of a value into one buffer."""
-    placed: list[tuple[Slot, Tensor]] = []
-    end = 0
+    tensors = _tensors(value)
+    buffer = torch.zeros(sum(map(_room, tensors)), dtype=torch.uint8)
+    for tensor, place in zip(tensors, _places(tensors, buffer), strict=True):
+        place.copy_(tensor)
+    return Packed(map_tensors(value, lambda tensor: tensor.to("meta")), buffer)
 
-    def place(tensor: Tensor) -> Slot:
-        nonlocal end
-        slot = Slot(end, tensor.shape, tensor.dtype)
-        placed.append((slot, tensor))
-        end += -(-tensor.nbytes // ALIGNMENT) * ALIGNMENT
-        return slot
 
-    packed = Packed(map_tensors(value, place), torch.empty(end, dtype=torch.uint8))
-    for slot, tensor in placed:
-        slot.of(packed.buffer).copy_(tensor)
-    return packed
+def _tensors(value: object) -> list[Tensor]:
+    found: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        found.append(tensor)
+        return tensor
+
+    map_tensors(value, keep)
+    return found
+
+
+def _places(tensors: Iterable[Tensor], buffer: Tensor) -> Iterator[Tensor]:
+    start = 0
+    for tensor in tensors:
+        yield buffer[start : start + tensor.nbytes].view(tensor.dtype).view(tensor.shape)
+        start += _room(tensor)
+
+
+def _room(tensor: Tensor) -> int:
+    return -(-tensor.nbytes // ALIGNMENT) * ALIGNMENT
