@@ -81,6 +81,21 @@ def fold(
     raise typer.Exit(code)
 
 
+@app.command()
+def train(
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Any setting.")] = None,
+    config: Annotated[str, typer.Option(help="Recipe: tiny, mini, big or finetune.")] = "tiny",
+    out: Annotated[Path | None, typer.Option(help="Folder of the run. [default: runs/RECIPE]")] = None,
+    resume: Annotated[str, typer.Option(help="auto goes on from the folder's last state; none begins anew.")] = "auto",
+    gpus: Annotated[int | None, typer.Option(help="GPUs of this machine to train on. [default: 1]")] = None,
+) -> None:
+    """Train a model on known structures."""
+    from foldcli.cli.train import run_train
+
+    flags = [f"gpus={gpus}"] if gpus is not None else []
+    run_train(config, out or Path("runs") / config, resume, [*flags, *(overrides or [])])
+
+
 def run() -> None:
     """Entry point: errors that a user can cause end as one line on standard error and their exit code."""
     # Before torch loads OpenMP: beside other work, threads that wait by spinning make a fold many times slower.

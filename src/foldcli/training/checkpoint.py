@@ -1,6 +1,5 @@
 """The state of a run on disk: written beside the run, whole or not at all, read back to the bit."""
 
-import contextlib
 import os
 import shutil
 import warnings
@@ -23,11 +22,12 @@ warnings.filterwarnings("ignore", message="torch.distributed is disabled")
 
 
 class Checkpoints:
-    """A folder of states, `step_00001000` and so on, the latest of which are kept."""
+    """A folder of states, `step_00001000` and so on, the latest of which are kept, and the best one."""
 
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder = folder
         self.keep = keep
+        self.best = -1
         self.writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self.pending: Future[None] | None = None
 
@@ -35,7 +35,7 @@ class Checkpoints:
         """Copy the state and write it while training goes on; FoldcliError if the one before could not be written."""
         self.finish()
         copy = {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
-        self.pending = self.writer.submit(self._write, self.folder / f"step_{step:08d}", copy)
+        self.pending = self.writer.submit(self._write, self._path(step), copy)
 
     def finish(self) -> None:
         """Wait until what was asked for is on the disk; FoldcliError if it could not be written."""
@@ -60,8 +60,11 @@ class Checkpoints:
         shutil.rmtree(path, ignore_errors=True)
         draft.rename(path)
         for old in self.steps()[: -self.keep]:
-            with contextlib.suppress(OSError):
-                shutil.rmtree(old)
+            if old != self._path(self.best):
+                shutil.rmtree(old, ignore_errors=True)
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step_{step:08d}"
 
 
 def read_state(path: Path, state: Mapping[str, Tensor]) -> None:

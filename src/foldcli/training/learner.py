@@ -10,9 +10,11 @@ import torch
 
 from foldcli.config import TrainConfig
 from foldcli.data.sample import Sample
+from foldcli.geometry.lddt import lddt
 from foldcli.model.alphafold import AlphaFold, Output
 from foldcli.phases import Phases
-from foldcli.shapes import Tensor
+from foldcli.protein.residues import CA
+from foldcli.shapes import Float, Tensor
 from foldcli.training.checkpoint import read_state
 from foldcli.training.guard import Guard
 from foldcli.training.losses import total
@@ -24,13 +26,14 @@ from foldcli.training.ranks import Ranks
 class Step:
     """What step `number` did: means over the batch of the loss's terms and the gradient's norm, before clipping.
 
-    refused says why the step was not taken.
+    lddt is that of CA atoms. refused says why the step was not taken.
     """
 
     number: int
     terms: dict[str, float]
     norm: float
     rate: float
+    lddt: float
     refused: str
 
     @property
@@ -49,6 +52,16 @@ class Learner:
         self.guard = Guard(config.guard)
         self.phases = Phases()
         self.number = 0
+        self.best = 0.0
+
+    @property
+    def device(self) -> torch.device:
+        return self.optimizer.parameters[0].device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the trunk computes in."""
+        return self.model.trunk.single.weight.dtype
 
     def learn(self, batches: Sequence[Sample]) -> Step:
         """Take one step by this rank's micro-batches; FoldcliError when too many in a row had to be refused."""
@@ -73,6 +86,7 @@ class Learner:
             gradients = torch.autograd.grad(loss, self.optimizer.parameters, materialize_grads=True)
         with self.phases.timed("update"):
             norm = self.optimizer.add(gradients, share)
+        terms["lddt_ca"] = ca_lddt(output, sample)
         return {name: term.detach().mean() for name, term in terms.items()} | {"norm": norm}
 
     def _draws_of(self, place: int) -> int:
@@ -81,25 +95,25 @@ class Learner:
         return zlib.crc32(f"{self.config.seed} {self.number} {self.ranks.data_rank * batches + place}".encode())
 
     def _move(self, means: dict[str, float]) -> Step:
-        norm, rate = means.pop("norm"), 0.0
+        norm, kept, rate = means.pop("norm"), means.pop("lddt_ca"), 0.0
         refused = self.guard.refuse(means["total"], norm)
         if refused:
             self.optimizer.clear()
         else:
             samples, left = (self.number + 1) * self.config.batch_size, self.config.steps - self.number - 1
             rate = self.optimizer.step(samples, left, self.number)
-        return Step(self.number, means, norm, rate, refused)
+        return Step(self.number, means, norm, rate, kept, refused)
 
     def state(self) -> dict[str, Tensor]:
         """Everything that the next step depends on."""
-        progress = [self.number, self.guard.mean, self.guard.seen, self.guard.refused]
+        progress = [self.number, self.best, self.guard.mean, self.guard.seen, self.guard.refused]
         return self.optimizer.state() | {"progress": torch.tensor(progress, dtype=torch.float64)}
 
     def resume(self, path: Path) -> None:
         """Go on from a state on disk; FoldcliError if it is damaged or of another model."""
         state = self.state()
         read_state(path, state)
-        number, self.guard.mean, seen, refused = state["progress"].tolist()
+        number, self.best, self.guard.mean, seen, refused = state["progress"].tolist()
         self.number, self.guard.seen, self.guard.refused = int(number), int(seen), int(refused)
         self.optimizer.publish()
 
@@ -118,6 +132,13 @@ class Learner:
 def _fill(parameters: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     for parameter, value in zip(parameters, values, strict=True):
         parameter.copy_(value)
+
+
+@torch.no_grad()
+def ca_lddt(output: Output, sample: Sample) -> Float[Tensor, "*b"]:
+    """lDDT of the CA atoms of each of a micro-batch's chains."""
+    known = sample.labels.mask[..., CA] * sample.passes[-1].seq_mask
+    return lddt(output.positions[..., CA, :], sample.labels.positions[..., CA, :], known)
 
 
 def predict(model: AlphaFold, sample: Sample, phases: Phases) -> Output:

@@ -1,0 +1,84 @@
+"""From a recipe to a run that is ready to train: devices, data, model, and the state it goes on from."""
+
+import contextlib
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from foldcli.config import TrainConfig
+from foldcli.data.source import open_source
+from foldcli.errors import InputError, WeightsError
+from foldcli.model.alphafold import AlphaFold
+from foldcli.parallel.launch import launch, require_devices
+from foldcli.parallel.mesh import build_mesh
+from foldcli.parallel.worker import joined, launched
+from foldcli.training.folder import require_same_model, write_settings
+from foldcli.training.initialize import initialize
+from foldcli.training.learner import Learner
+from foldcli.training.progress import Watcher
+from foldcli.training.ranks import Ranks
+from foldcli.training.recompute import recompute_blocks
+from foldcli.training.run import Run
+from foldcli.weights.files import read_safetensors
+
+
+@contextlib.contextmanager
+def place(config: TrainConfig) -> Iterator[tuple[torch.device, Ranks]]:
+    """This process's device and its place among the ranks; with several GPUs asked for, it starts one rank on each."""
+    kind = "cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu"
+    if config.device == "cuda" and kind == "cpu":
+        raise InputError("'device' is cuda and torch sees none; take device=cpu, or install a CUDA build of torch")
+    if launched():
+        with joined(kind) as device:
+            yield device, Ranks(build_mesh(kind, config.dap))
+        return
+    if config.gpus > 1:
+        require_devices(kind, config.gpus)
+        launch(sys.argv[1:], config.gpus)
+    yield torch.device(kind), Ranks()
+
+
+def begin(config: TrainConfig, out: Path, resume: bool, device: torch.device, ranks: Ranks, watcher: Watcher) -> Run:
+    """A run in the folder `out`; InputError, before anything is made, for data or a folder that do not fit."""
+    source = open_source(config.train, "train")
+    held_out = open_source(config.validation, "validation") if config.validation else None
+    if resume:
+        require_same_model(out, config)
+    elif ranks.first:
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    model = new_model(config, device)
+    run = Run(Learner(model, config, ranks), source, held_out, out)
+    if ranks.first:
+        write_settings(out, config, device)
+    watcher.say(
+        f"{config.name}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters on {device}, "
+        f"{len(source.entries)} chains to learn from, {len(held_out.entries) if held_out else 0} to validate on"
+    )
+    if resume:
+        run.resume(watcher)
+    return run
+
+
+def new_model(config: TrainConfig, device: torch.device) -> AlphaFold:
+    """The model before the first step, its trunk in the precision asked for; WeightsError for `start_from`."""
+    model = AlphaFold(config.model)
+    initialize(model, config.seed)
+    if config.start_from:
+        _take_parameters(model, Path(config.start_from))
+    half = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
+    model.trunk.to(torch.bfloat16 if half else torch.float32)
+    if config.recompute:
+        recompute_blocks(model)
+    return model.to(device)
+
+
+def _take_parameters(model: AlphaFold, path: Path) -> None:
+    """Fill in what a file holds; what only this model has, such as a new head, stays as it was drawn."""
+    found, ours = read_safetensors(path), model.state_dict()
+    odd = sorted(name for name in found if name not in ours or ours[name].shape != found[name].shape)
+    if odd:
+        raise WeightsError(f"'start_from' {path}: '{odd[0]}' is not in this model or has another shape")
+    model.load_state_dict(found, strict=False)

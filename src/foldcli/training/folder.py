@@ -1,0 +1,85 @@
+"""The folder of a run: its settings, its log, and what it has learnt."""
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from foldcli import __version__
+from foldcli.config import ModelConfig, TrainConfig
+from foldcli.errors import InputError
+from foldcli.files import write_atomic
+from foldcli.shapes import Tensor
+from foldcli.weights.files import write_safetensors
+
+SETTINGS, LOG, BEST, LAST = "config.yaml", "log.jsonl", "best.safetensors", "last.safetensors"
+
+
+def write_settings(folder: Path, config: TrainConfig, device: torch.device) -> None:
+    """Keep the resolved configuration and the versions with the run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / SETTINGS, OmegaConf.to_yaml(OmegaConf.create(asdict(config))))
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    versions = {
+        "foldcli": __version__, "torch": torch.__version__, "python": platform.python_version(), "device": name,
+        "seed": config.seed,
+    }  # fmt: skip
+    write_atomic(folder / "versions.json", json.dumps(versions, indent=1) + "\n")
+
+
+def require_same_model(folder: Path, config: TrainConfig) -> None:
+    """InputError if the run in the folder is of another model, whose state this one could not take."""
+    if not (folder / SETTINGS).is_file():
+        return
+    before: Any = OmegaConf.to_container(OmegaConf.load(folder / SETTINGS))
+    now = asdict(config)
+    for key in ("model", "seed", "batch_size"):
+        if before.get(key) != now[key]:
+            raise InputError(
+                f"{folder}: holds a run with another '{key}'; give another --out, or --resume none to begin anew"
+            )
+
+
+def export(path: Path, config: ModelConfig, parameters: Mapping[str, Tensor], notes: str) -> None:
+    """Write parameters as `foldcli fold --weights` takes them, the model's own configuration in their head."""
+    write_safetensors(path, parameters, {"preset": config.name, "model": json.dumps(asdict(config)), "notes": notes})
+
+
+class Journal:
+    """The run's figures as lines of JSON, and for TensorBoard where that is installed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LOG
+        self.board = _board(folder / "tensorboard")
+
+    def forget_from(self, step: int) -> None:
+        """Drop what a run that goes on from `step` will write again."""
+        kept = [line for line in self.lines() if line["step"] < step]
+        write_atomic(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+
+    def lines(self) -> Sequence[dict[str, Any]]:
+        """All that was written, a half line of a killed run left out."""
+        if not self.path.is_file():
+            return []
+        lines = self.path.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
+    def add(self, step: int, figures: Mapping[str, float | str]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step} | dict(figures)) + "\n")
+        for name, figure in figures.items():
+            if self.board is not None and not isinstance(figure, str):
+                self.board.add_scalar(name, figure, step)
+
+
+def _board(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard.writer import SummaryWriter
+    except ImportError:  # an extra: foldcli[train]
+        return None
+    return SummaryWriter(folder)

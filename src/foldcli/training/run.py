@@ -1,0 +1,143 @@
+"""A training run: steps, validation and checkpoints, until the last step or the user ends it."""
+
+import time
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from foldcli.config import TrainConfig
+from foldcli.data.loader import Loader, validation_samples
+from foldcli.data.sample import Sample
+from foldcli.data.source import ChainSource
+from foldcli.data.tensors import map_tensors, named_tensors
+from foldcli.errors import Interrupted
+from foldcli.training.checkpoint import Checkpoints
+from foldcli.training.curves import curves_png
+from foldcli.training.flops import peak_flops, sample_flops
+from foldcli.training.folder import BEST, LAST, Journal, export
+from foldcli.training.learner import Learner, Step
+from foldcli.training.progress import Watcher, describe
+from foldcli.training.validation import validate
+
+
+class Run:
+    """Trains a learner into a folder; `train` is the whole of it."""
+
+    def __init__(self, learner: Learner, source: ChainSource, held_out: ChainSource | None, folder: Path) -> None:
+        self.learner = learner
+        self.config: TrainConfig = learner.config
+        self.ranks = learner.ranks
+        self.device = learner.device
+        self.folder = folder
+        self.held_out = held_out
+        self.loader = Loader(source, self.config, self.ranks.data_rank, self.ranks.data_size)
+        self.checkpoints = Checkpoints(folder / "checkpoints", self.config.checkpoint.keep)
+        self.journal = Journal(folder) if self.ranks.first else None
+        self.flops = self.peak = 0.0
+
+    def resume(self, watcher: Watcher) -> None:
+        """Go on from the latest whole state, if there is one."""
+        states = self.checkpoints.steps()
+        if states:
+            self.learner.resume(states[-1])
+            watcher.say(f"resumed from {states[-1]}")
+
+    def train(self, watcher: Watcher) -> None:
+        """Take all steps that are left. Interrupted: by the user, with the state on the disk.
+
+        FoldcliError: too many unreadable chains or refused steps in a row, a disk that is full.
+        """
+        if self.journal:
+            self.journal.forget_from(self.learner.number)
+        try:
+            self.loader.start(self.learner.number)
+            while self.learner.number < self.config.steps:
+                self._step(watcher)
+        except KeyboardInterrupt:
+            self._checkpoint()
+            raise Interrupted(
+                f"interrupted at step {self.learner.number}; the same command goes on from there"
+            ) from None
+        finally:
+            self.loader.close()
+            self.checkpoints.finish()
+        self._finish(watcher)
+
+    def _step(self, watcher: Watcher) -> None:
+        start, waited = time.perf_counter(), self.loader.waited
+        batches = [map_tensors(self._move, sample) for sample in self.loader.step()]
+        step = self.learner.learn(batches)
+        seconds = time.perf_counter() - start
+        if step.refused:
+            self._keep(step, batches, watcher)
+        if self.journal:
+            figures = self._figures(step, batches, seconds) | {"seconds/waiting": self.loader.waited - waited}
+            self.journal.add(step.number, figures)
+            watcher.stepped(self.learner.number, describe(figures))
+        if self._due(self.config.validate_every):
+            self._validate(watcher)
+        if self._due(self.config.checkpoint.every):
+            self._checkpoint()
+
+    def _move(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self.device, non_blocking=True)
+
+    def _due(self, every: int) -> bool:
+        return bool(every) and (self.learner.number % every == 0 or self.learner.number == self.config.steps)
+
+    def _figures(self, step: Step, batches: list[Sample], seconds: float) -> dict[str, float | str]:
+        if not self.flops:
+            self.flops = sum(sample_flops(self.config.model, batch) for batch in batches)
+            self.peak = peak_flops(self.device, self.learner.dtype)
+        figures: dict[str, float | str] = {f"loss/{name}": term for name, term in step.terms.items()}
+        figures |= {"gradient_norm": step.norm, "learning_rate": step.rate, "lddt": step.lddt}
+        figures |= {"samples_per_second": self.config.batch_size / seconds, "mfu": self.flops / seconds / self.peak}
+        return figures | ({"refused": step.refused} if step.refused else {})
+
+    def _keep(self, step: Step, batches: list[Sample], watcher: Watcher) -> None:
+        """Put the batch of a step that was not taken aside, for inspection."""
+        folder = self.folder / "skipped"
+        folder.mkdir(exist_ok=True)
+        for place, batch in enumerate(batches):
+            path = folder / f"step_{step.number:08d}_rank_{self.ranks.data_rank}_{place}.safetensors"
+            save_file(dict(named_tensors(batch)), path, {"names": " ".join(batch.names), "reason": step.refused})
+        watcher.say(f"step {step.number} was not taken: {step.refused}; its batch is in {folder}")
+
+    def _validate(self, watcher: Watcher) -> None:
+        if self.held_out is None:
+            return
+        figures: dict[str, float | str] = {}
+        with self.learner.averaged() as model:
+            for kind, alone in (("", False), ("alone_", True)):
+                samples = validation_samples(
+                    self.held_out, self.config, alone, self.ranks.data_rank, self.ranks.data_size
+                )
+                scores = validate(model, samples, self.ranks, self.device)
+                figures |= {f"validation/{kind}{name}": score for name, score in scores.items()}
+        lddt = float(figures["validation/lddt"])
+        if self.journal:
+            self.journal.add(self.learner.number, figures)
+        alone = float(figures["validation/alone_lddt"])
+        watcher.say(f"step {self.learner.number}, validation: lDDT {lddt:.3f}, from the sequence alone {alone:.3f}")
+        if lddt > self.learner.best:
+            self.learner.best = lddt
+            self.checkpoints.best = self.learner.number
+            self._export(BEST)
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        if self.ranks.first:
+            self.checkpoints.write(self.learner.number, self.learner.state())
+
+    def _export(self, name: str) -> None:
+        if self.ranks.first:
+            notes = f"foldcli train, recipe {self.config.name}, step {self.learner.number} of {self.config.steps}"
+            averages = dict(zip(self.learner.optimizer.names, self.learner.optimizer.averages, strict=True))
+            export(self.folder / name, self.config.model, averages, notes)
+
+    def _finish(self, watcher: Watcher) -> None:
+        self._export(LAST)
+        if self.journal:
+            curves_png(self.folder / "curves.png", self.journal.lines())
+            watcher.say(f"done: {self.folder}; fold with `foldcli fold INPUT --weights {self.folder / LAST}`")
