@@ -5,27 +5,45 @@ from typing import Annotated
 
 import typer
 
-Chains = Annotated[list[Path], typer.Argument(metavar="CHAINS.npz...", help="Files of experimental chains.")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
+Shards = Annotated[list[Path], typer.Argument(metavar="CHAINS.npz...", help="Shards, as foldcli data chains writes.")]
+MEGABYTE = 10**6
+
+
+def library(
+    shards: Shards,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The library.")] = Path("library.npz"),
+    exclude: Annotated[Path | None, typer.Option(help="File with the names of chains to leave out.")] = None,
+    max_size: Annotated[float, typer.Option(help="Most megabytes that the file may have.")] = 15.0,
+) -> None:
+    """Make a library of known folds: one chain of each cluster, then as many others as fit."""
+    from foldcli.data.exclude import read_names
+    from foldcli.search.chains import read_chains
+    from foldcli.search.library import write_library
+
+    chains = read_chains(shards)
+    count = write_library(out, chains, read_names(exclude) if exclude else (), int(max_size * MEGABYTE))
+    typer.echo(f"{out}: {count} of {len(chains)} chains, {out.stat().st_size / MEGABYTE:.1f} MB")
 
 
 def relatives(
-    chains: Chains,
-    output: Output = Path("relatives.npz"),
+    shards: Shards,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The relatives.")] = Path("relatives.npz"),
+    library: Annotated[Path | None, typer.Option(help="Library to search. [default: the package's]")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Processor cores to use.")] = 2,
 ) -> None:
-    """Search each chain among all others; training draws templates from what is found."""
-    from foldcli.search.chains import read_backbones
+    """Search each chain in a library of known folds; training takes templates from what is found."""
+    from foldcli.search.chains import read_chains
+    from foldcli.search.library import Library, bundled
     from foldcli.search.relatives import find_relatives, write_relatives
 
-    known = read_backbones(chains)
-    found = find_relatives(known.names, known.sequences, threads, _show)
-    write_relatives(output, found)
-    typer.echo(f"{output}: {len(found.hit)} relatives of {len(found.names)} chains")
+    found = find_relatives(read_chains(shards), Library(library or bundled()), threads, _show)
+    write_relatives(out, found)
+    typer.echo(f"{out}: {len(found.hit)} relatives of {len(found.names)} chains")
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `foldcli data`."""
+    app.command()(library)
     app.command()(relatives)
 
 

@@ -37,7 +37,8 @@ class SampleConfig:
 
     crop: residues; max_recycle: passes before the last one, drawn from 0 up; deleted_blocks of the alignment, each a
     share deleted_share of its rows, are left out; templates: the most that are shown, and template_share of samples
-    are shown some; alignment_share of samples see their alignment, the others their sequence alone.
+    are shown some; weakened_share of the templates are cut down or partly misaligned first; alignment_share of samples
+    see their alignment, the others their sequence alone.
     """
 
     crop: int = 256
@@ -46,6 +47,7 @@ class SampleConfig:
     deleted_share: float = 0.3
     templates: int = 4
     template_share: float = 1.0
+    weakened_share: float = 0.0
     alignment_share: float = 1.0
 
 
@@ -56,7 +58,9 @@ class SourceConfig:
     kind: openfold or chains. openfold: `structures` is a folder of mmCIF files, `alignments` one of folders by chain,
     `index` what `foldcli data index` wrote. chains: `shards` are files, separated by commas.
     max_date: the latest release, 2018-04-30; max_resolution in angstrom; max_share: the largest share of one kind of
-    residue.
+    residue; exclude: a file with the names of chains to leave out.
+    relatives: what `foldcli data relatives` wrote, up to max_evalue, become templates out of `library`, the package's
+    where none is named.
     """
 
     kind: str = "chains"
@@ -67,6 +71,10 @@ class SourceConfig:
     max_date: str = ""
     max_resolution: float = 9.0
     max_share: float = 0.8
+    exclude: str = ""
+    relatives: str = ""
+    library: str = ""
+    max_evalue: float = 10.0
 
 
 @dataclass(frozen=True)

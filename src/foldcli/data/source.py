@@ -4,6 +4,7 @@ import datetime
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from foldcli.config import SourceConfig
 from foldcli.data.chain import Chain
+from foldcli.data.exclude import read_names
 from foldcli.errors import InputError
 
 # Lengths between which a chain's chance grows with its length (Suppl. Sec. 1.2.5).
@@ -76,7 +78,8 @@ def _check_date(date: str, key: str) -> None:
 
 def passing(entries: Sequence[Entry], config: SourceConfig) -> tuple[list[int], Counter[str]]:
     """Positions of the entries that pass the filters (Suppl. Sec. 1.2.5), and counts of the others by reason."""
-    reasons = [_reason(entry, config) for entry in entries]
+    excluded = read_names(Path(config.exclude)) if config.exclude else frozenset()
+    reasons = ["excluded by name" if entry.name in excluded else _reason(entry, config) for entry in entries]
     return [k for k, reason in enumerate(reasons) if not reason], Counter(filter(None, reasons))
 
 

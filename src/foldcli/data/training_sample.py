@@ -18,6 +18,7 @@ from foldcli.data.rows import Evidence, Rows, draw_rows, gather
 from foldcli.data.sample import Labels, Sample
 from foldcli.data.sampling import Draws
 from foldcli.data.templates import empty_places, template_features
+from foldcli.data.weakened import weakened
 from foldcli.model.features import Features, TemplateFeatures
 from foldcli.protein.residues import GAP
 
@@ -84,12 +85,15 @@ def draw_evidence(chain: Chain, config: TrainConfig, random: np.random.Generator
 def draw_templates(templates: Sequence[Template], config: SampleConfig, random: np.random.Generator) -> list[Template]:
     """Some of n templates in random order: k = min(Uniform[0, n], most), so that none or bad ones come up too.
 
-    (Suppl. Sec. 1.2.3.)
+    (Suppl. Sec. 1.2.3.) A share of them is weakened, which the publication does not do.
     """
     if random.random() >= config.template_share:
         return []
     count = min(int(random.integers(len(templates) + 1)), config.templates)
-    return [templates[k] for k in random.permutation(len(templates))[:count]]
+    shown = [templates[k] for k in random.permutation(len(templates))[:count]]
+    if not config.weakened_share:
+        return shown
+    return [weakened(one, random) if random.random() < config.weakened_share else one for one in shown]
 
 
 def _passes(

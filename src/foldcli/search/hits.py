@@ -1,18 +1,24 @@
 """Known chains that HMMER finds for a query, in process, and how they align to it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pyhmmer import hmmer
-from pyhmmer.easel import Alphabet, DigitalSequenceBlock, TextSequence
+from pyhmmer.easel import Alphabet, DigitalSequenceBlock, TextMSA, TextSequence
 from pyhmmer.plan7 import Alignment as Stretch
+from pyhmmer.plan7 import Background, Builder, TopHits
 from pyhmmer.plan7 import Hit as HmmerHit
-from pyhmmer.plan7 import TopHits
+
+from foldcli.data.query import Alignment
+from foldcli.protein.residues import LETTERS_X
 
 AMINO = Alphabet.amino()
+TOKENS = np.array([*LETTERS_X, "-"])
+# Rounds of jackhmmer, the E-value of what goes into the next one's profile, and rows of an alignment made into one.
+ROUNDS, INCLUDED, LARGEST = 3, 1e-3, 1000
 
 
 @dataclass(frozen=True)
@@ -33,16 +39,34 @@ class Hit:
 class Sequences:
     """Named sequences, ready to be searched; a hit's name is the sequence's."""
 
-    def __init__(self, names: Sequence[str], sequences: Sequence[str]) -> None:
-        self.letters = dict(zip(names, sequences, strict=True))
-        self.block = digital(self.letters.items())
+    def __init__(self, letters: Mapping[str, str]) -> None:
+        self.letters = letters
+        self.block = digital(letters.items())
 
-    def phmmer(self, queries: Iterable[tuple[str, str]], evalue: float, threads: int) -> Iterator[list[Hit]]:
+    def phmmer(self, queries: Sequence[tuple[str, str]], evalue: float, threads: int) -> Iterator[list[Hit]]:
         """Hits of each query (name, sequence), the best first, up to an E-value (HMMER 3, Eddy 2011)."""
-        given = list(queries)
-        found = hmmer.phmmer(digital(given), self.block, cpus=threads, E=evalue)
-        for (_, sequence), hits in zip(given, found, strict=True):
+        found = hmmer.phmmer(digital(queries), self.block, cpus=threads, E=evalue)
+        for (_, sequence), hits in zip(queries, found, strict=True):
             yield self.aligned(sequence, hits)
+
+    def jackhmmer(self, sequence: str, evalue: float) -> list[Hit]:
+        """Hits of a sequence, searched again with a profile of what was found (Johnson et al. 2010)."""
+        query = digital([("query", sequence)])[0]
+        rounds = hmmer.jackhmmer(
+            query, self.block, max_iterations=ROUNDS, checkpoints=False, cpus=1, E=evalue, incE=INCLUDED
+        )
+        return self.aligned(sequence, next(rounds).hits)
+
+    def hmmsearch(self, alignment: Alignment, evalue: float) -> list[Hit]:
+        """Hits of the profile of an alignment, of whose rows at most LARGEST are looked at."""
+        rows = alignment.tokens[:: -(-alignment.depth // LARGEST)]
+        texts = ["".join(TOKENS[row]) for row in rows]
+        named = [TextSequence(name=str(k), sequence=text) for k, text in enumerate(texts)]
+        msa = TextMSA(name="query", sequences=named).digitize(AMINO)
+        # symfrac 0: every column is one of the profile's, so that columns are the query's residues
+        profile, _, _ = Builder(AMINO, symfrac=0.0).build_msa(msa, Background(AMINO))
+        found = next(iter(hmmer.hmmsearch(profile, self.block, cpus=1, E=evalue)))
+        return self.aligned(texts[0], found)
 
     def aligned(self, sequence: str, found: "TopHits[Any]") -> list[Hit]:
         """What HMMER found for a query of which every residue is one column of the profile."""

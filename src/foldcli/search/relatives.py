@@ -1,16 +1,21 @@
-"""Which chains of a collection are related to which: the templates of training, found once and kept."""
+"""Which chains of a library are related to which training chain: found once, kept, and loaded as templates."""
 
-import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foldcli.config import SourceConfig
+from foldcli.data.chain import Chain
+from foldcli.data.mapped_npz import open_arrays
+from foldcli.data.source import ChainSource, Entry
 from foldcli.errors import InputError
 from foldcli.files import atomic_file
-from foldcli.search.hits import Hit, Sequences
+from foldcli.search.chains import KnownChain
+from foldcli.search.hits import Hit
+from foldcli.search.library import Library, bundled
 
 MOST = 8
 # Far above what anybody would trust: training is to see poor templates too.
@@ -20,14 +25,15 @@ AT_ONCE = 100
 
 @dataclass(frozen=True)
 class Relatives:
-    """Hits among n chains, those of one query together and the best first.
+    """Hits of n chains among m known ones, those of one chain together and the best first.
 
-    names [n]; ends [n]: where each chain's hits end in the arrays of all h hits; hit [h]: numbers of chains; identity
-    and evalue [h]; stretch_ends [h]: where each hit's stretches end; stretches [k, 3]: an aligned run's first query
-    column, first residue of the hit, and length.
+    names [n] and known [m]; ends [n]: where each chain's hits end in the arrays of all h hits; hit [h]: which of the
+    known chains; identity and evalue [h]; stretch_ends [h]: where each hit's stretches end; stretches [k, 3]: an
+    aligned run's first query column, first residue of the hit, and length.
     """
 
     names: NDArray[np.str_]
+    known: NDArray[np.str_]
     ends: NDArray[np.int64]
     hit: NDArray[np.int32]
     identity: NDArray[np.float32]
@@ -35,29 +41,29 @@ class Relatives:
     stretch_ends: NDArray[np.int64]
     stretches: NDArray[np.uint16]
 
-    def of(self, number: int) -> list[Hit]:
-        """The hits of a chain."""
+    def of(self, number: int, evalue: float = WEAKEST) -> list[Hit]:
+        """The hits of a chain up to an E-value."""
         first = int(self.ends[number - 1]) if number else 0
-        return [self._hit(k) for k in range(first, int(self.ends[number]))]
+        return [self._hit(k) for k in range(first, int(self.ends[number])) if self.evalue[k] <= evalue]
 
     def _hit(self, k: int) -> Hit:
         first = int(self.stretch_ends[k - 1]) if k else 0
         runs = self.stretches[first : int(self.stretch_ends[k])].astype(np.int64)
         columns, places = (np.concatenate([np.arange(s, s + n) for s, n in runs[:, [side, 2]]]) for side in (0, 1))
-        return Hit(str(self.names[self.hit[k]]), columns, places, float(self.identity[k]), float(self.evalue[k]))
+        return Hit(str(self.known[self.hit[k]]), columns, places, float(self.identity[k]), float(self.evalue[k]))
 
 
 def find_relatives(
-    names: Sequence[str], sequences: Sequence[str], threads: int, report: Callable[[int, int], None]
+    chains: Sequence[KnownChain], library: Library, threads: int, report: Callable[[int, int], None]
 ) -> Relatives:
-    """Search every chain among all others with phmmer; `report` hears how many of how many are done."""
-    database, found = Sequences(names, sequences), list[list[Hit]]()
-    for first in range(0, len(names), AT_ONCE):
-        queries = zip(names[first : first + AT_ONCE], sequences[first : first + AT_ONCE], strict=True)
-        for name, hits in zip(names[first:], database.phmmer(queries, WEAKEST, threads), strict=False):
+    """Search each chain in a library with phmmer, itself left out; `report` hears how many of how many are done."""
+    found: list[list[Hit]] = []
+    for first in range(0, len(chains), AT_ONCE):
+        queries = [(chain.name, chain.sequence) for chain in chains[first : first + AT_ONCE]]
+        for (name, _), hits in zip(queries, library.sequences.phmmer(queries, WEAKEST, threads), strict=True):
             found.append(spread([hit for hit in hits if hit.name != name]))
-        report(len(found), len(names))
-    return pack(names, found)
+        report(len(found), len(chains))
+    return pack([chain.name for chain in chains], list(library.sequences.letters), found)
 
 
 def spread(hits: Sequence[Hit]) -> list[Hit]:
@@ -67,13 +73,14 @@ def spread(hits: Sequence[Hit]) -> list[Hit]:
     return [hits[rank - 1] for rank in np.unique(np.geomspace(1, len(hits), MOST).round().astype(int))]
 
 
-def pack(names: Sequence[str], found: Sequence[Sequence[Hit]]) -> Relatives:
+def pack(names: Sequence[str], known: Sequence[str], found: Sequence[Sequence[Hit]]) -> Relatives:
     """The hits of each chain, in the order of `names`, as arrays."""
-    number = {name: k for k, name in enumerate(names)}
+    number = {name: k for k, name in enumerate(known)}
     hits = [hit for one in found for hit in one]
     runs = [_stretches(hit) for hit in hits]
     return Relatives(
         names=np.array(names),
+        known=np.array(known),
         ends=np.cumsum([len(one) for one in found], dtype=np.int64),
         hit=np.array([number[hit.name] for hit in hits], np.int32),
         identity=np.array([hit.identity for hit in hits], np.float32),
@@ -99,9 +106,44 @@ def write_relatives(path: Path, relatives: Relatives) -> None:
 def read_relatives(path: Path) -> Relatives:
     """What `foldcli data relatives` wrote; InputError for any other file."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Relatives(**arrays)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; make it with foldcli data relatives CHAINS.npz... -o {path}") from None
-    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: not a file of relatives; make it with foldcli data relatives") from error
+        return Relatives(**open_arrays(path))
+    except TypeError:
+        raise InputError(f"{path}: not a file of relatives; make it with `foldcli data relatives`") from None
+
+
+def with_relatives(source: ChainSource, config: SourceConfig) -> ChainSource:
+    """The same chains, their relatives in the library as templates if the configuration names a file of them."""
+    return RelatedSource(source, config) if config.relatives else source
+
+
+class RelatedSource:
+    """Chains that bring along what is known of their relatives' structures (a `data.source.ChainSource`)."""
+
+    def __init__(self, source: ChainSource, config: SourceConfig) -> None:
+        self._origin = source, config
+        self._source, self._evalue = source, config.max_evalue
+        self._library = Library(Path(config.library) if config.library else bundled())
+        self._relatives = read_relatives(Path(config.relatives))
+        self._number = {name: k for k, name in enumerate(self._relatives.names.tolist())}
+
+    def __reduce__(self) -> tuple[type["RelatedSource"], tuple[ChainSource, SourceConfig]]:
+        """A process that gets it by pickle opens the files itself."""
+        return RelatedSource, self._origin
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        return self._source.entries
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        return self._source.dropped
+
+    def load(self, position: int) -> Chain:
+        """The chain with a template for each relative that the library holds, the best first."""
+        chain = self._source.load(position)
+        number = self._number.get(chain.name)
+        hits = [] if number is None else self._relatives.of(number, self._evalue)
+        length = len(chain.sequence)
+        return replace(
+            chain, templates=tuple(self._library.template(hit, length) for hit in hits if hit.name in self._library)
+        )
