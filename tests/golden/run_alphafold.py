@@ -33,7 +33,7 @@ LETTERS = "ARNDCQEGHILKMFPSTWYV"
 NOT_SAVED = ("aligned_confidence_probs", "distogram/bin_edges", "structure_module/final_atom_mask")
 
 
-def options() -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="model_3_ptm")
     parser.add_argument("--blocks", type=int, default=48)
@@ -48,8 +48,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the parameters, the alignment and the templates")
     parser.add_argument("--bf16", action="store_true", help="AlphaFold's own half precision")
     parser.add_argument("--serve", action="store_true")
+    parser.add_argument("--query", default="", help="letters; without it, as many random ones as --residues says")
     parser.add_argument("--out", type=Path, required=True)
-    return parser.parse_args()
+    return parser
 
 
 def alignment(a: argparse.Namespace) -> parsers.Msa:
@@ -57,6 +58,8 @@ def alignment(a: argparse.Namespace) -> parsers.Msa:
     rng = np.random.default_rng(a.seed)
     letters = np.array(list(LETTERS + "-"))
     query = rng.integers(0, 20, a.residues)
+    if a.query:
+        query = np.array([LETTERS.index(letter) for letter in a.query])
     rows = np.where(rng.random((a.depth, a.residues)) < 0.7, query, rng.integers(0, 21, (a.depth, a.residues)))
     rows[0] = query
     deletions = rng.poisson(0.05, rows.shape) * rng.integers(1, 6, rows.shape)
@@ -133,7 +136,7 @@ def flat(node: object, path: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    a = options()
+    a = parser().parse_args()
     a.out.mkdir(parents=True, exist_ok=True)
     model._cast_result = lambda result: result  # keep float32 outputs
     runner = model.RunModel(configuration(a))

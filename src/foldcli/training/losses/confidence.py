@@ -11,7 +11,6 @@ from foldcli.protein import residues
 from foldcli.shapes import Float, Points, ResidueIndex, ResidueMask, Tensor
 from foldcli.training.losses.average import masked_mean
 from foldcli.training.losses.cross_entropy import cross_entropy
-from foldcli.training.losses.fape import local_offsets
 from foldcli.training.losses.truth import Truth
 
 SIDE_CHAIN = [k for k, name in enumerate(residues.ATOM37) if name not in ("N", "CA", "C", "CB", "O")]
@@ -35,12 +34,16 @@ def aligned_error(
 ) -> Float[Tensor, "*b"]:
     """Cross entropy of the binned error of CA j seen from backbone frame i (Suppl. Sec. 1.9.7)."""
     with torch.no_grad():
-        true = truth.backbone
-        offset = local_offsets(backbone, true, backbone.translation, true.translation)
         breaks = torch.linspace(0, last_break, logits.shape[-1] - 1, device=logits.device)
-        bins = torch.bucketize(offset.square().sum(-3), breaks.square())
+        bins = torch.bucketize((_local(backbone) - _local(truth.backbone)).square().sum(-1), breaks.square())
     pairs = truth.backbone_mask.unsqueeze(-1) * truth.backbone_mask.unsqueeze(-2)
     return masked_mean(cross_entropy(logits, bins), pairs, 2)
+
+
+def _local(frames: Rigid) -> Float[Tensor, "*b i j 3"]:
+    """Each frame's view of the others' origins; of its own exactly zero, since that is the edge of the first bin."""
+    origins = frames.translation
+    return frames.invert_apply(origins.unsqueeze(-3).expand(*origins.shape[:-1], *origins.shape[-2:]))
 
 
 def resolved(

@@ -53,7 +53,7 @@ def aligned_error(
 
     All lengths are in angstrom; distances above `limit` count as it, and pull no more.
     """
-    offset = local_offsets(frames, target_frames, points, target_points)
+    offset = _local_offsets(frames, target_frames, points, target_points)
     distance = (offset.square().sum(-3) + EPSILON).sqrt()
     distance = torch.minimum(distance, limit[..., None, None])
     seen = (distance @ points_mask.unsqueeze(-1)).squeeze(-1)
@@ -61,7 +61,7 @@ def aligned_error(
     return (seen * frames_mask).sum(-1) / ((pairs + EPSILON) * LENGTH_SCALE)
 
 
-def local_offsets(
+def _local_offsets(
     frames: Rigid, target_frames: Rigid, points: Points, target_points: Points
 ) -> Float[Tensor, "*b 3 f p"]:
     """Each point [p] as each frame [f] sees it, less the target's; in angstrom."""

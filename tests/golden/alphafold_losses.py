@@ -1,0 +1,83 @@
+"""Reference losses of DeepMind's AlphaFold, and how far ours and their gradients are from them."""
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from foldcli.config import LossConfig
+from foldcli.data.sample import Labels
+from foldcli.model.alphafold import AlphaFold
+from foldcli.training.losses import total
+from foldcli.weights.alphafold import from_alphafold, rules
+from tests.golden.alphafold_run import ReferenceRun
+
+# The weights in DeepMind's code, where every term has one.
+WEIGHTS = LossConfig(resolved=0.01, pae=0.1, violations=1.0)
+TERM, GRADIENT = 1e-4, 1e-3
+# A gradient this small beside the largest is rounding: one of a bias that softmax does not see is zero but for that.
+ROUNDING = 1e-6
+
+
+class LossRun(ReferenceRun):
+    """A folder written by run_losses.py, with the labels.npz that it was given."""
+
+    def labels(self, clamped: bool = True) -> Labels:
+        with np.load(self.folder / "labels.npz") as file:
+            known = {key: torch.as_tensor(file[key]) for key in ("positions", "mask", "resolution")}
+        with np.load(self.folder / "features.npz") as file:
+            letters, hidden = (torch.as_tensor(file[key][0]) for key in ("true_msa", "bert_mask"))
+        return Labels(**known, letters=letters, hidden=hidden, clamped=torch.tensor(float(clamped)))
+
+    def losses(self) -> dict[str, dict]:
+        """DeepMind's `terms`, and `norms` of the gradients by published parameter and block."""
+        return json.loads((self.folder / "losses.json").read_text())
+
+    @property
+    def weight(self) -> float:
+        """The square root of the crop's length, which DeepMind's code does not multiply by."""
+        return len(self.labels().mask) ** 0.5
+
+    def scored(self) -> tuple[AlphaFold, dict[str, torch.Tensor]]:
+        """Our model after one pass backward from our total, and the terms."""
+        model, features = self.model(), self.passes()[0]
+        output = model(features)
+        terms = total(output, features, self.labels(), WEIGHTS)
+        terms["total"].backward()
+        unclamped = total(output, features, self.labels(clamped=False), LossConfig())["backbone_fape"]
+        return model, {key: value.detach() for key, value in terms.items()} | {"unclamped": unclamped.detach()}
+
+
+def term_differences(run: LossRun, terms: dict[str, torch.Tensor]) -> dict[str, float]:
+    """Difference of each term from DeepMind's, by its own size where that is above 1."""
+    expected = run.losses()["terms"]
+    assert terms.keys() == expected.keys()
+    ours = {key: float(value) / (run.weight if key == "total" else 1) for key, value in terms.items()}
+    return {key: abs(ours[key] - value) / max(1, abs(value)) for key, value in expected.items()}
+
+
+def gradient_differences(run: LossRun, model: AlphaFold) -> dict[str, float]:
+    """Largest difference in each parameter's gradient, by the largest entry of DeepMind's (see ROUNDING)."""
+    with np.load(run.folder / "gradients.npz") as file:
+        expected = from_alphafold(dict(file), run.config(), "gradients")
+    floor = ROUNDING * max(float(value.abs().max()) for value in expected.values())
+    return {
+        key: float((p.grad / run.weight - expected[key]).abs().max() / expected[key].abs().max().clamp(min=floor))
+        for key, p in model.named_parameters()
+    }
+
+
+def norm_differences(run: LossRun, model: AlphaFold) -> dict[str, float]:
+    """Difference in the norm of each parameter's gradient, by DeepMind's norm (see ROUNDING)."""
+    expected = dict(_norms(run))
+    floor = ROUNDING * max(expected.values())
+    ours = {key: float(p.grad.norm()) / run.weight for key, p in model.named_parameters()}
+    assert ours.keys() == expected.keys()
+    return {key: abs(ours[key] - value) / max(value, floor) for key, value in expected.items()}
+
+
+def _norms(run: LossRun) -> Iterator[tuple[str, float]]:
+    norms = run.losses()["norms"]
+    for rule in rules(run.config()):
+        yield rule.target, float(np.linalg.norm([norms[key][rule.block or 0] for key, _ in rule.sources]))
