@@ -1,27 +1,17 @@
 """Values full of tensors, moved between processes and devices as one piece."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
+from foldcli.data.tensors import map_tensors, named_tensors
+
 T = TypeVar("T")
 # Bytes: every tensor begins at a multiple, so that it can be read in place whatever its type.
 ALIGNMENT = 64
-
-
-def map_tensors(value: T, change: Callable[[Tensor], Tensor]) -> T:
-    """The same dataclasses and tuples with each tensor in them changed."""
-    if isinstance(value, Tensor):
-        return change(value)  # type: ignore[return-value]
-    if isinstance(value, tuple):
-        return type(value)(map_tensors(part, change) for part in value)
-    if is_dataclass(value) and not isinstance(value, type):
-        parts = {field.name: map_tensors(getattr(value, field.name), change) for field in fields(value)}
-        return type(value)(**parts)
-    return value
 
 
 @dataclass(frozen=True)
@@ -39,7 +29,7 @@ class Packed(Generic[T]):
 
     def unpack(self) -> T:
         places = _places(_tensors(self.outline), self.buffer)
-        return map_tensors(self.outline, lambda _: next(places))
+        return map_tensors(lambda _: next(places), self.outline)
 
 
 def pack(value: T) -> Packed[T]:
@@ -48,18 +38,11 @@ def pack(value: T) -> Packed[T]:
     buffer = torch.zeros(sum(map(_room, tensors)), dtype=torch.uint8)
     for tensor, place in zip(tensors, _places(tensors, buffer), strict=True):
         place.copy_(tensor)
-    return Packed(map_tensors(value, lambda tensor: tensor.to("meta")), buffer)
+    return Packed(map_tensors(lambda tensor: tensor.to("meta"), value), buffer)
 
 
 def _tensors(value: object) -> list[Tensor]:
-    found: list[Tensor] = []
-
-    def keep(tensor: Tensor) -> Tensor:
-        found.append(tensor)
-        return tensor
-
-    map_tensors(value, keep)
-    return found
+    return [tensor for _, tensor in named_tensors(value)]
 
 
 def _places(tensors: Iterable[Tensor], buffer: Tensor) -> Iterator[Tensor]:

@@ -2,7 +2,9 @@
 
 import contextlib
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -35,7 +37,7 @@ def stream(make: Callable[[K], T], keys: Iterable[K], workers: int) -> Generator
         num_workers=workers,
         prefetch_factor=AHEAD if workers else None,
         multiprocessing_context=_context() if workers else None,
-        worker_init_fn=_leave_interrupts_to_parent,
+        worker_init_fn=_settle,
         pin_memory=torch.cuda.is_available(),
         # its own: the loader draws a seed that nothing uses, and resumed runs must draw what they drew before
         generator=torch.Generator(),
@@ -70,8 +72,17 @@ def _context() -> multiprocessing.context.ForkServerContext:
     return context
 
 
-def _leave_interrupts_to_parent(worker: int) -> None:
+def _settle(worker: int) -> None:
+    """Leave Ctrl-C to the parent, and end when it is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # torch watches for another parent, but here that is the process all workers are forked from, which outlives ours
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 @contextlib.contextmanager
