@@ -64,7 +64,7 @@ def truth(features: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> dic
 
 
 def terms(batch: dict[str, jax.Array], cfg: object) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The weighted total, and each of its terms without its weight; `unclamped` is the first with use_clamped_fape 0."""
+    """The weighted total, and its terms without their weights; `unclamped` is the first with use_clamped_fape 0."""
     pass_batch = {key: value[None] for key, value in batch.items()}
     iteration = modules.AlphaFoldIteration(cfg, cfg.global_config)
     ret, total = iteration(pass_batch, {}, is_training=False, compute_loss=True)
