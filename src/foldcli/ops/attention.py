@@ -1,6 +1,7 @@
 """Gated attention over rows, with a bias that all share (Suppl. Alg. 7, 8, 13, 14), and its global form (Alg. 19)."""
 
 import torch.nn.functional as F
+from torch._subclasses.fake_tensor import is_fake
 
 from foldcli.ops.dispatch import dispatched
 from foldcli.shapes import Float, Tensor
@@ -46,7 +47,8 @@ def gated_attention(
 def _additive(mask: Tensor, bias: Tensor | None, like: Tensor) -> Tensor | None:
     """Bias of the logits, broadcastable to [*b, g, h, n, n]; None where nothing is masked and nothing added."""
     # A full mask is the common case; on the CPU a look at it is cheap and saves a [g, h, n, n] sum with the bias.
-    full = mask.device.type == "cpu" and bool(mask.all())
+    # Of a tensor without numbers it is assumed.
+    full = mask.device.type == "cpu" and (is_fake(mask) or bool(mask.all()))
     keys = None if full else ((mask.to(like.dtype) - 1) * -MASKED)[..., None, None, :]
     shared = None if bias is None else bias.unsqueeze(-4)
     if keys is None or shared is None:

@@ -1,0 +1,120 @@
+"""Count what tensors take while work runs: on tensors without memory for a prediction, on real ones to look."""
+
+import math
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from foldcli.autochunk.graph import tensors
+
+aten = torch.ops.aten
+
+
+class Ledger(TorchDispatchMode):
+    """Bytes that are alive now and at most, among storages made within it; arithmetic, traffic and calls beside.
+
+    What operators take inside themselves, unseen by a dispatch mode, comes from `inside`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self.flops = self.traffic = self.calls = 0
+        self._known: dict[int, Any] = {}
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        hidden = inside(function, args)
+        self.peak = max(self.peak, self.live + hidden)
+        result = function(*args, **(kwargs or {}))
+        made = tensors(result)
+        new = [self._enter(tensor) for tensor in made]
+        self.peak = max(self.peak, self.live + hidden)
+        if any(new) or function._schema.is_mutable:
+            self.calls += 1
+            self.traffic += sum(spread_bytes(tensor) for tensor in [*tensors(args), *made])
+            count = flop_registry.get(function.overloadpacket)
+            self.flops += count(*args, **(kwargs or {}), out_val=result) if count else 0
+        return result
+
+    def _enter(self, tensor: Tensor) -> bool:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        known = self._known.get(key)
+        if known is not None and known() is not None:
+            return False
+        size = storage.nbytes()
+        self._known[key] = weakref.ref(storage)
+        weakref.finalize(storage, self._leave, key, size)
+        self.live += size
+        return True
+
+    def _leave(self, key: int, size: int) -> None:
+        self.live -= size
+        self._known.pop(key, None)
+
+    def own(self, given: Iterable[Tensor]) -> None:
+        """Storages that were there before: whatever they are, they are no allocation."""
+        for tensor in given:
+            storage = tensor.untyped_storage()
+            self._known[storage._cdata] = weakref.ref(storage)
+
+
+def spread_bytes(tensor: Tensor) -> int:
+    """What is read or written of a tensor, counted once where it repeats itself."""
+    sizes = (size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride)
+    return math.prod(sizes) * tensor.element_size()
+
+
+def _copy_unless_dense(x: Tensor) -> int:
+    return 0 if x.is_contiguous() else x.numel() * x.element_size()
+
+
+def _copies_of_products(*operands: Tensor) -> int:
+    """Matrices that the library cannot read in place: none of their last two axes is adjacent."""
+    return sum(
+        x.numel() * x.element_size() for x in operands if x.dim() > 1 and x.shape[-1] * x.shape[-2] > 1
+        and 1 not in x.stride()[-2:]
+    )  # fmt: skip
+
+
+# What the CPU's operators allocate for themselves and give back, by operator.
+INSIDE: dict[Any, Callable[..., int]] = {
+    aten.native_layer_norm.default: lambda x, *_: _copy_unless_dense(x),
+    aten._softmax.default: lambda x, *_: _copy_unless_dense(x),
+    aten.bmm.default: _copies_of_products,
+    aten.mm.default: _copies_of_products,
+    aten.addmm.default: lambda bias, a, b, *_: _copies_of_products(a, b),
+    aten._cdist_forward.default: lambda a, b, *_: _copy_unless_dense(a) + _copy_unless_dense(b),
+}
+
+
+def inside(function: Any, args: tuple[Any, ...]) -> int:
+    """Bytes that an operator takes within itself."""
+    found = INSIDE.get(function)
+    return found(*args) if found else 0
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What some work takes: bytes at most above what was there, bytes that stay, and what the time depends on."""
+
+    peak: int
+    kept: int
+    flops: int
+    traffic: int
+    calls: int
+
+
+def measured(work: Callable[[], Any], given: Iterable[Tensor]) -> tuple[Any, Footprint]:
+    """The result of `work` and what it took; `given` are the tensors that it works on."""
+    ledger = Ledger()
+    ledger.own(given)
+    with ledger:
+        result = work()
+    return result, Footprint(ledger.peak, ledger.live, ledger.flops, ledger.traffic, ledger.calls)

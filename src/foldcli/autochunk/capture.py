@@ -1,0 +1,186 @@
+"""Record what a module calls, on tensors without memory; sizes are symbols, so that one capture serves every length."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._guards import Source
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
+from torch.overrides import TorchFunctionMode
+
+from foldcli.autochunk.graph import Block, Call, Graph, Ref, Size, leaves, mapped, name_of, tensors
+
+RANDOM = ("bernoulli", "dropout", "multinomial", "normal", "rand")
+
+
+def capture(module: nn.Module, args: tuple[Any, ...]) -> Graph:
+    """What `module(*args)` calls: blocks of its module lists each as one call, all else call by call.
+
+    Raises what the module raises where its way depends on the numbers in a tensor and not on sizes alone.
+    """
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    own = {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))}
+    parameters = {name: mode.from_tensor(tensor) for name, tensor in own.items()}
+    given = {id(tensor): mode.from_tensor(tensor) for tensor in tensors(args)}
+    inputs = mapped(lambda leaf: given[id(leaf)] if isinstance(leaf, Tensor) else leaf, args)
+    recorder = Recorder(parameters)
+    with torch.no_grad(), mode, recorder.blocks_whole(module), recorder:
+        return recorder.tape_of(lambda: torch.func.functional_call(module, parameters, inputs), tensors(inputs), "")
+
+
+@dataclass(frozen=True)
+class _Read(Source):
+    """Where a symbol comes from, as the symbols' bookkeeping wants it named."""
+
+    label: str
+
+    @property
+    def name(self) -> str:
+        return self.label
+
+    def guard_source(self) -> Any:
+        return None
+
+
+@dataclass
+class Tape:
+    """Calls as they are recorded; `numbers` finds a tensor's value, which `kept` keeps from being forgotten."""
+
+    prefix: str
+    numbers: dict[int, int] = field(default_factory=dict)
+    kept: list[Tensor] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    parameters: dict[int, str] = field(default_factory=dict)
+    sizes: dict[Any, tuple[int, int]] = field(default_factory=dict)
+
+    def add(self, tensor: Tensor) -> int:
+        self.kept.append(tensor)
+        return self.numbers.setdefault(id(tensor), len(self.kept) - 1)
+
+
+class Recorder(TorchFunctionMode):
+    """Writes every function of torch that gives or changes a tensor onto the tape that is running.
+
+    Tensors have plain sizes, which is fast; only a size that the module reads is a symbol, and what it computes from
+    symbols, or decides by them, is an expression.
+    """
+
+    def __init__(self, parameters: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.names = {id(tensor): name for name, tensor in parameters.items()}
+        self.tape = Tape("")
+        self.symbols = ShapeEnv()
+        self.graphs: dict[str, tuple[Graph, Any]] = {}
+
+    def __torch_function__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if name_of(function) == "shape":
+            return self._shape(args[0])
+        plain_args, plain_kwargs = mapped(_plain, (args, dict(kwargs or {})))
+        operands = tensors((plain_args, plain_kwargs))
+        versions = [tensor._version for tensor in operands]
+        result = function(*plain_args, **plain_kwargs)
+        changed = versions != [tensor._version for tensor in operands]
+        if not changed and not tensors(result):
+            return result
+        if not changed:  # what comes back as it went in, as from contiguous(), gets a name of its own
+            same = {id(tensor) for tensor in operands}
+            result = mapped(lambda x: torch.ops.aten.alias(x) if id(x) in same else x, result)
+        self._write(function, args, dict(kwargs or {}), result, changed or _has_its_place(function, plain_kwargs))
+        return result
+
+    def _write(self, function: Callable[..., Any], args: Any, kwargs: Any, result: Any, pinned: bool = False) -> None:
+        refs = mapped(self._ref, args), mapped(self._ref, kwargs)
+        results = tuple(self.tape.add(tensor) for tensor in tensors(result))
+        self.tape.calls.append(Call(function, *refs, results, pinned))
+
+    def _ref(self, leaf: Any) -> Any:
+        if isinstance(leaf, torch.SymInt):
+            expression = leaf.node.expr
+            return Size(expression) if expression.free_symbols <= self.tape.sizes.keys() else int(leaf)
+        if not isinstance(leaf, Tensor):
+            return leaf
+        if id(leaf) not in self.tape.numbers:
+            if id(leaf) not in self.names:
+                return leaf  # a constant of the program
+            self.tape.parameters[self.tape.add(leaf)] = self.names[id(leaf)].removeprefix(self.tape.prefix)
+        return Ref(self.tape.numbers[id(leaf)])
+
+    def _shape(self, tensor: Tensor) -> torch.Size:
+        """Sizes as symbols, each named for the value and axis that it is read from."""
+        number = self.tape.numbers.get(id(tensor))
+        if number is None or number in self.tape.parameters:
+            return tensor.shape
+        return torch.Size([self._symbol(number, axis, size) for axis, size in enumerate(tensor.shape)])
+
+    def _symbol(self, number: int, axis: int, size: int) -> Any:
+        source = _Read(f"size_{id(self.tape)}_{len(self.tape.sizes)}")
+        symbol = self.symbols.create_symbol(size, source, DimDynamic.DYNAMIC, do_not_specialize_zero_one=True)
+        self.tape.sizes[symbol] = number, axis
+        return self.symbols.create_symintnode(symbol, hint=size, source=source)
+
+    def tape_of(self, work: Callable[[], Any], inputs: list[Tensor], prefix: str) -> Graph:
+        """The graph of what `work` calls, on a tape of its own."""
+        before, self.tape = self.tape, Tape(prefix)
+        first = len(self.symbols.guards)
+        try:
+            tape, numbers = self.tape, tuple(self.tape.add(tensor) for tensor in inputs)
+            output = mapped(self._ref, work())
+            own = tape.sizes.keys()
+            conditions = [g.expr for g in self.symbols.guards[first:] if g.expr.free_symbols & own]
+            return Graph(numbers, tape.parameters, tuple(tape.calls), output, tape.sizes, tuple(conditions))
+        finally:
+            self.tape = before
+
+    @contextmanager
+    def blocks_whole(self, module: nn.Module) -> Iterator[None]:
+        """While in it, every block of a module list is recorded as one call."""
+        blocks = [
+            (f"{name}.{index}." if name else f"{index}.", block)
+            for name, several in module.named_modules() if isinstance(several, nn.ModuleList)
+            for index, block in enumerate(several) if any(True for _ in block.children())
+        ]  # fmt: skip
+        for prefix, block in blocks:
+            block.forward = self._whole(prefix, block, block.forward)  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            for _, block in blocks:
+                del block.forward
+
+    def _whole(self, prefix: str, block: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+        shapes = [(name, p.shape, p.dtype) for name, p in block.named_parameters()]
+
+        def call(*args: Any) -> Any:
+            key = repr((type(block), block.training, shapes, [_signature(leaf) for leaf in leaves(args)]))
+            if key not in self.graphs:
+                results = []
+                graph = self.tape_of(lambda: results.append(forward(*args)) or results[0], tensors(args), prefix)
+                self.graphs[key] = graph, results[0]
+            graph, like = self.graphs[key]
+            with torch._C.DisableTorchFunction():
+                result = mapped(lambda x: torch.empty_like(x) if isinstance(x, Tensor) else x, like)
+            self._write(Block(prefix, graph), tuple(tensors(args)), {}, result)
+            return result
+
+        return call
+
+
+def _plain(leaf: Any) -> Any:
+    return leaf.node.hint if isinstance(leaf, torch.SymInt) else leaf
+
+
+def _signature(leaf: Any) -> Any:
+    if isinstance(leaf, Tensor):
+        with torch._C.DisableTorchFunction():
+            return tuple(leaf.shape), leaf.stride(), leaf.dtype, leaf.device
+    return leaf
+
+
+def _has_its_place(function: Callable[..., Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a call draws random numbers, or is one of the steps that ranks take together."""
+    drawn = name_of(function).startswith(RANDOM) and kwargs.get("training", True)
+    return bool(drawn) or "c10d" in str(getattr(function, "__module__", ""))

@@ -1,0 +1,146 @@
+"""What a graph is at given sizes: every value's shape and storage, every call's cost, found on tensors without memory."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from foldcli.autochunk.allocation import Footprint, measured
+from foldcli.autochunk.graph import Block, Call, Graph, Ref, Size, mapped, tensors
+
+
+class DoesNotHold(Exception):
+    """A graph does not hold at these sizes: the module would have gone another way."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A tensor without its numbers; `storage` is the first value that has its memory, `bytes` what that takes."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+    storage: int
+    bytes: int
+
+    def empty(self) -> Tensor:
+        return torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=self.device)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A graph with its sizes filled in, its values and what each call takes, in the order of the calls."""
+
+    graph: Graph
+    values: Mapping[int, Spec]
+    footprints: tuple[Footprint, ...]
+    blocks: Mapping[int, "Facts"]
+    parameters: Mapping[str, Tensor]
+
+
+def spec(tensor: Tensor, storage: int) -> Spec:
+    size = tensor.untyped_storage().nbytes()
+    return Spec(tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device, storage, size)
+
+
+def facts(graph: Graph, inputs: Iterable[Tensor], parameters: Mapping[str, Tensor], mode: FakeTensorMode) -> Facts:
+    """Run a graph on tensors without memory; DoesNotHold if it is not the module's at these sizes."""
+    with mode, torch.no_grad():
+        return _Replay(graph, dict(parameters), mode, {}).run(list(inputs))
+
+
+def facts_of(graph: Graph, like: Facts, mode: FakeTensorMode) -> Facts:
+    """Facts of a graph that takes what another takes."""
+    with mode:
+        inputs = [like.values[value].empty() for value in graph.inputs]
+    return facts(graph, inputs, like.parameters, mode)
+
+
+class _Replay:
+    def __init__(self, graph: Graph, parameters: Mapping[str, Tensor], mode: FakeTensorMode, known: dict[Any, Facts]):
+        self.graph, self.parameters, self.mode, self.known = graph, parameters, mode, known
+        self.tensors: dict[int, Tensor] = {}
+        self.values: dict[int, Spec] = {}
+        self.storages: dict[int, int] = {}
+
+    def run(self, inputs: list[Tensor]) -> Facts:
+        for value, tensor in zip(self.graph.inputs, inputs, strict=True):
+            self._note(value, self.mode.from_tensor(tensor) if not _is_fake(tensor) else tensor)
+        for value, name in self.graph.parameters.items():
+            self._note(value, self.parameters[name])
+        calls, prints, blocks = [], [], {}
+        for index, call in enumerate(self.graph.calls):
+            call = replace(call, args=mapped(self._sized, call.args), kwargs=mapped(self._sized, dict(call.kwargs)))
+            operands = [self.tensors[value] for value in call.operands]
+            if isinstance(call.function, Block):
+                blocks[index] = inner = self._block(call.function, operands)
+                call = replace(call, function=replace(call.function, graph=inner.graph))
+                results, footprint = [inner.values[v].empty() for v in inner.graph.outputs], _sum(inner.footprints)
+            else:
+                results, footprint = self._called(call, operands)
+            if len(results) != len(call.results):
+                raise DoesNotHold(f"{call.function} gives {len(results)} results")
+            for value, tensor in zip(call.results, results, strict=True):
+                self._note(value, tensor)
+            calls.append(call)
+            prints.append(footprint)
+        self._require_conditions()
+        graph = replace(self.graph, calls=tuple(calls), output=mapped(self._sized, self.graph.output))
+        return Facts(graph, self.values, tuple(prints), blocks, self.parameters)
+
+    def _called(self, call: Call, operands: list[Tensor]) -> tuple[list[Tensor], Footprint]:
+        args, kwargs = mapped(self._tensor, (call.args, dict(call.kwargs)))
+        try:
+            found, footprint = measured(lambda: tensors(call.function(*args, **kwargs)), operands)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise DoesNotHold(str(error)) from error
+        return found, footprint
+
+    def _block(self, block: Block, operands: list[Tensor]) -> Facts:
+        key = id(block.graph), tuple((tuple(x.shape), x.stride(), x.dtype) for x in operands)
+        if key not in self.known:
+            own = (name for name in self.parameters if name.startswith(block.prefix))
+            parameters = {name.removeprefix(block.prefix): self.parameters[name] for name in own}
+            self.known[key] = _Replay(block.graph, parameters, self.mode, self.known).run(operands)
+        return self.known[key]
+
+    def _note(self, value: int, tensor: Tensor) -> None:
+        self.tensors[value] = tensor
+        storage = self.storages.setdefault(tensor.untyped_storage()._cdata, value)
+        if value not in self.values:
+            self.values[value] = spec(tensor, storage)
+
+    def _sized(self, leaf: Any) -> Any:
+        if not isinstance(leaf, Size):
+            return leaf
+        return int(leaf.expression.xreplace(self._sizes(leaf.expression)))
+
+    def _sizes(self, expression: Any) -> dict[Any, int]:
+        read = {symbol: self.graph.sizes[symbol] for symbol in expression.free_symbols if symbol in self.graph.sizes}
+        return {symbol: self.values[value].shape[axis] for symbol, (value, axis) in read.items()}
+
+    def _tensor(self, leaf: Any) -> Any:
+        return self.tensors[leaf.value] if isinstance(leaf, Ref) else leaf
+
+    def _require_conditions(self) -> None:
+        for condition in self.graph.conditions:
+            if not condition.xreplace(self._sizes(condition)):
+                raise DoesNotHold(str(condition))
+
+
+def _is_fake(tensor: Tensor) -> bool:
+    from torch._subclasses.fake_tensor import is_fake
+
+    return is_fake(tensor)
+
+
+def _sum(footprints: Iterable[Footprint]) -> Footprint:
+    each = list(footprints)
+    return Footprint(
+        max((f.peak for f in each), default=0), sum(f.kept for f in each), sum(f.flops for f in each),
+        sum(f.traffic for f in each), sum(f.calls for f in each),
+    )  # fmt: skip

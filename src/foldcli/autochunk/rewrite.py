@@ -1,0 +1,137 @@
+"""Run a plan: calls in order, loops over slices that write into memory set aside for their results."""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from foldcli.autochunk.dimensions import Cut
+from foldcli.autochunk.facts import Spec
+from foldcli.autochunk.graph import Call, Ref, mapped, tensors
+from foldcli.autochunk.plan import Loop, Plan, Whole
+from foldcli.autochunk.regions import Region
+
+Parameter = Callable[[str], Tensor]
+
+
+class Runner:
+    """A plan made ready to run: which values each step is the last to read."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.program = plan, plan.program
+        known: dict[int, Runner] = {}
+        self.blocks = {i: known.setdefault(id(block), Runner(block)) for i, block in plan.blocks.items()}
+
+    @cached_property
+    def last(self) -> dict[int, int]:
+        """The place in the plan after which a value is not read again."""
+        graph, place = self.program.facts.graph, {}
+        for number, step in enumerate(self.plan.steps):
+            region = step.region if isinstance(step, Loop) else None
+            for index in range(region.start, region.stop) if region else [step.index]:  # type: ignore[union-attr]
+                call = self.program.calls[index]
+                place.update(dict.fromkeys([*call.operands, *call.results], number))
+        for value in graph.outputs:
+            place.pop(value, None)
+        return place
+
+    @cached_property
+    def freed(self) -> list[list[int]]:
+        found: list[list[int]] = [[] for _ in self.plan.steps]
+        for value, number in self.last.items():
+            found[number].append(value)
+        return found
+
+    def run(self, inputs: list[Tensor], parameter: Parameter) -> dict[int, Tensor]:
+        """Values of the outputs. `inputs` is emptied: what the caller does not hold elsewhere is let go when read."""
+        graph = self.program.facts.graph
+        values = dict(zip(graph.inputs, inputs, strict=True))
+        inputs.clear()
+        values.update({value: parameter(name) for value, name in graph.parameters.items()})
+        for number, step in enumerate(self.plan.steps):
+            if isinstance(step, Loop):
+                self._loop(step, values)
+            else:
+                self._whole(step, number, values, parameter)
+            for value in self.freed[number]:
+                values.pop(value, None)
+        return {value: values[value] for value in graph.outputs}
+
+    def _whole(self, step: Whole, number: int, values: dict[int, Tensor], parameter: Parameter) -> None:
+        call = self.program.calls[step.index]
+        if step.index not in self.blocks:
+            values.update(_run(call, lambda value: values[value]))
+            return
+        operands = [values[value] for value in call.operands]
+        for value in call.operands:
+            if self.last.get(value) == number:
+                values.pop(value, None)
+        prefix, runner = call.function.prefix, self.blocks[step.index]  # type: ignore[attr-defined]
+        found = runner.run(operands, lambda name: parameter(prefix + name))
+        outputs = runner.program.facts.graph.outputs
+        values.update({value: found[output] for value, output in zip(call.results, outputs, strict=True)})
+
+    def _loop(self, loop: Loop, values: dict[int, Tensor]) -> None:
+        region = loop.region
+        for index in region.before:
+            values.update(_run(self.program.calls[index], lambda value: values[value]))
+        replaced = dict(region.in_place)
+        buffers = {
+            value: values[replaced[value]] if value in replaced else _buffer(self.program.spec(value))
+            for value, _ in region.outputs
+        }
+        for first in range(0, region.length, loop.steps):
+            steps = min(loop.steps, region.length - first)
+            part = self._slice(region, first, steps, values)
+            for value, cut in region.outputs:
+                _narrow(buffers[value], cut, first, steps).copy_(part.pop(value))
+        values.update(buffers)
+
+    def _slice(self, region: Region, first: int, steps: int, values: dict[int, Tensor]) -> dict[int, Tensor]:
+        """One pass of the loop: the slices of its results."""
+        part: dict[int, Tensor] = {}
+        kept = {value for value, _ in region.outputs}
+        last = {v: j.index for j in region.body for v in (*self._call(j).results, *self._call(j).operands)}
+        for joined in region.body:
+            call = self._call(joined)
+            operands = [
+                part[value] if value in part else values[value] if cut is None else _narrow(values[value], cut, first, steps)
+                for value, cut in zip(call.operands, joined.operand_cuts(), strict=True)
+            ]
+            part.update(_run(call, iter(operands), joined.axis.adapt, steps * joined.factor))
+            del operands
+            for value in [value for value in part if value not in kept and last[value] == joined.index]:
+                del part[value]
+        return part
+
+    def _call(self, joined: Any) -> Call:
+        return self.program.calls[joined.index]
+
+
+def _run(call: Call, operands: Any, adapt: Any = None, steps: int = 0) -> dict[int, Tensor]:
+    """Results of a call; operands come by their value, or one after the other."""
+    take = operands if callable(operands) else lambda _: next(operands)
+    args, kwargs = mapped(lambda leaf: take(leaf.value) if isinstance(leaf, Ref) else leaf, (call.args, dict(call.kwargs)))
+    if adapt is not None:
+        args, kwargs = adapt(args, kwargs, steps)
+    return dict(zip(call.results, tensors(call.function(*args, **kwargs)), strict=True))
+
+
+def _narrow(tensor: Tensor, cut: Cut, first: int, steps: int) -> Tensor:
+    return tensor.narrow(cut.dim, first * cut.step, steps * cut.step)
+
+
+def _buffer(spec: Spec) -> Tensor:
+    """Memory for a result, in the order that it would have had; one that repeats itself gets every entry."""
+    reach = 1 + sum((size - 1) * stride for size, stride in zip(spec.shape, spec.stride, strict=True))
+    numbers = torch.Size(spec.shape).numel()
+    if reach == numbers:
+        return spec.empty()
+    return torch.empty(spec.shape, dtype=spec.dtype, device=spec.device)
+
+
+def output_of(plan: Plan, values: dict[int, Tensor]) -> Any:
+    """What the module returns."""
+    return mapped(lambda leaf: values[leaf.value] if isinstance(leaf, Ref) else leaf, plan.program.facts.graph.output)

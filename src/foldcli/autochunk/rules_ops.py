@@ -1,0 +1,114 @@
+"""Rules for foldcli.ops, whose operations are one call each, and the parts that some of them come apart into."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from foldcli import ops
+from foldcli.autochunk.dimensions import Axis, Site, rule
+from foldcli.autochunk.graph import Call, Graph, name_of
+
+
+@rule("norm_linear", "transition")
+def rows(site: Site) -> Iterator[Axis]:
+    """Every position alone."""
+    x = site.operands[0]
+    for dim in range(len(x.shape) - 1):
+        yield site.axis({x: dim}, [dim] * len(site.results))
+
+
+@rule("gated_attention")
+def gated_attention(site: Site) -> Iterator[Axis]:
+    """Rows apart; batch axes too, in which the bias takes part."""
+    packed, gate_bias, _, mask, *rest = [*site.args, *site.kwargs.values()]
+    bias = rest[0] if rest else None
+    rank = len(packed.shape)
+    for dim in range(rank - 3):
+        if bias is None or len(bias.shape) == rank:
+            yield site.axis({packed: dim, mask: dim, **({bias: dim} if bias else {})}, [dim])
+    yield site.axis({packed: -3, mask: -2}, [-3])
+
+
+@rule("global_attention")
+def global_attention(site: Site) -> Iterator[Axis]:
+    q, k, v, mask = site.operands
+    for back in range(3, len(q.shape) + 1):
+        yield site.axis({q: -back, k: -back, v: -back, mask: 1 - back}, [-back])
+
+
+@rule("triangle_operands", "triangle_operand")
+def triangle_operands(site: Site) -> Iterator[Axis]:
+    """Both residues of a pair, and batch axes."""
+    z, mask = site.operands[0], site.operands[-1]
+    rank = len(z.shape)
+    for dim in range(rank - 1):
+        into = dim if dim < rank - 3 else dim + 1
+        yield site.axis({z: dim, mask: dim}, [into] * len(site.results))
+
+
+@rule("triangle_update")
+def triangle_update(site: Site) -> Iterator[Axis]:
+    product, z = site.args[0], site.args[1]
+    rank = len(z.shape)
+    for dim in range(rank - 1):
+        yield site.axis({product: dim if dim < rank - 3 else dim + 1, z: dim}, [dim])
+
+
+@rule("outer_product_mean")
+def outer_product_mean(site: Site) -> Iterator[Axis]:
+    left, right, count = site.operands[0], site.operands[1], site.operands[-1]
+    for dim in range(len(left.shape) - 3):
+        yield site.axis({left: dim, right: dim, count: dim}, [dim])
+    yield site.axis({left: -2, count: -2}, [-3])
+    yield site.axis({right: -2, count: -1}, [-2])
+
+
+@rule("dropout_add")
+def dropout_add(site: Site) -> Iterator[Axis]:
+    """Without a rate it is a sum; with one, its mask is drawn for the whole shape."""
+    if not site.get(3, "rate") or not site.get(5, "training", True):
+        for dim in range(len(site.results[0])):
+            yield site.axis({site.args[0]: dim, site.args[1]: dim}, [dim])
+
+
+def triangle_operand(z: Tensor, norm: Any, projection: Any, side: int, mask: Tensor) -> Tensor:
+    """One of the two operands of `ops.triangle_operands`: left (side 0) or right (1)."""
+    weight, bias = projection
+    width = weight.shape[0] // 4
+    own = [slice(side * width, (side + 1) * width), slice((side + 2) * width, (side + 3) * width)]
+    part = torch.cat([weight[rows] for rows in own]), None if bias is None else torch.cat([bias[rows] for rows in own])
+    return torch.cat(ops.triangle_operands(z, norm, part, mask), dim=-3)
+
+
+def _each_projection(call: Call) -> list[Call]:
+    x, norm, projections = call.args
+    return [
+        replace(call, args=(x, norm, [projection]), results=(result,))
+        for projection, result in zip(projections, call.results, strict=True)
+    ]
+
+
+def _each_operand(call: Call) -> list[Call]:
+    z, norm, projection, mask = call.args
+    return [
+        replace(call, function=triangle_operand, args=(z, norm, projection, side, mask), results=(result,))
+        for side, result in enumerate(call.results)
+    ]
+
+
+# Calls with several results, into calls with one each: what they share is done again, but each is done in its place.
+PARTS: dict[str, Callable[[Call], list[Call]]] = {
+    "norm_linear": _each_projection, "triangle_operands": _each_operand
+}  # fmt: skip
+
+
+def in_parts(graph: Graph) -> Graph:
+    """The same graph with one call for each result that can be had alone."""
+    calls: list[Call] = []
+    for call in graph.calls:
+        apart = PARTS.get(name_of(call.function)) if len(call.results) > 1 else None
+        calls += apart(call) if apart else [call]
+    return replace(graph, calls=tuple(calls))

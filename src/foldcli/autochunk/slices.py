@@ -1,0 +1,161 @@
+"""What a region takes, in memory and time, by how many steps of its loop a slice has."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from foldcli.autochunk.allocation import Footprint, measured
+from foldcli.autochunk.cost import Machine
+from foldcli.autochunk.dimensions import Cut
+from foldcli.autochunk.graph import Ref, mapped, tensors
+from foldcli.autochunk.lifetimes import Program
+from foldcli.autochunk.regions import Joined, Region
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A quantity that grows with the steps of a slice."""
+
+    fixed: float
+    each: float
+
+    def at(self, steps: int) -> float:
+        return self.fixed + self.each * steps
+
+    @staticmethod
+    def through(first: int, low: float, second: int, high: float) -> "Linear":
+        each = (high - low) / (second - first) if second > first else 0.0
+        return Linear(low - each * first, each)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A region's peak in bytes and one slice's seconds, both by the steps of a slice; the calls' seconds if whole."""
+
+    peak: Linear
+    least: float
+    slice_seconds: Linear
+    whole_seconds: float
+
+    def most_steps(self, budget: float, length: int) -> int:
+        """The longest slice that stays within a budget of bytes; 0 if none does."""
+        if self.least > budget or self.peak.at(1) > budget:
+            return 0
+        fits = length if self.peak.each <= 0 else int((budget - self.peak.fixed) / self.peak.each)
+        return max(0, min(fits, math.ceil(length / 2)))
+
+    def extra_seconds(self, steps: int, length: int) -> float:
+        loops = length / steps
+        return loops * self.slice_seconds.at(steps) - self.whole_seconds
+
+
+class Slices:
+    """Measures slices of calls, on tensors without memory, and puts regions together from them."""
+
+    def __init__(self, program: Program, machine: Machine, mode: FakeTensorMode) -> None:
+        self.program, self.machine, self.mode = program, machine, mode
+        self.footprint = cache(self._footprint)
+        self.profile = cache(self._profile)
+
+    def _profile(self, region: Region) -> Profile:
+        live, least = self._before(region)
+        buffers = self._buffers(region)
+        points = sorted({1, max(1, region.length // 16)} if region.length > 16 else {1, max(1, region.length // 2)})
+        peaks = [self._body_peak(region, steps) for steps in points]
+        seconds = [self._body_seconds(region, steps) for steps in points]
+        whole = sum(self.machine.seconds(self.program.facts.footprints[joined.index]) for joined in region.body)
+        peak = Linear.through(points[0], peaks[0], points[-1], peaks[-1])
+        return Profile(
+            Linear(peak.fixed + live + buffers, peak.each), least,
+            Linear.through(points[0], seconds[0], points[-1], seconds[-1]), whole,
+        )  # fmt: skip
+
+    def _before(self, region: Region) -> tuple[float, float]:
+        """Bytes alive when the loop starts, its results' memory apart; the peak of the calls before it."""
+        live = peak = self.program.live[region.start]
+        body = {value for joined in region.body for value in self.program.calls[joined.index].operands}
+        for index in region.before:
+            footprint = self.program.facts.footprints[index]
+            peak = max(peak, live + footprint.peak)
+            live += footprint.kept - sum(
+                self.program.spec(value).bytes for value in self.program.dying(index)
+                if not body & set(self.program.aliases[self.program.spec(value).storage])
+            )  # fmt: skip
+        return live, peak
+
+    def _buffers(self, region: Region) -> int:
+        replaced = {output for output, _ in region.in_place}
+        specs = [self.program.spec(value) for value, _ in region.outputs if value not in replaced]
+        return sum(math.prod(spec.shape) * spec.dtype.itemsize for spec in specs)
+
+    def _body_peak(self, region: Region, steps: int) -> float:
+        """Bytes that one pass of the loop takes at most, by the same liveness as of whole calls."""
+        ends = self._ends(region)
+        live, peak, freed = 0, 0, {}
+        for joined in region.body:
+            footprint = self.footprint(joined, self._internal(region, joined), steps)
+            peak = max(peak, live + footprint.peak)
+            live += footprint.kept
+            freed.setdefault(ends[joined.index], []).append(footprint.kept)
+            live -= sum(freed.pop(joined.index, []))
+        return peak
+
+    def _ends(self, region: Region) -> Mapping[int, int]:
+        """For each call of the body, the last call of it that reads what the call made, or a view of that."""
+        outputs = {value for value, _ in region.outputs}
+        made_by = {}
+        last = {joined.index: joined.index for joined in region.body}
+        for joined in region.body:
+            call = self.program.calls[joined.index]
+            for value in call.operands:
+                for maker in made_by.get(value, ()):
+                    last[maker] = joined.index
+            for value in call.results:
+                root = self.program.maker.get(self.program.spec(value).storage, -1)
+                made_by[value] = {joined.index, root} & last.keys()
+                if value in outputs:
+                    last.update(dict.fromkeys(made_by[value], region.stop))
+        return last
+
+    def _internal(self, region: Region, joined: Joined) -> tuple[bool, ...]:
+        """Which operands come from the loop's body itself."""
+        made = {value for other in region.body for value in self.program.calls[other.index].results}
+        return tuple(value in made for value in self.program.calls[joined.index].operands)
+
+    def _footprint(self, joined: Joined, internal: tuple[bool, ...], steps: int) -> Footprint:
+        call = self.program.calls[joined.index]
+        with self.mode, torch.no_grad():
+            given = [
+                self._slice(value, cut, own, steps)
+                for value, cut, own in zip(call.operands, joined.operand_cuts(), internal, strict=True)
+            ]
+            queue = iter(given)
+            args, kwargs = mapped(lambda leaf: next(queue) if isinstance(leaf, Ref) else leaf, (call.args, dict(call.kwargs)))
+            if joined.axis.adapt:
+                args, kwargs = joined.axis.adapt(args, kwargs, steps * joined.factor)
+            return measured(lambda: tensors(call.function(*args, **kwargs)), given)[1]
+
+    def _slice(self, value: int, cut: Cut | None, internal: bool, steps: int) -> Tensor:
+        """An operand as a pass of the loop sees it: a view of what is whole, or what an earlier call has made."""
+        whole: Any = self.program.spec(value).empty()
+        if cut is None:
+            return whole
+        part = whole.narrow(cut.dim, 0, cut.step * steps)
+        return torch.empty_like(part) if internal else part
+
+    def _body_seconds(self, region: Region, steps: int) -> float:
+        total = sum(
+            self.machine.seconds(self.footprint(joined, self._internal(region, joined), steps)) for joined in region.body
+        )
+        for value, cut in region.outputs:
+            spec = self.program.spec(value)
+            share = cut.step * steps / spec.shape[cut.dim]
+            traffic = int(2 * share * math.prod(spec.shape) * spec.dtype.itemsize)
+            total += self.machine.seconds(Footprint(0, 0, 0, traffic, 1))
+        return total
