@@ -1,5 +1,6 @@
 """An experimental chain with what is known of its relatives: what training draws samples from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,4 +39,4 @@ class Chain:
     resolution: float = 0.0
     alignment: Alignment | None = None
     profile: NDArray[np.float32] | None = None
-    templates: tuple[Template, ...] = ()
+    templates: Sequence[Template] = ()

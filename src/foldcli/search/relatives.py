@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foldcli.config import SourceConfig
-from foldcli.data.chain import Chain
+from foldcli.data.chain import Chain, Template
 from foldcli.data.mapped_npz import open_arrays
 from foldcli.data.source import ChainSource, Entry
 from foldcli.errors import InputError
@@ -143,7 +144,24 @@ class RelatedSource:
         chain = self._source.load(position)
         number = self._number.get(chain.name)
         hits = [] if number is None else self._relatives.of(number, self._evalue)
-        length = len(chain.sequence)
-        return replace(
-            chain, templates=tuple(self._library.template(hit, length) for hit in hits if hit.name in self._library)
-        )
+        known = [hit for hit in hits if hit.name in self._library]
+        return replace(chain, templates=LaidOver(known, self._library, len(chain.sequence)))
+
+
+class LaidOver(Sequence[Template]):
+    """Templates that are made when they are asked for: a sample is shown few of them, or none."""
+
+    def __init__(self, hits: Sequence[Hit], library: Library, length: int) -> None:
+        self._hits, self._library, self._length = hits, library, length
+
+    def __len__(self) -> int:
+        return len(self._hits)
+
+    @overload
+    def __getitem__(self, which: int) -> Template: ...
+    @overload
+    def __getitem__(self, which: slice) -> Sequence[Template]: ...
+    def __getitem__(self, which: int | slice) -> Template | Sequence[Template]:
+        if isinstance(which, slice):
+            return [self._library.template(hit, self._length) for hit in self._hits[which]]
+        return self._library.template(self._hits[which], self._length)
