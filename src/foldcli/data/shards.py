@@ -11,12 +11,14 @@
 | cluster, optional | [chains] int32 | chains alike have one number in all files of a source; else each is its own |
 | released, resolution, optional | [chains] str, float32 | YYYY-MM-DD; angstrom, 0 where there is none |
 
-Other arrays are left alone. Files that foldcli writes are not compressed, so that reading maps them.
+Other arrays are left alone. Files that foldcli writes are not compressed, so that reading maps them; compressed ones
+are unpacked once, and worker processes map the copy.
 """
 
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from numpy.typing import NDArray
 from foldcli.config import SourceConfig
 from foldcli.data.chain import Chain
 from foldcli.data.compact import pack_atoms, unpack_atoms
-from foldcli.data.mapped_npz import open_arrays
+from foldcli.data.mapped_npz import open_arrays, unpacked
 from foldcli.data.source import Entry, passing
 from foldcli.errors import InputError
 from foldcli.files import atomic_file
@@ -79,11 +81,11 @@ def write_shard(path: Path, chains: Sequence[PackedChain], clusters: Sequence[in
 
 
 class Shard:
-    """One file of chains; InputError names file and array of what does not fit together."""
+    """One file of chains, or its copy without compression; InputError names what does not fit together."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.arrays = open_arrays(path)
+    def __init__(self, path: Path, copy: Path | None = None) -> None:
+        self.path, self.copy = path, copy or unpacked(path)
+        self.arrays = open_arrays(self.copy)
         for name in {**BY_CHAIN, **BY_RESIDUE}:
             if name not in self.arrays:
                 raise InputError(f"{path}: has no array '{name}'; make it with `foldcli data chains`")
@@ -138,24 +140,24 @@ def _normalise(counts: NDArray[np.uint8]) -> NDArray[np.float32]:
 class ShardSource:
     """Chains of the shards that a configuration names, behind one another (a `source.ChainSource`)."""
 
-    def __init__(self, config: SourceConfig, key: str) -> None:
+    def __init__(self, config: SourceConfig, key: str, copies: Sequence[Path] = ()) -> None:
         self._origin = config, key
         paths = [Path(name.strip()) for name in config.shards.split(",") if name.strip()]
         if not paths:
             raise InputError(f"'{key}.shards' is empty; name the files that `foldcli data chains` wrote")
         try:
-            self._shards = [Shard(path) for path in paths]
+            self._shards = [Shard(path, copy) for path, copy in zip_longest(paths, copies)]
         except InputError as error:
             raise InputError(f"'{key}.shards': {error}") from None
         self._starts = np.cumsum([0, *(len(shard.ends) for shard in self._shards)]).tolist()
-        found = zip(self._shards, self._starts, strict=False)
-        everything = [entry for shard, start in found for entry in shard.entries(start)]
+        started = zip(self._shards, self._starts[:-1], strict=True)
+        everything = [entry for shard, start in started for entry in shard.entries(start)]
         self._taken, self.dropped = passing(everything, config)
         self.entries: list[Entry] = [everything[k] for k in self._taken]
 
-    def __reduce__(self) -> tuple[type["ShardSource"], tuple[SourceConfig, str]]:
-        """A process that gets it by pickle opens the files itself."""
-        return ShardSource, self._origin
+    def __reduce__(self) -> tuple[type["ShardSource"], tuple[SourceConfig, str, list[Path]]]:
+        """A process that gets it by pickle maps the same files."""
+        return ShardSource, (*self._origin, [shard.copy for shard in self._shards])
 
     def load(self, position: int) -> Chain:
         number = self._taken[position]
