@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from foldcli.cli.library import register
+
 if TYPE_CHECKING:
     from foldcli.data.gather import Gathered, Told
     from foldcli.data.index import Record
 
 app = typer.Typer(name="data", help="Make what training reads from structures and alignments.", no_args_is_help=True)
+register(app)
 
 Clusters = Annotated[
     Path | None,
