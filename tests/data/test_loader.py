@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -183,3 +185,36 @@ def test_closing_ends_the_workers():
     assert len(set(multiprocessing.active_children()) - before) == 2
     items.close()
     assert not set(multiprocessing.active_children()) - before
+
+
+PARENT = """
+import multiprocessing
+from foldcli.data.workers import stream
+if __name__ == "__main__":
+    items = stream(abs, range(1000), 2)
+    next(items)
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    input()
+"""
+
+
+def test_workers_do_not_outlive_a_killed_run(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    with subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        workers = [int(word) for word in parent.stdout.readline().split()]
+        assert len(workers) == 2 and all(map(alive, workers))
+        parent.kill()
+    for _ in range(100):
+        time.sleep(0.1)
+        if not any(map(alive, workers)):
+            return
+    raise AssertionError("workers still run ten seconds after their parent's end")
+
+
+def alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True

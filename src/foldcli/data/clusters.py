@@ -16,11 +16,13 @@ def nearest_clusters(clusters: NDArray[np.int8], others: NDArray[np.int8]) -> ND
 
     clusters [s, i], with their hidden letters; others [e, i]. Returns [e].
     """
+    if not len(others):
+        return np.zeros(0, np.int64)
     length = clusters.shape[1]
     centres = _one_hot(clusters).T.contiguous()
     # float32 counts exactly up to 2**24 places
     nearest = [(_one_hot(others[part]) @ centres).argmax(dim=1) for part in _parts(len(others), length)]
-    return torch.cat(nearest).numpy() if nearest else np.zeros(0, np.int64)
+    return torch.cat(nearest).numpy()
 
 
 def _parts(rows: int, length: int) -> list[slice]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from foldcli.config import MsaConfig
 from foldcli.data.philox import RandomOperation
 from foldcli.data.query import Alignment
-from foldcli.protein.residues import GAP
+from foldcli.protein.residues import GAP, MASK
 
 # Below the logarithm of a probability, as in AlphaFold: a letter that is never drawn keeps a finite logit.
 EPSILON = np.float32(1e-10)
@@ -104,9 +104,11 @@ def hide_letters(
     rows, places = np.nonzero(hidden)
     uniform = np.array([0.05] * 20 + [0, 0], np.float32)
     itself = np.eye(GAP + 1, dtype=np.float32)[tokens[rows, places]]
-    chances = config.uniform_prob * uniform + config.profile_prob * columns[places] + config.same_prob * itself
-    rest = 1 - config.profile_prob - config.same_prob - config.uniform_prob
-    chances = np.pad(chances, ((0, 0), (0, 1)), constant_values=rest)
+    masked = 1 - config.profile_prob - config.same_prob - config.uniform_prob
+    chances = np.full((len(rows), MASK + 1), masked, np.float32)
+    chances[:, :MASK] = (
+        config.uniform_prob * uniform + config.profile_prob * columns[places] + config.same_prob * itself
+    )
 
     thresholds = draw.thresholds(tokens.size).reshape(tokens.shape)[rows, places]
     replaced = tokens.copy()
