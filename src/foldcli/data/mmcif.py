@@ -1,5 +1,6 @@
 """Depositions from mmCIF files, packed with gzip or not."""
 
+import contextlib
 from pathlib import Path
 
 import gemmi
@@ -7,6 +8,7 @@ import gemmi
 from foldcli.data.deposition import Deposition, protein_polymers
 from foldcli.errors import InputError
 
+RESOLUTIONS = "_refine.ls_d_res_high", "_em_3d_reconstruction.resolution", "_reflns.d_resolution_high"
 MMCIF_SUFFIXES = (".cif", ".cif.gz", ".mmcif")
 
 
@@ -22,7 +24,7 @@ def read_mmcif(path: Path) -> Deposition:
         polymers = protein_polymers(structure)
     except (RuntimeError, ValueError, IndexError) as error:
         raise InputError(f"{path}: its atoms cannot be read: {first_line(error)}") from None
-    return Deposition(path, _release_date(block), structure.resolution, polymers)
+    return Deposition(path, _release_date(block), _resolution(block), polymers)
 
 
 def first_line(error: Exception) -> str:
@@ -55,3 +57,12 @@ def _check_complete(block: gemmi.cif.Block, path: Path) -> None:
 def _release_date(block: gemmi.cif.Block) -> str:
     """The first revision, as AlphaFold counts it; YYYY-MM-DD, empty if the file does not say."""
     return min(block.find_values("_pdbx_audit_revision_history.revision_date"), default="").strip("?.'\"")
+
+
+def _resolution(block: gemmi.cif.Block) -> float:
+    """The first number that X-ray diffraction or electron microscopy gives; 0 if there is none."""
+    for tag in RESOLUTIONS:
+        for value in block.find_values(tag):
+            with contextlib.suppress(ValueError):
+                return float(value)
+    return 0.0
