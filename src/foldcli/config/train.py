@@ -56,7 +56,7 @@ class SourceConfig:
     """Where chains come from: a folder in OpenFold's layout, or chain shards; and which of them are taken.
 
     kind: openfold or chains. openfold: `structures` is a folder of mmCIF files, `alignments` one of folders by chain,
-    `index` what `foldcli data index` wrote. chains: `shards` are files, separated by commas.
+    `index` what `foldcli data index` wrote. chains: `shards` are files, separated by colons.
     max_date: the latest release, 2018-04-30; max_resolution in angstrom; max_share: the largest share of one kind of
     residue; exclude: a file with the names of chains to leave out.
     relatives: what `foldcli data relatives` wrote, up to max_evalue, become templates out of `library`, the package's

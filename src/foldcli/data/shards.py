@@ -142,7 +142,7 @@ class ShardSource:
 
     def __init__(self, config: SourceConfig, key: str, copies: Sequence[Path] = ()) -> None:
         self._origin = config, key
-        paths = [Path(name.strip()) for name in config.shards.split(",") if name.strip()]
+        paths = [Path(name.strip()) for name in config.shards.split(":") if name.strip()]
         if not paths:
             raise InputError(f"'{key}.shards' is empty; name the files that `foldcli data chains` wrote")
         try:
