@@ -118,25 +118,23 @@ def regions(program: Program, stop: int) -> Iterator[Region]:
         for start in range(stop - 1, max(-1, stop - 1 - WIDEST), -1):
             if program.calls[start].pinned:
                 break
-            found = region(program, start, stop, axis)
-            if found is None:
-                continue
-            yield found
+            flow = _Flow(program, start, stop, axis.length)
+            try:
+                flow.follow(Joined(stop - 1, axis, 1))
+            except _Conflict:
+                break  # what is computed across stays inside of every longer window
+            whole = flow.whole()
+            if whole & flow.cuts.keys():
+                break
+            if start in flow.joined:
+                yield _region(flow, whole)
 
 
-def region(program: Program, start: int, stop: int, axis: Axis) -> Region | None:
-    """The region of a window in which its last call runs along `axis`; None where something computes across it."""
-    flow = _Flow(program, start, stop, axis.length)
-    try:
-        flow.follow(Joined(stop - 1, axis, 1))
-    except _Conflict:
-        return None
-    whole = flow.whole()
-    if start not in flow.joined or whole & flow.cuts.keys():
-        return None
-    outputs = tuple((value, cut) for value, cut in flow.cuts.items() if _needed_after(program, value, stop))
+def _region(flow: _Flow, whole: set[int]) -> Region:
+    outputs = tuple((value, cut) for value, cut in flow.cuts.items() if _needed_after(flow.program, value, flow.stop))
     return Region(
-        start, stop, axis.length, tuple(index for index in range(start, stop) if index not in flow.joined),
+        flow.start, flow.stop, flow.length,
+        tuple(index for index in range(flow.start, flow.stop) if index not in flow.joined),
         tuple(flow.joined[index] for index in sorted(flow.joined)), outputs, _in_place(flow, outputs, whole),
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ from foldcli.autochunk.cost import Machine
 from foldcli.autochunk.facts import Facts, facts_of
 from foldcli.autochunk.graph import Graph
 from foldcli.autochunk.lifetimes import Program
-from foldcli.autochunk.order import late
+from foldcli.autochunk.order import late, own_views
 from foldcli.autochunk.plan import Loop, Plan, Whole
 from foldcli.autochunk.regions import WIDEST, Region, regions
 from foldcli.autochunk.rules_ops import in_parts
@@ -40,18 +40,22 @@ class Planner:
     ) -> None:  # fmt: skip
         self.facts, self.donated, self.machine, self.mode = facts, donated, machine, mode
         self.known = {} if known is None else known
+        self.captured = _Form(self, facts)
         self.forms = cache(self._forms)
         self.fit = cache(self._fit)
 
     def _forms(self) -> list["_Form"]:
-        """The graph as it was captured, and with calls taken apart and put where they are needed."""
-        plain = _Form(self, self.facts)
-        apart = late(in_parts(self.facts.graph), self.facts)
-        return [plain, _Form(self, facts_of(apart, self.facts, self.mode))]
+        """The graph with calls taken apart and put where they are needed, in two orders."""
+        apart = own_views(in_parts(self.facts.graph), self.facts)
+        found = facts_of(apart, self.facts, self.mode)
+        return [_Form(self, facts_of(late(apart, found, tie), found, self.mode)) for tie in (1, -1)]
 
     def _fit(self, budget: float) -> Plan | None:
         """The fastest plan whose peak stays within `budget` bytes; None if there is none."""
-        plans = [plan for form in self.forms() if (plan := form.fit(budget)) is not None]
+        plan = self.captured.fit(budget)
+        if plan is not None and not plan.extra:
+            return plan
+        plans = [plan for form in [self.captured, *self.forms()] if (plan := form.fit(budget)) is not None]
         return min(plans, key=lambda plan: plan.seconds, default=None)
 
     def whole(self) -> Plan:

@@ -66,7 +66,7 @@ class Slices:
     def _profile(self, region: Region) -> Profile:
         live, least = self._before(region)
         buffers = self._buffers(region)
-        points = sorted({1, max(1, region.length // 16)} if region.length > 16 else {1, max(1, region.length // 2)})
+        points = sorted({max(1, region.length // 32), region.length})
         peaks = [self._body_peak(region, steps) for steps in points]
         seconds = [self._body_seconds(region, steps) for steps in points]
         whole = sum(self.machine.seconds(self.program.facts.footprints[joined.index]) for joined in region.body)
@@ -130,6 +130,8 @@ class Slices:
 
     def _footprint(self, joined: Joined, internal: tuple[bool, ...], steps: int) -> Footprint:
         call = self.program.calls[joined.index]
+        if steps * joined.factor == joined.axis.length:
+            return self.program.facts.footprints[joined.index]
         with self.mode, torch.no_grad():
             given = [
                 self._slice(value, cut, own, steps)
