@@ -34,11 +34,11 @@ from foldcli.errors import InputError
 from foldcli.files import atomic_file
 from foldcli.protein.residues import LETTERS_X
 
-# Type kind and shape behind the first axis, which is the chains' or the residues'.
-BY_CHAIN = {"names": ("U", ()), "lengths": ("iu", ())}
-BY_RESIDUE = {"sequence": ("S", ()), "backbone": ("i", (3, 3)), "profile": ("u", (20,))}
-CHAIN_OPTIONS = {"cluster": ("iu", ()), "released": ("U", ()), "resolution": ("f", ())}
-RESIDUE_OPTIONS = {"atoms": ("i", (11, 3))}
+# Type and shape behind the first axis, which is the chains' or the residues'; of a type, its kind counts.
+BY_CHAIN = {"names": ("str", ()), "lengths": ("int32", ())}
+BY_RESIDUE = {"sequence": ("S1", ()), "backbone": ("int16", (3, 3)), "profile": ("uint8", (20,))}
+CHAIN_OPTIONS = {"cluster": ("int32", ()), "released": ("str", ()), "resolution": ("float32", ())}
+RESIDUE_OPTIONS = {"atoms": ("int16", (11, 3))}
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,11 @@ class Shard:
         self._check({**BY_RESIDUE, **RESIDUE_OPTIONS}, int(self.ends[-1]) if len(self.ends) else 0)
 
     def _check(self, expected: dict[str, tuple[str, tuple[int, ...]]], count: int) -> None:
-        for name, (kind, shape) in expected.items():
-            array = self.arrays.get(name)
-            if array is not None and (array.dtype.kind not in kind or array.shape != (count, *shape)):
-                raise InputError(f"{self.path}: '{name}' is {array.dtype} {array.shape}, expected {(count, *shape)}")
+        for name, (dtype, tail) in expected.items():
+            array, shape = self.arrays.get(name), (count, *tail)
+            if array is not None and (array.dtype.kind != np.dtype(dtype).kind or array.shape != shape):
+                found = f"{array.dtype} {array.shape}"
+                raise InputError(f"{self.path}: '{name}' is {found}, expected {dtype} {shape}")
 
     def entries(self, before: int = 0) -> list[Entry]:
         """What is known of each chain; `before` counts the chains of the source's other files."""
