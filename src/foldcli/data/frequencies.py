@@ -11,12 +11,14 @@ def frequencies(alignment: Alignment) -> NDArray[np.float32]:
     """How often each of the 20 amino acids stands in each column [i, 20], gaps left out; even where none stands.
 
     Rows count by how much they differ from the others: each column gives the same weight to every amino acid in it, to
-    be shared by the rows that have it (Henikoff and Henikoff 1994, "Position-based sequence weights").
+    be shared by the rows that have it, and a row's weight is the mean over its letters (Henikoff and Henikoff 1994,
+    "Position-based sequence weights"; the mean as in HMMER, so that fragments count too).
     """
     cells = np.arange(alignment.tokens.shape[1]) * (GAP + 1) + alignment.tokens
     counts = _amino_acids(cells, np.ones(alignment.depth))
     shares = np.divide(1, counts * (counts > 0).sum(axis=1, keepdims=True), where=counts > 0, out=np.zeros_like(counts))
-    weights = np.pad(shares, ((0, 0), (0, GAP + 1 - len(LETTERS)))).ravel()[cells].sum(axis=1)
+    of_rows = np.pad(shares, ((0, 0), (0, GAP + 1 - len(LETTERS)))).ravel()[cells]
+    weights = of_rows.sum(axis=1) / np.maximum((of_rows > 0).sum(axis=1), 1)
     weighted = _amino_acids(cells, weights)
     weighted[~weighted.any(axis=1)] = 1
     return (weighted / weighted.sum(axis=1, keepdims=True)).astype(np.float32)
