@@ -1,0 +1,44 @@
+"""A small run on real chains, in this process."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from foldcli.compose import train_config
+from foldcli.config import TrainConfig
+from foldcli.training.begin import begin
+from foldcli.training.ranks import Ranks
+from foldcli.training.run import Run
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+SMALL = [
+    f"train.shards={GOLDEN / 'chains.npz'}", f"validation.shards={GOLDEN / 'chains_val.npz'}", "workers=0",
+    "sample.crop=16", "model.evoformer.blocks=1", "model.structure.layers=2", "validation_chains=1",
+    "validate_every=0", "checkpoint.every=2", "steps=6",
+]  # fmt: skip
+
+
+class Watched:
+    """Keeps what a run says."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def stepped(self, step: int, detail: str) -> None: ...
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def small(*overrides: str) -> TrainConfig:
+    return train_config("tiny", [*SMALL, *overrides])
+
+
+def begun(folder: Path, *overrides: str, resume: bool = True) -> Run:
+    return begin(small(*overrides), folder, resume, torch.device("cpu"), Ranks(), Watched())
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)

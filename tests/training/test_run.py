@@ -1,0 +1,116 @@
+"""A run: what is written, that it resumes to the bit, and that bad steps and bad settings are told."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from foldcli.data.sample import Sample
+from foldcli.errors import FoldcliError, InputError, Interrupted
+from foldcli.training.checkpoint import read_state
+from tests.training.conftest import SMALL, Watched, begun
+
+
+def losses(folder: Path) -> dict[int, float]:
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return {line["step"]: line["loss/total"] for line in lines if "loss/total" in line}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    begun(folder).train(Watched())
+    return folder
+
+
+def same(folder: Path, other: Path) -> bool:
+    ours, theirs = load_file(folder / "last.safetensors"), load_file(other / "last.safetensors")
+    return losses(folder) == losses(other) and all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_run_leaves_all_that_it_learnt(whole: Path) -> None:
+    assert sorted(losses(whole)) == list(range(6))
+    assert [path.name for path in sorted((whole / "checkpoints").iterdir())] == [
+        "step_00000002", "step_00000004", "step_00000006"
+    ]  # fmt: skip
+    assert {"config.yaml", "versions.json", "curves.png", "last.safetensors"} <= {p.name for p in whole.iterdir()}
+    assert all(np.isfinite(loss) for loss in losses(whole).values())
+
+
+def test_killed_and_resumed_equals_uninterrupted(whole: Path, tmp_path: Path) -> None:
+    """Bit for bit; the process dies by SIGKILL, wherever it is between its steps, or within the writing of a state."""
+    command = [sys.executable, "-m", "foldcli", "train", "--config", "tiny", "--out", str(tmp_path), *SMALL]
+    process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    log = tmp_path / "log.jsonl"
+    while not (log.is_file() and len(log.read_text().splitlines()) >= 3):
+        time.sleep(0.02)
+        assert process.poll() is None, "ended by itself"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    begun(tmp_path).train(Watched())
+    assert same(tmp_path, whole)
+
+
+def test_interrupted_by_the_user_keeps_the_last_step(whole: Path, tmp_path: Path) -> None:
+    run = begun(tmp_path, "checkpoint.every=100")
+    learn = run.learner.learn
+
+    def stop_at_three(batches: Any) -> Any:
+        if run.learner.number == 3:
+            raise KeyboardInterrupt
+        return learn(batches)
+
+    run.learner.learn = stop_at_three  # type: ignore[method-assign]
+    with pytest.raises(Interrupted, match="step 3"):
+        run.train(Watched())
+    begun(tmp_path).train(Watched())
+    assert same(tmp_path, whole)
+
+
+def test_a_step_that_is_no_number_is_skipped_and_kept(tmp_path: Path) -> None:
+    run = begun(tmp_path, "guard.give_up=2")
+    before = [p.detach().clone() for p in run.learner.optimizer.parameters]
+    take = run.loader.step
+
+    def poisoned() -> list[Sample]:
+        batches = take()
+        batches[0].labels.positions.mul_(float("nan"))
+        return batches
+
+    run.loader.step = poisoned  # type: ignore[method-assign]
+    with pytest.raises(FoldcliError, match="2 steps in a row could not be taken, the last for a loss of nan"):
+        run.train(Watched())
+    assert all(torch.equal(p, b) for p, b in zip(run.learner.optimizer.parameters, before, strict=True))
+    kept = load_file(next((tmp_path / "skipped").glob("*_0.safetensors")))
+    assert kept["labels.positions"].isnan().any() and kept["passes.0.aatype"].shape == (2, 16)
+
+
+def test_a_damaged_or_foreign_state_is_named(whole: Path, tmp_path: Path) -> None:
+    state = whole / "checkpoints" / "step_00000006"
+    copy = tmp_path / "step_00000006"
+    copy.mkdir()
+    for file in state.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(FoldcliError, match="not a state of this run"):
+        read_state(copy, begun(tmp_path / "other").learner.state())
+    with pytest.raises(InputError, match="another 'model'"):
+        begun(whole, "model.evoformer.blocks=2")
+
+
+def test_rate_warms_up_and_cools_down() -> None:
+    from foldcli.config import OptimizerConfig
+    from foldcli.training.optimizer import learning_rate
+
+    config = OptimizerConfig(rate=1.0, warmup_samples=100, cooldown_steps=9)
+    assert [learning_rate(config, n, 1000) for n in (50, 100, 10**7)] == [0.5, 1.0, 0.95]
+    assert [round(learning_rate(config, 200, left), 3) for left in (9, 4, 0)] == [1.0, 0.5, 0.1]
