@@ -8,7 +8,7 @@ from itertools import islice
 
 from foldcli.config import TrainConfig
 from foldcli.data.collate import stack
-from foldcli.data.micro_batch import BadEntry, MicroBatch, MicroBatches
+from foldcli.data.micro_batch import ATTEMPTS, BadEntry, MicroBatch, MicroBatches
 from foldcli.data.sample import Sample
 from foldcli.data.source import ChainSource
 from foldcli.data.training_sample import whole_sample
@@ -70,13 +70,15 @@ class Loader:
             self._reasons[entry.name] = entry.reason
         self.bad += len(batch.bad)
         self.drawn += len(batch.bad) + self.config.micro_batch
-        too_many = self.drawn >= ENOUGH and self.bad > self.config.guard.bad_entries * self.drawn
-        if batch.sample is None or too_many:
-            raise FoldcliError(
-                f"{self.bad} of {self.drawn} chains drawn cannot be read, more than 'guard.bad_entries' "
-                f"({self.config.guard.bad_entries:g}) allows; one of them: {next(iter(self._reasons.values()))}"
-            )
+        if self.drawn >= ENOUGH and self.bad > self.config.guard.bad_entries * self.drawn:
+            raise self._too_many(f"more than 'guard.bad_entries' ({self.config.guard.bad_entries:g}) allows")
+        if batch.sample is None:
+            raise self._too_many(f"{ATTEMPTS} of them in a row")
         return batch.sample
+
+    def _too_many(self, why: str) -> FoldcliError:
+        last = list(self._reasons.values())[-1]
+        return FoldcliError(f"{self.bad} of {self.drawn} chains drawn cannot be read, {why}; for example: {last}")
 
 
 def validation_samples(
