@@ -126,7 +126,7 @@ class Unreadable(ShardSource):
 
 def test_nothing_readable_ends_the_run_at_once(caplog):
     loader = Loader(Unreadable(SHARDS, "train"), replace(CONFIG, guard=GuardConfig(bad_entries=1.0)))
-    with pytest.raises(FoldcliError, match="100 of them in a row.*the disk is gone"):
+    with pytest.raises(FoldcliError, match=r"100 of them in a row.*the disk is gone"):
         steps(loader)
 
 
