@@ -122,5 +122,5 @@ class AlphaFold(nn.Module):
     def first_pass(self, features: Features) -> Recycled:
         """Nothing found yet: zeros (Suppl. Alg. 2, line 1)."""
         shape, zeros = features.aatype.shape, features.msa_feat.new_zeros
-        c_m, c_z = self.config.evoformer.c_m, self.config.c_z
-        return Recycled(zeros(*shape, c_m), zeros(*shape, shape[-1], c_z), zeros(*shape, 37, 3))
+        rows, c_m, c_z = self.rows(features.aatype, -1).shape, self.config.evoformer.c_m, self.config.c_z
+        return Recycled(zeros(*shape, c_m), zeros(*rows, shape[-1], c_z), zeros(*shape, 37, 3))

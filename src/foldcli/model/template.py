@@ -67,8 +67,9 @@ class TemplatePointwiseAttention(nn.Module):
     def forward(self, z: Pair, t: Float[Tensor, "*b t i j c_t"], mask: Float[Tensor, "*b t"]) -> Pair:
         q = self.query(z).unflatten(-1, (self.heads, -1)).unsqueeze(-5)  # [1, i, j, h, d]
         k, v = (project(t).unflatten(-1, (self.heads, -1)) for project in (self.key, self.value))
-        logits = (q * k).sum(-1, dtype=torch.float32) * q.shape[-1] ** -0.5
-        weight = (logits + ((mask.float() - 1) * -MASKED)[..., None, None, None]).softmax(-4).to(v.dtype)
+        wide = torch.promote_types(q.dtype, torch.float32)
+        logits = (q * k).sum(-1, dtype=wide) * q.shape[-1] ** -0.5
+        weight = (logits + ((mask.to(wide) - 1) * -MASKED)[..., None, None, None]).softmax(-4).to(v.dtype)
         return self.output((weight.unsqueeze(-1) * v).sum(-5).flatten(-2))
 
 

@@ -1,0 +1,14 @@
+"""One group of four ranks for each test module."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.parallel.ranks import Ranks
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
+    group = Ranks(4, tmp_path_factory.mktemp("ranks") / "meeting")
+    yield group
+    group.close()

@@ -1,0 +1,67 @@
+"""A group of gloo ranks that lives through a test module and runs one function after another on all of them."""
+
+import os
+import traceback
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+
+class Ranks:
+    """So many processes, joined by gloo; `run` calls a function of a test module on each."""
+
+    def __init__(self, count: int, meeting: Path) -> None:
+        context = mp.get_context("spawn")
+        pairs = [context.Pipe() for _ in range(count)]
+        self.pipes = [ours for ours, _ in pairs]
+        self.processes = [
+            context.Process(target=_serve, args=(theirs, rank, count, str(meeting)), daemon=True)
+            for rank, (_, theirs) in enumerate(pairs)
+        ]
+        for process in self.processes:
+            process.start()
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """The function's result on every rank; AssertionError with a rank's traceback if one raised."""
+        for pipe in self.pipes:
+            pipe.send((function, arguments))
+        answers: dict[Connection, Any] = {}
+        while len(answers) < len(self.pipes):
+            for pipe in wait([pipe for pipe in self.pipes if pipe not in answers]):
+                good, answers[pipe] = pipe.recv()
+                if not good:
+                    self.close()  # the others may wait for this rank
+                assert good, answers[pipe]
+        return [answers[pipe] for pipe in self.pipes]
+
+    def close(self) -> None:
+        for pipe in self.pipes:
+            pipe.close()
+        for process in self.processes:
+            process.join(2)
+            process.kill()
+
+
+def _serve(pipe: Connection, rank: int, count: int, meeting: str) -> None:
+    torch.set_num_threads(1)
+    os.environ["LOCAL_RANK"] = str(rank)
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=count)
+    while True:
+        try:
+            function, arguments = pipe.recv()
+        except EOFError:
+            break
+        pipe.send(_attempt(function, arguments))
+    dist.destroy_process_group()
+
+
+def _attempt(function: Callable[..., Any], arguments: Sequence[Any]) -> tuple[bool, Any]:
+    try:
+        return True, function(*arguments)
+    except Exception:
+        return False, traceback.format_exc()

@@ -1,0 +1,83 @@
+"""A split model gives the plain model's outputs and gradients, at any length and depth."""
+
+from dataclasses import fields
+
+import pytest
+import torch
+
+from foldcli.model.alphafold import AlphaFold, Output
+from foldcli.model.features import Features
+from foldcli.parallel.gradients import sum_over_axial
+from foldcli.parallel.mesh import DATA, build_mesh
+from foldcli.parallel.shard import gather_output, shard
+from tests.parallel.ranks import Ranks
+from tests.parallel.samples import features, small_model
+
+TOLERANCE = 1e-10
+
+
+def values(output: Output) -> dict[str, torch.Tensor]:
+    """Every tensor of an output by name."""
+    found = {f.name: getattr(output, f.name) for f in fields(Output) if f.name != "states"}
+    for k, state in enumerate(output.states):
+        found |= {f"rotation {k}": state.frames.rotation, f"translation {k}": state.frames.translation}
+        found |= {f"torsions {k}": state.torsions, f"raw torsions {k}": state.raw_torsions}
+    return found
+
+
+def loss(output: Output, mask: torch.Tensor) -> torch.Tensor:
+    """Some number that every value of residues that are there has a part in."""
+    total = output.positions.new_zeros(())
+    for name, value in values(output).items():
+        draws = torch.Generator().manual_seed(len(name))
+        there = value * _spread(mask, value, name)
+        weight = torch.randn(value.shape, generator=draws, dtype=value.dtype)
+        total = total + (there * weight).mean() / there.detach().abs().max()
+    return total
+
+
+def _spread(mask: torch.Tensor, value: torch.Tensor, name: str) -> torch.Tensor:
+    """The residues' mask in the shape of a value."""
+    if name in ("pair", "distogram", "pae"):
+        return (mask.unsqueeze(-1) * mask.unsqueeze(-2)).unsqueeze(-1)
+    if name == "masked_msa":
+        return mask.unsqueeze(-2).unsqueeze(-1)
+    return mask.reshape(*mask.shape, *[1] * (value.dim() - mask.dim()))
+
+
+def outcome(model: AlphaFold, sample: Features, whole) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:  # type: ignore[no-untyped-def]
+    """Outputs of the second pass and the gradient of every parameter."""
+    with torch.no_grad():
+        first = model(sample)
+    output = whole(model(sample, first.recycled()))
+    gradients = torch.autograd.grad(loss(output, sample.seq_mask), list(model.parameters()), materialize_grads=True)
+    masked = {k: (v * _spread(sample.seq_mask, v, k)).detach() for k, v in values(output).items()}
+    return masked, list(gradients)
+
+
+def worst_difference(axial: int, shape: dict) -> dict[str, float]:  # type: ignore[type-arg]
+    """How far the split model is from the plain one, by output and parameter; both of the order of 1."""
+    mesh = build_mesh("cpu", axial)
+    sample = features(**shape | {"seed": 5 + mesh.get_local_rank(DATA)})
+    expected, wanted = outcome(small_model().eval(), sample, lambda output: output)
+    model = shard(small_model().eval(), mesh)
+    found, gradients = outcome(model, sample, lambda output: gather_output(output, mesh))
+    sum_over_axial(gradients, mesh)
+    names = [name for name, _ in model.named_parameters()]
+    pairs = [(key, found[key], expected[key]) for key in expected]
+    pairs += list(zip(names, gradients, wanted, strict=True))
+    return {name: float((a - b).abs().max() / (1 + b.abs().max())) for name, a, b in pairs}
+
+
+@pytest.mark.parametrize("axial", [1, 2, 4])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"length": 7, "depth": 5, "extra": 3, "templates": 3},
+        {"length": 8, "depth": 4, "extra": 4, "templates": 0, "masked": False},
+        {"length": 5, "depth": 2, "extra": 6, "templates": 1, "batch": (2,)},
+    ],
+)
+def test_outputs_and_gradients_are_those_of_the_plain_model(ranks: Ranks, axial: int, shape: dict) -> None:  # type: ignore[type-arg]
+    for found in ranks.run(worst_difference, axial, shape):
+        assert max(found.values()) < TOLERANCE, {k: v for k, v in found.items() if v >= TOLERANCE}
