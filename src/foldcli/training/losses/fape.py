@@ -5,7 +5,7 @@ import torch
 from foldcli.geometry.groups import PLACING
 from foldcli.geometry.rigid import Rigid
 from foldcli.model.structure import StructureState
-from foldcli.shapes import Atoms14, Float, Points, ResidueIndex, Tensor
+from foldcli.shapes import Atoms14, Float, ResidueIndex, Tensor
 from foldcli.training.losses.renaming import renamed
 from foldcli.training.losses.truth import Truth
 
@@ -26,7 +26,7 @@ def backbone_fape(states: list[StructureState], truth: Truth, clamped: Float[Ten
     target, mask = truth.backbone, truth.backbone_mask.unsqueeze(-2)
     target = Rigid(target.rotation.unsqueeze(-4), target.translation.unsqueeze(-3))
     limit = torch.where(clamped > 0, CLAMP, torch.inf).unsqueeze(-1)
-    layers = aligned_error(frames, target, mask, frames.translation, target.translation, mask, limit)
+    layers = frame_aligned_error(frames, target, mask, frames.translation, target.translation, mask, limit)
     return layers.mean(-1)
 
 
@@ -35,7 +35,7 @@ def side_chain_fape(groups: Rigid, atoms: Atoms14, truth: Truth, aatype: Residue
     target = renamed(truth, atoms, aatype)
     frames = Rigid(groups.rotation[..., PLACING, :, :], groups.translation[..., PLACING, :])
     limit = torch.full_like(atoms[..., 0, 0, 0], CLAMP)
-    return aligned_error(
+    return frame_aligned_error(
         _flat(frames), _flat(target.frames), target.frames_mask.flatten(-2),
         atoms.flatten(-3, -2), target.atoms.flatten(-3, -2), target.atoms_mask.flatten(-2), limit,
     )  # fmt: skip
@@ -45,9 +45,10 @@ def _flat(frames: Rigid) -> Rigid:
     return Rigid(frames.rotation.flatten(-4, -3), frames.translation.flatten(-3, -2))
 
 
-def aligned_error(
-    frames: Rigid, target_frames: Rigid, frames_mask: Float[Tensor, "*b f"],
-    points: Points, target_points: Points, points_mask: Float[Tensor, "*b p"], limit: Float[Tensor, "*b"],
+def frame_aligned_error(
+    frames: Rigid, target_frames: Rigid, frames_mask: Float[Tensor, "*#b f"],
+    points: Float[Tensor, "*#b p 3"], target_points: Float[Tensor, "*#b p 3"], points_mask: Float[Tensor, "*#b p"],
+    limit: Float[Tensor, "*#b"],
 ) -> Float[Tensor, "*b"]:  # fmt: skip
     """Mean distance, per 10 angstrom, of points seen from frames [f] to the target's from its own (Suppl. Alg. 28).
 
@@ -62,7 +63,7 @@ def aligned_error(
 
 
 def _local_offsets(
-    frames: Rigid, target_frames: Rigid, points: Points, target_points: Points
+    frames: Rigid, target_frames: Rigid, points: Float[Tensor, "*#b p 3"], target_points: Float[Tensor, "*#b p 3"]
 ) -> Float[Tensor, "*b 3 f p"]:
     """Each point [p] as each frame [f] sees it, less the target's; in angstrom."""
     # One product [3 f, 7] x [7, p] in place of two whole sets of local points and their difference.
