@@ -50,16 +50,28 @@ def model_config(name: str, overrides: Sequence[str] = ()) -> ModelConfig:
     return build(ModelConfig, compose(f"model/{name}", overrides)["model"])
 
 
-def fold_config(model: str, overrides: Sequence[str] = ()) -> FoldConfig:
-    """The settings of `foldcli fold` with the preset `model`; InputError names a setting that cannot be."""
-    _require_preset(model)
+def fold_config(model: str | Mapping[str, Any], overrides: Sequence[str] = ()) -> FoldConfig:
+    """The settings of `foldcli fold` with a preset or a described model; InputError names what cannot be."""
+    preset = model if isinstance(model, str) else presets()[0]
+    _require_preset(preset)
     for override in overrides:
         _require_setting(override, "num_recycle=1")
         if override.startswith("model="):
             raise InputError(f"configuration: '{override}': choose the preset with --{override.replace('=', ' ')}")
-    config = build(FoldConfig, compose("fold", [f"model={model}", *overrides]))
+    settings = compose("fold", [f"model={preset}", *overrides])
+    if not isinstance(model, str):
+        settings["model"] = _changed(model, overrides)
+    config = build(FoldConfig, settings)
     _require_sizes(config.model)
     return config
+
+
+def _changed(model: Mapping[str, Any], overrides: Sequence[str]) -> Any:
+    """A described model with those overrides that are its own."""
+    from omegaconf import OmegaConf
+
+    own = [override for override in overrides if override.startswith("model.")]
+    return OmegaConf.to_container(OmegaConf.merge({"model": dict(model)}, OmegaConf.from_dotlist(own)))["model"]  # type: ignore[index,call-overload]
 
 
 def train_config(recipe: str, overrides: Sequence[str] = ()) -> TrainConfig:

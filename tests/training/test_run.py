@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from foldcli.data.sample import Sample
 from foldcli.errors import FoldcliError, InputError, Interrupted
+from foldcli.folding.models import load_model, resolve
 from foldcli.training.checkpoint import read_state
 from tests.training.conftest import SMALL, Watched, begun
 
@@ -45,6 +46,13 @@ def test_a_run_leaves_all_that_it_learnt(whole: Path) -> None:
     ]  # fmt: skip
     assert {"config.yaml", "versions.json", "curves.png", "last.safetensors"} <= {p.name for p in whole.iterdir()}
     assert all(np.isfinite(loss) for loss in losses(whole).values())
+
+
+def test_what_was_learnt_folds_without_naming_the_model(whole: Path) -> None:
+    (source,) = resolve([], str(whole / "last.safetensors"), ["model.msa.max_clusters=3"])
+    assert source.config.model.evoformer.blocks == 1 and source.config.model.msa.max_clusters == 3
+    model = load_model(source, torch.device("cpu"), torch.float32)
+    assert torch.equal(model.state_dict()["trunk.single.weight"], load_file(source.path or "")["trunk.single.weight"])
 
 
 def test_killed_and_resumed_equals_uninterrupted(whole: Path, tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """Which parameters a run folds with, and the model that they make."""
 
+import json
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,7 +15,7 @@ from foldcli.errors import InputError, WeightsError
 from foldcli.model.alphafold import AlphaFold
 from foldcli.weights import cache
 from foldcli.weights.alphafold import from_alphafold, published_shapes
-from foldcli.weights.files import read_npz, read_safetensors, read_state_dict, sha256
+from foldcli.weights.files import read_metadata, read_npz, read_safetensors, read_state_dict, sha256
 from foldcli.weights.openfold import from_openfold
 from foldcli.weights.seeded import seeded_parameters
 
@@ -62,6 +64,8 @@ def resolve(models: list[str], weights: str | None, overrides: list[str]) -> lis
     weights: a parameter file, a folder of them, or `untrained`; None takes them from the cache.
     InputError, WeightsError: what cannot be, before any parameter is read.
     """
+    if not models and weights and (described := describe_model(Path(weights))):
+        return [Source(_rankable(fold_config(described, overrides)), Path(weights))]
     first = fold_config(models[0] if models else PTM_MODELS[0], overrides)
     names = models or list(PTM_MODELS[: first.num_models])
     if len(set(names)) < len(names):
@@ -69,12 +73,21 @@ def resolve(models: list[str], weights: str | None, overrides: list[str]) -> lis
     if weights and len(names) > 1 and Path(weights).is_file():
         raise InputError(f"--weights {weights}: one file holds one model; name it with --model, or give the folder")
     configs = [first, *(fold_config(name, overrides) for name in names[1:])]
-    for config in configs:
-        if config.rank_by == "ptm" and not config.model.heads.pae:
-            raise InputError(
-                f"--rank-by ptm: {config.model.name} predicts no pTM; rank by plddt, or take the pTM models"
-            )
-    return [Source(config, _parameters_of(config.model.name, weights)) for config in configs]
+    return [Source(_rankable(config), _parameters_of(config.model.name, weights)) for config in configs]
+
+
+def _rankable(config: FoldConfig) -> FoldConfig:
+    if config.rank_by == "ptm" and not config.model.heads.pae:
+        raise InputError(f"--rank-by ptm: {config.model.name} predicts no pTM; rank by plddt, or take the pTM models")
+    return config
+
+
+def describe_model(path: Path) -> dict[str, Any] | None:
+    """The model's configuration, where the head of a parameter file has it: `foldcli train` puts it there."""
+    if path.suffix != ".safetensors" or not path.is_file():
+        return None
+    noted = read_metadata(path).get("model")
+    return json.loads(noted) if noted else None
 
 
 def _parameters_of(name: str, weights: str | None) -> Path | None:
