@@ -110,8 +110,8 @@ def mapped(change: Callable[[Any], Any], tree: Any) -> Any:
         return change(tree)
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         return type(tree)(*(mapped(change, item) for item in tree))
-    if isinstance(tree, tuple | list):
-        return type(tree)(mapped(change, item) for item in tree)
+    if isinstance(tree, tuple | list):  # torch.Size, which holds numbers alone, becomes a tuple
+        return (list if isinstance(tree, list) else tuple)(mapped(change, item) for item in tree)
     if isinstance(tree, Mapping):
         return {key: mapped(change, item) for key, item in tree.items()}
     if isinstance(tree, slice):
