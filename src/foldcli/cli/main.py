@@ -11,7 +11,7 @@ import typer
 from foldcli import __version__
 from foldcli.cli.data import app as data_app
 from foldcli.cli.weights import app as weights_app
-from foldcli.errors import FoldcliError, Interrupted
+from foldcli.errors import FoldcliError, InputError, Interrupted
 
 app = typer.Typer(
     help="Fold proteins with AlphaFold 2, on a laptop or on many GPUs.",
@@ -94,6 +94,21 @@ def train(
 
     flags = [f"gpus={gpus}"] if gpus is not None else []
     run_train(config, out or Path("runs") / config, resume, [*flags, *(overrides or [])])
+
+
+@app.command()
+def bench(
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Any setting.")] = None,
+    train: Annotated[bool, typer.Option("--train", help="Time the steps of a recipe of `foldcli train`.")] = False,
+    config: Annotated[str, typer.Option(help="The recipe.")] = "mini",
+    steps: Annotated[int, typer.Option(help="Steps to time.", min=1)] = 200,
+) -> None:
+    """Measure where time goes."""
+    if not train:
+        raise InputError("foldcli bench: say what to measure: --train")
+    from foldcli.cli.bench import bench_training
+
+    bench_training(config, steps, overrides or [])
 
 
 def run() -> None:

@@ -1,0 +1,1 @@
+"""What `foldcli bench` measures, and how it prints it."""

@@ -1,0 +1,93 @@
+"""Where a training step's time goes."""
+
+import contextlib
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from rich.table import Table
+
+from foldcli.config import TrainConfig
+from foldcli.data.loader import Loader
+from foldcli.data.source import open_source
+from foldcli.data.tensors import map_tensors
+from foldcli.phases import Phases
+from foldcli.search.relatives import with_relatives
+from foldcli.training.begin import new_model
+from foldcli.training.flops import peak_flops, sample_flops
+from foldcli.training.learner import Learner
+from foldcli.training.ranks import Ranks
+
+# Steps before the clock starts: workers come up, memory is laid out.
+WARM = 3
+
+
+@dataclass(frozen=True)
+class TrainingTimes:
+    """Seconds of each phase over all steps, each step's own, and model FLOP/s as a share of this device's product."""
+
+    phases: dict[str, float]
+    steps: list[float]
+    samples: int
+    utilisation: float
+
+    @property
+    def samples_per_second(self) -> float:
+        return self.samples / sum(self.steps)
+
+
+class FinishedPhases(Phases):
+    """Phases that end when the device has done what was asked of it."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self.device = device
+
+    @contextlib.contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        with super().timed(name):
+            yield
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+
+
+def time_training(config: TrainConfig, steps: int, device: torch.device) -> TrainingTimes:
+    """Take real steps on real data, and none of a run's other work; the parameters are forgotten."""
+    learner = Learner(new_model(config, device), config, Ranks())
+    loader = Loader(with_relatives(open_source(config.train), config.train), config)
+    spent, flops = list[float](), list[float]()
+    with contextlib.closing(loader):
+        loader.start(0)
+        for number in range(WARM + steps):
+            if number == WARM:
+                learner.phases, loader.waited = FinishedPhases(device), 0.0
+            start = time.perf_counter()
+            batches = [map_tensors(lambda tensor: tensor.to(device), sample) for sample in loader.step()]
+            learner.learn(batches)
+            spent.append(time.perf_counter() - start)
+            flops.append(sum(sample_flops(config.model, batch) for batch in batches))
+    spent = spent[WARM:]
+    phases = {"waiting for samples": loader.waited, **learner.phases.seconds}
+    phases["everything else"] = sum(spent) - sum(phases.values())
+    utilisation = sum(flops[WARM:]) / sum(spent) / peak_flops(device, learner.dtype)
+    return TrainingTimes(phases, spent, steps * config.batch_size, utilisation)
+
+
+def summary(times: TrainingTimes) -> str:
+    """Speed and utilisation, on one line."""
+    median = statistics.median(times.steps) * 1e3
+    return (
+        f"{len(times.steps)} steps: {times.samples_per_second:.2f} samples/s, median step {median:.0f} ms, model FLOP/s "
+        f"{times.utilisation:.1%} of a large matrix product's"
+    )
+
+
+def table(times: TrainingTimes) -> Table:
+    """Phases by their share of the time."""
+    total = sum(times.steps)
+    grid = Table("phase", "ms a step", "share")
+    for name, seconds in sorted(times.phases.items(), key=lambda item: -item[1]):
+        grid.add_row(name, f"{seconds / len(times.steps) * 1e3:.1f}", f"{seconds / total:.1%}")
+    return grid
