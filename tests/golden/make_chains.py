@@ -1,6 +1,6 @@
-"""Take a few short chains out of a shard: `python -m tests.golden.make_chains SHARD OUT COUNT`.
+"""Take a few chains out of a shard: `python -m tests.golden.make_chains SHARD OUT COUNT LONGEST`.
 
-SHARD comes from examples/training. Chains are of 40 to 120 residues and different clusters, evenly spread over it.
+SHARD comes from examples/training. Chains are of 40 to LONGEST residues and different clusters, evenly spread over it.
 """
 
 import sys
@@ -11,9 +11,9 @@ import numpy as np
 from foldcli.data.shards import PackedChain, Shard, write_shard
 
 
-def make_chains(source: Path, out: Path, count: int) -> None:
+def make_chains(source: Path, out: Path, count: int, longest: int) -> None:
     shard = Shard(source)
-    fitting = np.flatnonzero((shard.arrays["lengths"] >= 40) & (shard.arrays["lengths"] <= 120))
+    fitting = np.flatnonzero((shard.arrays["lengths"] >= 40) & (shard.arrays["lengths"] <= longest))
     chosen = fitting[np.linspace(0, len(fitting) - 1, count).astype(int)].tolist()
     write_shard(out, [_packed(shard, index) for index in chosen], [shard.entries()[k].cluster for k in chosen])
 
@@ -27,4 +27,4 @@ def _packed(shard: Shard, index: int) -> PackedChain:
 
 
 if __name__ == "__main__":
-    make_chains(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    make_chains(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:]))
