@@ -5,7 +5,7 @@ import torch
 from foldcli.geometry.groups import PLACING
 from foldcli.geometry.rigid import Rigid
 from foldcli.model.structure import StructureState
-from foldcli.shapes import Atoms14, Float, ResidueIndex, Tensor
+from foldcli.shapes import Atoms14, Float, Int, ResidueIndex, Tensor
 from foldcli.training.losses.renaming import renamed
 from foldcli.training.losses.truth import Truth
 
@@ -33,16 +33,25 @@ def backbone_fape(states: list[StructureState], truth: Truth, clamped: Float[Ten
 def side_chain_fape(groups: Rigid, atoms: Atoms14, truth: Truth, aatype: ResidueIndex) -> Float[Tensor, "*b"]:
     """All atoms seen from the frames [i, 8] of all rigid groups, symmetric atoms renamed (Suppl. Alg. 20, line 28)."""
     target = renamed(truth, atoms, aatype)
-    frames = Rigid(groups.rotation[..., PLACING, :, :], groups.translation[..., PLACING, :])
     limit = torch.full_like(atoms[..., 0, 0, 0], CLAMP)
+    frames_mask, atoms_mask = target.frames_mask.flatten(-2), target.atoms_mask.flatten(-2)
+    # A residue has about half of the slots: a third of the pairs of frame and atom, and fewer where side chains lack.
+    f, a = _known(frames_mask), _known(atoms_mask)
+    frames = Rigid(groups.rotation[..., PLACING, :, :], groups.translation[..., PLACING, :])
     return frame_aligned_error(
-        _flat(frames), _flat(target.frames), target.frames_mask.flatten(-2),
-        atoms.flatten(-3, -2), target.atoms.flatten(-3, -2), target.atoms_mask.flatten(-2), limit,
+        _flat(frames, f), _flat(target.frames, f), frames_mask[..., f],
+        atoms.flatten(-3, -2)[..., a, :], target.atoms.flatten(-3, -2)[..., a, :], atoms_mask[..., a], limit,
     )  # fmt: skip
 
 
-def _flat(frames: Rigid) -> Rigid:
-    return Rigid(frames.rotation.flatten(-4, -3), frames.translation.flatten(-3, -2))
+def _known(mask: Float[Tensor, "*b n"]) -> Int[Tensor, " k"]:
+    """Places that at least one sample knows."""
+    return mask.reshape(-1, mask.shape[-1]).any(0).nonzero().squeeze(-1)
+
+
+def _flat(frames: Rigid, chosen: Int[Tensor, " k"]) -> Rigid:
+    """Of frames [i g], those chosen of all [i * g]."""
+    return Rigid(frames.rotation.flatten(-4, -3)[..., chosen, :, :], frames.translation.flatten(-3, -2)[..., chosen, :])
 
 
 def frame_aligned_error(
