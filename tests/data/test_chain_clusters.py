@@ -40,8 +40,9 @@ def test_the_plain_search_finds_families_and_parts_strangers(programs):
 
 def test_a_piece_joins_the_whole_and_short_chains_stand_alone(programs):
     draw = random.Random(1)
-    whole = "".join(draw.choices(LETTERS, k=200))
-    first, second, third, fourth = cluster_chains("abcd", [whole[50:120], whole, "MK", "XXXXXXXX"], None).numbers
+    whole = "".join(draw.choices(LETTERS, k=300))
+    piece = mutated(draw, whole[100:180], 0.6)
+    first, second, third, fourth = cluster_chains("abcd", [piece, whole, "MK", "XXXXXXXX"], None).numbers
     assert first == second
     assert len({second, third, fourth}) == 3
 

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as arrays
 from foldcli.config import SourceConfig
 from foldcli.data.build_shard import weighted_profile
 from foldcli.data.chain import Chain
-from foldcli.data.compact import pack_atoms, unpack_atoms
+from foldcli.data.compact import MISSING, pack_atoms, unpack_atoms
 from foldcli.data.query import Alignment
 from foldcli.data.shards import PackedChain, ShardSource, pack_chain, write_shard
 from foldcli.data.source import Entry, open_source, passing, weights
@@ -83,7 +83,8 @@ def test_a_bare_backbone_gets_ideal_oxygens_and_betas():
     sequence = "ARNDCQEGHILKMFPSTWYV"
     positions = ideal_chain(sequence)
     mask = ATOM37_MASK[[INDEX[letter] for letter in sequence]] > 0
-    backbone, _ = pack_atoms(sequence, positions, mask)
+    backbone, others = pack_atoms(sequence, positions, mask)
+    assert (others != MISSING).any(axis=-1).sum() == mask.sum() - 3 * len(sequence)
     read, present = unpack_atoms(sequence, backbone, None)
     assert present[:, O].tolist() == [True] * 19 + [False]
     assert np.array_equal(present[:, CB], mask[:, CB])
@@ -124,6 +125,7 @@ def test_a_source_travels_without_its_chains(tmp_path):
     assert there.entries == here.entries
     assert np.array_equal(there.load(7).profile, here.load(7).profile)
     assert isinstance(there._shards[0].arrays["backbone"], np.memmap)
+    assert there._shards[0].copy == here._shards[0].copy
 
 
 BAD = {
