@@ -50,7 +50,7 @@ def test_an_alignment_that_does_not_fit_is_named(message: str, command: Command,
 
 USAGE = {
     "notakey": "'notakey' is no setting; expected KEY=VALUE",
-    "nokey=1": "no key 'nokey'; there is device,",
+    "nokey=1": "no key 'nokey'; there is dap, device,",
     "model.nokey=1": "no key 'model.nokey'; there is c_s",
     "num_recycle=two": "'num_recycle' is 'two', expected int",
     "num_recycle=[1": "configuration: ",
@@ -58,7 +58,7 @@ USAGE = {
     "model.msa.max_clusters=0": "'model.msa.max_clusters' is 0, expected 1 or more",
     "--num-seeds=0": "'num_seeds' is 0, expected 1 or more",
     "--rank-by=best": "'rank_by' is 'best', expected plddt or ptm",
-    "--gpus=2": "--gpus 2: one prediction over several GPUs is not there yet",
+    "--dap=all": "'dap' is 'all', expected int",
     "--model=model_9": "--model model_9: no such preset; there is ",
     "--out=two.fasta": "--out two.fasta: cannot be written (File exists)",
     "--out=two.fasta/out": "--out two.fasta/out: cannot be written (Not a directory)",

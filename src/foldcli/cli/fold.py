@@ -28,10 +28,13 @@ def run_fold(
     from foldcli.folding.models import resolve
     from foldcli.folding.progress import watch
     from foldcli.folding.run import Run
+    from foldcli.folding.team import at_its_place
 
-    run = Run(resolve(models, weights, overrides), out)
-    with watch(Console(stderr=True), len(queries)) as watcher:
-        records = run.fold(queries, watcher)
+    sources = resolve(models, weights, overrides)
+    with at_its_place(sources[0].config):
+        run = Run(sources, out)
+        with watch(Console(stderr=True), len(queries)) as watcher:
+            records = run.fold(queries, watcher)
     width = None if sys.stdout.isatty() else LOG_WIDTH
     Console(markup=False, highlight=False, width=width).print(table(records, out))
     return int(any(record.status != "done" for record in records))

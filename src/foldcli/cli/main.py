@@ -58,7 +58,8 @@ def fold(
     sort: Annotated[str | None, typer.Option(help="Order: length, longest or none. [default: length]")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [default: auto]")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16. [default: auto]")] = None,
-    gpus: Annotated[int | None, typer.Option(help="GPUs for one prediction. [default: 1]")] = None,
+    gpus: Annotated[int | None, typer.Option(help="GPUs, or processes on the CPU. [default: 1]")] = None,
+    dap: Annotated[str | None, typer.Option(help="How many fold one protein: auto or N. [default: auto]")] = None,
     save_single_representations: Annotated[bool, typer.Option(help="Save them as .npy.")] = False,
     save_pair_representations: Annotated[bool, typer.Option(help="Save them as .npy.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Fold again what is done, and replace it.")] = False,
@@ -70,6 +71,7 @@ def fold(
         "num_models": num_models, "num_seeds": num_seeds, "random_seed": random_seed, "num_recycle": num_recycle,
         "recycle_early_stop_tolerance": recycle_early_stop_tolerance, "rank_by": rank_by, "sort": sort,
         "device": device, "precision": precision, "gpus": gpus,
+        "dap": 0 if dap == "auto" else dap,
         "save_single_representations": save_single_representations or None,
         "save_pair_representations": save_pair_representations or None, "overwrite": overwrite or None,
     }  # fmt: skip

@@ -13,7 +13,8 @@ class FoldConfig:
     """What `foldcli fold` does (conf/fold.yaml holds the defaults).
 
     model: the preset of one model, by its own name; rank_by: plddt or ptm; sort: length (shortest first), longest or
-    none; device: auto, cpu or cuda; precision: auto, fp32 or bf16; recycle_early_stop_tolerance in angstrom.
+    none; device: auto, cpu or cuda; precision: auto, fp32 or bf16; recycle_early_stop_tolerance in angstrom;
+    gpus: ranks of this machine, of which dap fold one protein together, 0 for as many as it needs.
     """
 
     model: ModelConfig
@@ -27,6 +28,7 @@ class FoldConfig:
     device: str
     precision: str
     gpus: int
+    dap: int
     save_single_representations: bool
     save_pair_representations: bool
     overwrite: bool
@@ -43,10 +45,11 @@ class FoldConfig:
         "random_seed": 0,
         "num_recycle": 0,
         "gpus": 1,
+        "dap": 0,
     }
 
     def __post_init__(self) -> None:
         require_choices(self, self.CHOICES)
         require_smallest(self, self.SMALLEST)
-        if self.gpus > 1:
-            raise InputError(f"--gpus {self.gpus}: one prediction over several GPUs is not there yet; use --gpus 1")
+        if self.gpus > 1 and self.dap and self.gpus % self.dap:
+            raise InputError(f"--dap {self.dap}: does not divide --gpus {self.gpus}; take a divisor, or auto")

@@ -61,11 +61,16 @@ def _kibibytes(file: str, key: str) -> int:
     return 1024 * int({fields[0]: fields[1] for fields in lines if len(fields) > 1}[f"{key}:"])
 
 
-def require_memory(config: ModelConfig, length: int, depth: int, width: int, device: torch.device) -> float:
-    """How many times the fold would fit into what is free; FoldcliError, which says what would fit, if not once."""
-    free, needed = available_bytes(device), predicted_bytes(config, length, depth, width)
+def require_memory(
+    config: ModelConfig, length: int, depth: int, width: int, device: torch.device, share: float = 1.0
+) -> float:
+    """How many times the fold would fit into what is free; FoldcliError, which says what would fit, if not once.
+
+    share: how much of the fold the memory of this device holds, times how many ranks fold in it.
+    """
+    free, needed = available_bytes(device), int(share * predicted_bytes(config, length, depth, width))
     if free is not None and needed > free:
-        fits = longest_that_fits(config, free, depth, width)
+        fits = longest_that_fits(config, int(free / share), depth, width)
         raise FoldcliError(
             f"{length} residues need about {needed / GIB:.1f} GiB for {config.name} and {free / GIB:.1f} GiB are free; "
             f"up to {fits} residues would fit; {savings(width)}"

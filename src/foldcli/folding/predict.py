@@ -11,8 +11,9 @@ import torch
 from foldcli.config import FoldConfig
 from foldcli.data.query import Query
 from foldcli.model.alphafold import AlphaFold, Output
-from foldcli.model.confidence import error_bins, expected_aligned_error, plddt, predicted_tm_score
+from foldcli.model.confidence import aligned_tm_scores, error_bins, expected_aligned_error, plddt
 from foldcli.model.features import Features, TemplateFeatures
+from foldcli.parallel.shard import whole_rows
 from foldcli.protein import residues
 from foldcli.protein.structure import Prediction, Structure
 from foldcli.shapes import Atoms37
@@ -77,14 +78,22 @@ def assemble(output: Output, query: Query, config: FoldConfig, seed: int, recycl
         residue_index=np.arange(1, len(query.sequence) + 1),
         b_factor=confidence,
     )
-    pae = None if output.pae is None else _array(expected_aligned_error(output.pae, last))
-    ptm = None if output.pae is None else predicted_tm_score(output.pae, last, output.pae.new_ones(len(aatype)))
+    pae, ptm = (None, None) if output.pae is None else _aligned_errors(output, output.pae, last)
     return Prediction(
         structure=structure, plddt=confidence, model=config.model.name, seed=seed, recycles=recycles,
-        ptm=None if ptm is None else float(ptm), pae=pae,
+        ptm=ptm, pae=pae,
         max_pae=None if output.pae is None else float(error_bins(output.pae.shape[-1], last, output.pae)[-1]),
         representations=_representations(output, config),
     )  # fmt: skip
+
+
+def _aligned_errors(output: Output, logits: torch.Tensor, last_break: float) -> tuple[np.ndarray, float]:
+    """Expected aligned errors in angstrom and the predicted TM-score, from the rows of every rank."""
+    length = output.lddt.shape[-2]
+    logits = logits[..., :length, :]
+    errors = whole_rows(expected_aligned_error(logits, last_break), output)
+    scores = whole_rows(aligned_tm_scores(logits, last_break, logits.new_ones(length)), output)
+    return _array(errors), float(scores.max())
 
 
 def _representations(output: Output, config: FoldConfig) -> dict[str, np.ndarray]:
@@ -92,7 +101,7 @@ def _representations(output: Output, config: FoldConfig) -> dict[str, np.ndarray
     if config.save_single_representations:
         wanted["single"] = _array(output.single)
     if config.save_pair_representations:
-        wanted["pair"] = _array(output.pair)
+        wanted["pair"] = _array(whole_rows(output.pair[..., : output.lddt.shape[-2], :], output))
     return wanted
 
 

@@ -19,7 +19,7 @@ from foldcli.folding.models import Source
 JOB_FILE = "job.json"
 RESULTS, SUMMARY = "results.jsonl", "summary.csv"
 # Settings that leave the files of a job as they are, or that are in its key by what they led to.
-OUTSIDE_KEY = ("sort", "num_models", "device", "precision", "gpus", "overwrite")
+OUTSIDE_KEY = ("sort", "num_models", "device", "precision", "gpus", "dap", "overwrite")
 
 
 @dataclass(frozen=True)
@@ -78,17 +78,19 @@ class Results:
 
     def __init__(self, out: Path) -> None:
         self.out = out
-        self._read()
+        self.read()
 
-    def add(self, records: Iterable[Record]) -> None:
-        """Put records in and write both files anew; what another run has added meanwhile stays."""
+    def add(self, records: Iterable[Record]) -> dict[str, Record]:
+        """Put records in and write both files anew; what others have added meanwhile stays, and is returned as well."""
         with FileLock(self.out / ".results.lock"):
-            known = self._read() | {record.job: record for record in records}
+            known = self.read() | {record.job: record for record in records}
             lines = [json.dumps(asdict(record)) + "\n" for record in known.values()]
             write_atomic(self.out / RESULTS, "".join(lines))
             write_atomic(self.out / SUMMARY, _table(known.values()))
+        return known
 
-    def _read(self) -> dict[str, Record]:
+    def read(self) -> dict[str, Record]:
+        """Every record by its job; none before the first is written."""
         path = self.out / RESULTS
         try:
             lines = path.read_text(encoding="utf-8").splitlines()

@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
@@ -20,7 +21,9 @@ from foldcli.folding.output import job_folder, write_job, write_timings
 from foldcli.folding.predict import predict
 from foldcli.folding.progress import Watcher
 from foldcli.folding.record import RESULTS, SUMMARY, Record, Results, job_key, read_record, write_record
+from foldcli.folding.team import Group, Team
 from foldcli.model.alphafold import AlphaFold
+from foldcli.parallel.worker import ranks_of_host
 from foldcli.phases import Phases
 from foldcli.protein.structure import Prediction
 from foldcli.report.provenance import Provenance
@@ -34,6 +37,10 @@ class Job:
     key: str
 
     @property
+    def length(self) -> int:
+        return len(self.query.sequence)
+
+    @property
     def depth(self) -> int:
         """Rows of the alignment, 1 for a single sequence."""
         return self.query.alignment.depth if self.query.alignment else 1
@@ -43,7 +50,7 @@ class Job:
         return f"alignment of {self.depth} sequences" if self.depth > 1 else "single sequence (no alignment)"
 
     def record(self, status: str, error: str = "") -> Record:
-        return Record(self.query.name, status, len(self.query.sequence), self.depth, key=self.key, error=error)
+        return Record(self.query.name, status, self.length, self.depth, key=self.key, error=error)
 
 
 class Run:
@@ -57,10 +64,14 @@ class Run:
         self.device = choose_device(self.config)
         self.precision = choose_precision(self.config, self.device)
         self.models: dict[str, AlphaFold] = {}
+        self.running: dict[str, AlphaFold] = {}
+        self.team = Team.joined()
+        self.group = Group()
         self.phases = Phases()
 
     def __str__(self) -> str:
         on = "cpu" if self.device.type == "cpu" else f"cuda ({torch.cuda.get_device_name(self.device)})"
+        on = f"{self.team.size} x {on}" if self.team.size > 1 else on
         names = ", ".join(source.name for source in self.sources)
         mark = "" if self.trained else ", UNTRAINED parameters: the numbers mean nothing"
         return f"foldcli {__version__} on {on} in {str(self.precision).removeprefix('torch.')} with {names}{mark}"
@@ -75,21 +86,35 @@ class Run:
         ended = {job.query.name: self._done_before(job) or job.record("waiting") for job in jobs}
         waiting = [job for job in jobs if ended[job.query.name].status == "waiting"]
         results = self._open(ended.values())
+        self.team.meet()
         watcher.run_started(f"{self}: {len(jobs)} job{'s' * (len(jobs) > 1)}")
         for record in ended.values():
             if record.status == "done":
                 watcher.job_ended(record, True)
+        present: list[Job] = []
         try:
             self._load_models(waiting)
-            for job in waiting:
-                ended[job.query.name] = job.record("interrupted")  # until something better can be said
-                ended[job.query.name] = self._attempt(job, watcher)
-                watcher.job_ended(ended[job.query.name], False)
-                results.add([ended[job.query.name]])
-        except KeyboardInterrupt:
-            results.add(ended.values())
-            raise self._interrupted(ended.values()) from None
+            for job in self._shared_out(waiting):
+                present = [job]
+                record = self._attempt(job, watcher)
+                if self.group.leads:
+                    ended = _announced(ended, results.add([record]), watcher)
+                present = []
+            self.team.meet()
+        except BaseException as error:
+            known = results.add([job.record("interrupted") for job in present if self.group.leads])
+            if isinstance(error, KeyboardInterrupt):
+                raise self._interrupted([known[name] for name in ended]) from None
+            raise
+        ended = _announced(ended, results.read(), watcher)
         return [ended[query.name] for query in queries]
+
+    def _shared_out(self, jobs: Sequence[Job]) -> Iterator[Job]:
+        """The jobs that this rank has a part in, with the ranks it shares them with."""
+        shares = self.team.shares(jobs, self.config.dap, self.device.type, self._fits_one_rank)
+        for self.group, share in shares:
+            self.running = {name: self.group.split(model) for name, model in self.models.items()}
+            yield from self.group.take(share, f"jobs of {self.group.size} ranks")
 
     def _job(self, query: Query) -> Job:
         return Job(query, job_key(query, self.sources, self.device.type, str(self.precision)))
@@ -108,7 +133,8 @@ class Run:
         try:
             self.out.mkdir(parents=True, exist_ok=True)
             results = Results(self.out)
-            results.add(records)
+            if self.team.first:
+                results.add(records)
         except OSError as error:
             raise InputError(f"--out {self.out}: cannot be written ({error.strerror}); use another folder") from error
         except FoldcliError as error:
@@ -131,15 +157,23 @@ class Run:
         try:
             return self._fold_one(job, watcher)
         except Exception as error:  # whatever it is, the other jobs are to be folded
+            if self.group.size > 1 and not isinstance(error, FoldcliError):
+                self._end_all(job, error)
             return job.record("failed", self._reason(error))
         finally:
             self.phases = Phases()
+
+    def _end_all(self, job: Job, error: Exception) -> NoReturn:
+        """Raise what one rank of a group failed with: the others wait for it and cannot go on."""
+        if _is_lack_of_memory(error):
+            raise FoldcliError(f"{job.query.name}: rank {self.team.rank}: {self._reason(error)}") from error
+        raise error
 
     def _reason(self, error: Exception) -> str:
         text = " ".join(str(error).split())
         if isinstance(error, FoldcliError):
             return text
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in text:
+        if _is_lack_of_memory(error):
             return f"out of memory; {savings(self.precision.itemsize)}, or fold a shorter sequence"
         place = traceback.extract_tb(error.__traceback__)[-1]
         return f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}: {text}"
@@ -150,6 +184,8 @@ class Run:
         reset_peak(self.device)
         ranked = sorted(self._predictions(job, watcher), key=self._score, reverse=True)
         best, peak = ranked[0], peak_bytes(self.device) / GIB
+        if not self.group.leads:
+            return job.record("done")
         with job_folder(self.out, job.query.name, self.config.overwrite) as folder:
             with self.phases.timed("write"):
                 write_job(folder, job.query, [(prediction, self._provenance(prediction, job)) for prediction in ranked])
@@ -165,10 +201,28 @@ class Run:
     def _settle_memory(self, job: Job) -> None:
         """FoldcliError if the job does not fit; where it fits twice, trade memory for speed."""
         return_freed_memory()
-        length, width = len(job.query.sequence), self.precision.itemsize
-        configs = [source.config.model for source in self.sources]
-        if min(require_memory(config, length, job.depth, width, self.device) for config in configs) > 2:
+        room, lack = 0.0, None
+        try:
+            room = self._room(job, self.group.size)
+        except FoldcliError as error:
+            lack = error
+        if self.group.any(lack is not None):
+            raise lack or FoldcliError("another rank has too little free memory for it; fold a shorter sequence")
+        if room > 2:
             keep_freed_memory()
+
+    def _room(self, job: Job, ranks: int) -> float:
+        """How many times the job, split over so many ranks, fits into what is free; FoldcliError if not once."""
+        beside = ranks_of_host() if self.device.type == "cpu" and self.team.size > 1 else 1
+        width, share = self.precision.itemsize, beside / ranks
+        configs = [source.config.model for source in self.sources]
+        return min(require_memory(config, job.length, job.depth, width, self.device, share) for config in configs)
+
+    def _fits_one_rank(self, job: Job) -> bool:
+        try:
+            return self._room(job, 1) >= 1
+        except FoldcliError:
+            return False
 
     def _score(self, prediction: Prediction) -> float:
         ptm = prediction.ptm if self.config.rank_by == "ptm" else None
@@ -190,7 +244,7 @@ class Run:
             watcher.passed(query.name, f"{detail} pass {number}: moved {moved:.2f} A, {seconds:.1f} s")
 
         features = self.phases.making(f"{label}_features", featurize(query, config.model.msa, seed, passes))
-        return predict(self.models[source.name], query, features, config, seed, passed)
+        return predict(self.running[source.name], query, features, config, seed, passed)
 
     def _provenance(self, prediction: Prediction, job: Job) -> Provenance:
         source = next(source for source in self.sources if source.name == prediction.model)
@@ -198,6 +252,19 @@ class Run:
             name=job.query.name, title=job.query.title, version=__version__, parameters=source.parameters,
             trained=source.trained, depth=job.depth,
         )  # fmt: skip
+
+
+def _announced(before: dict[str, Record], known: dict[str, Record], watcher: Watcher) -> dict[str, Record]:
+    """What is known now of the jobs there were before; the watcher hears of those that have ended since."""
+    now = {name: known[name] for name in before}
+    for name, record in now.items():
+        if record != before[name] and record.status in ("done", "failed"):
+            watcher.job_ended(record, False)
+    return now
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def _require_foldable(queries: Sequence[Query]) -> None:

@@ -27,9 +27,16 @@ def predicted_tm_score(
     logits: Float[Tensor, "*b i j bins"], last_break: float, weight: ResidueMask
 ) -> Float[Tensor, "*b"]:
     """Predicted TM-score, 0 to 1: the best over all residues to align on (Suppl. Sec. 1.9.7)."""
+    return (aligned_tm_scores(logits, last_break, weight) * weight).amax(-1)
+
+
+def aligned_tm_scores(
+    logits: Float[Tensor, "*b i j bins"], last_break: float, weight: Float[Tensor, "*b j"]
+) -> Float[Tensor, "*b i"]:
+    """Predicted TM-score when aligned on each residue, 0 to 1."""
     length = weight.sum(-1).clamp(min=19)
     d0 = 1.24 * (length - 15) ** (1 / 3) - 1.8
     centres = error_bins(logits.shape[-1], last_break, logits)
     term = (logits.softmax(-1) * (1 / (1 + (centres / d0[..., None, None, None]) ** 2))).sum(-1)
     share = weight / (weight.sum(-1, keepdim=True) + 1e-8)
-    return ((term * share.unsqueeze(-2)).sum(-1) * weight).amax(-1)
+    return (term * share.unsqueeze(-2)).sum(-1)

@@ -26,6 +26,7 @@ class SplitOutput(Output):
     """
 
     sequences: int
+    ranks: Axis
 
 
 class SplitAlphaFold(AlphaFold):
@@ -38,7 +39,9 @@ class SplitAlphaFold(AlphaFold):
         earlier = padded_recycled(previous, self.ranks) if previous else None
         output = super().forward(own_features(features, self.ranks), earlier)
         values = {f.name: getattr(output, f.name) for f in fields(output)}
-        return SplitOutput(**values | _whole_residues(output, length, self.ranks), sequences=sequences)
+        return SplitOutput(
+            **values | _whole_residues(output, length, self.ranks), sequences=sequences, ranks=self.ranks
+        )
 
 
 def shard(model: AlphaFold, mesh: DeviceMesh) -> AlphaFold:
@@ -47,6 +50,7 @@ def shard(model: AlphaFold, mesh: DeviceMesh) -> AlphaFold:
     if ranks.size == 1:
         return model
     for module in model.modules():
+        assert "forward" not in vars(module), "split a model before its blocks are wrapped"
         twin = SplitAlphaFold if type(module) is AlphaFold else TWINS.get(type(module))
         if twin is not None:
             module.__class__ = twin
@@ -68,6 +72,13 @@ def gather_output(output: Output, mesh: DeviceMesh) -> Output:
     pae = None if output.pae is None else pairs(output.pae)
     whole = {"pair": pairs(output.pair), "distogram": pairs(output.distogram), "pae": pae, "masked_msa": masked_msa}
     return Output(**values | whole)
+
+
+def whole_rows(rows: Tensor, output: Output) -> Tensor:
+    """What was computed from an output's rows of pairs [i, ...], from all ranks, on the CPU."""
+    if not isinstance(output, SplitOutput):
+        return rows.cpu()
+    return gather(rows.cpu(), 0, output.ranks).wait()[: output.lddt.shape[-2]]
 
 
 def _for_every_rank(x: Tensor, axis: int, ranks: Axis) -> Tensor:

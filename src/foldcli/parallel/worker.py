@@ -59,17 +59,22 @@ def run_worker(command: Callable[[], object]) -> NoReturn:
     sys.exit(0)
 
 
+def ranks_of_host() -> int:
+    """How many ranks there are on this host."""
+    return int(os.environ["LOCAL_WORLD_SIZE"])
+
+
 @contextlib.contextmanager
 def joined(device_type: str) -> Iterator[torch.device]:
     """Be one of the ranks inside the block: NCCL and a GPU each, or gloo and some cores. Yields the device."""
-    local, beside = (int(os.environ[key]) for key in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"))
+    local = int(os.environ["LOCAL_RANK"])
     if device_type == "cuda":
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
         dist.init_process_group("cpu:gloo,cuda:nccl", device_id=device)
     else:
         device = torch.device("cpu")
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // beside))
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // ranks_of_host()))
         dist.init_process_group("gloo")
     try:
         yield device
