@@ -55,7 +55,7 @@ class FinishedPhases(Phases):
 
 def time_training(config: TrainConfig, steps: int, device: torch.device) -> TrainingTimes:
     """Take real steps on real data, and none of a run's other work; the parameters are forgotten."""
-    learner = Learner(new_model(config, device), config, Ranks())
+    learner = Learner(new_model(config, device, Ranks()), config, Ranks())
     loader = Loader(with_relatives(open_source(config.train), config.train), config)
     spent, flops = list[float](), list[float]()
     with contextlib.closing(loader):
@@ -79,8 +79,8 @@ def summary(times: TrainingTimes) -> str:
     """Speed and utilisation, on one line."""
     median = statistics.median(times.steps) * 1e3
     return (
-        f"{len(times.steps)} steps: {times.samples_per_second:.2f} samples/s, median step {median:.0f} ms, model FLOP/s "
-        f"{times.utilisation:.1%} of a large matrix product's"
+        f"{len(times.steps)} steps: {times.samples_per_second:.2f} samples/s, median step {median:.0f} ms, "
+        f"model FLOP/s {times.utilisation:.1%} of a large matrix product's"
     )
 
 

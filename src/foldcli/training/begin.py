@@ -14,6 +14,7 @@ from foldcli.errors import InputError, WeightsError
 from foldcli.model.alphafold import AlphaFold
 from foldcli.parallel.launch import launch, require_devices
 from foldcli.parallel.mesh import build_mesh
+from foldcli.parallel.shard import shard
 from foldcli.parallel.worker import joined, launched
 from foldcli.search.relatives import with_relatives
 from foldcli.training.folder import require_same_model, write_settings
@@ -52,7 +53,7 @@ def begin(config: TrainConfig, out: Path, resume: bool, device: torch.device, ra
         require_same_model(out, config)
     elif ranks.first:
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
-    model = new_model(config, device)
+    model = new_model(config, device, ranks)
     run = Run(Learner(model, config, ranks), source, held_out, out)
     if ranks.first:
         write_settings(out, config, device)
@@ -65,7 +66,7 @@ def begin(config: TrainConfig, out: Path, resume: bool, device: torch.device, ra
     return run
 
 
-def new_model(config: TrainConfig, device: torch.device) -> AlphaFold:
+def new_model(config: TrainConfig, device: torch.device, ranks: Ranks) -> AlphaFold:
     """The model before the first step, its trunk in the precision asked for; WeightsError for `start_from`."""
     model = AlphaFold(config.model)
     initialize(model, config.seed)
@@ -73,6 +74,8 @@ def new_model(config: TrainConfig, device: torch.device) -> AlphaFold:
         _take_parameters(model, Path(config.start_from))
     half = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
     model.trunk.to(torch.bfloat16 if half else torch.float32)
+    if ranks.mesh:
+        shard(model, ranks.mesh)
     if config.recompute:
         recompute_blocks(model)
     return model.to(device)

@@ -24,7 +24,7 @@ def curves_png(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     left.set(xlabel="step", ylabel="loss (running mean)", yscale="log")
     left.legend(fontsize=7, frameon=False, ncols=2)
     for name in sorted({name for line in lines for name in line if name.startswith("validation/")}):
-        if name.split("/")[1] in ("lddt", "tm", "gdt_ts"):
+        if name.split("/")[1] in ("lddt", "tm_score", "gdt_ts", "alone_lddt"):
             right.plot(*_series(lines, name), marker=".", label=name.removeprefix("validation/"))
     right.set(xlabel="step", ylabel="on validation chains", ylim=(0, 1))
     if right.lines:

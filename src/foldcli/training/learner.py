@@ -66,11 +66,11 @@ class Learner:
     def learn(self, batches: Sequence[Sample]) -> Step:
         """Take one step by this rank's micro-batches; FoldcliError when too many in a row had to be refused."""
         self.model.train()
-        share = 1 / (len(batches) * self.ranks.data_size)
+        share = 1 / len(batches)
         figures = [self._add(sample, place, share) for place, sample in enumerate(batches)]
         with self.phases.timed("update"):
             means = {name: share * torch.stack([figure[name] for figure in figures]).sum() for name in figures[0]}
-            self.ranks.sum_over_data([*means.values(), *self.optimizer.gradients])
+            self.ranks.average_over_data([*means.values(), *self.optimizer.gradients])
             step = self._move({name: float(mean) for name, mean in means.items()})
         self.number += 1
         return step
@@ -78,12 +78,13 @@ class Learner:
     def _add(self, sample: Sample, place: int, share: float) -> dict[str, Tensor]:
         """Add one micro-batch's gradient; the terms of its loss, and the norm."""
         torch.manual_seed(self._draws_of(place))
-        output = predict(self.model, sample, self.phases)
+        output = self.ranks.whole(predict(self.model, sample, self.phases))
         with self.phases.timed("loss"):
             terms = total(output, sample.passes[-1], sample.labels, self.config.loss)
         with self.phases.timed("backward"):
             loss = terms["total"].mean()
             gradients = torch.autograd.grad(loss, self.optimizer.parameters, materialize_grads=True)
+            self.ranks.sum_over_axial(gradients)
         with self.phases.timed("update"):
             norm = self.optimizer.add(gradients, share)
         terms["lddt_ca"] = ca_lddt(output, sample)

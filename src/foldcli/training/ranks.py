@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
+from foldcli.model.alphafold import Output
+from foldcli.parallel.gradients import average_over_data, sum_over_axial
+from foldcli.parallel.shard import gather_output
 from foldcli.shapes import Tensor
 
 
@@ -29,19 +31,16 @@ class Ranks:
         """Whether this is the rank that prints and writes."""
         return self.mesh is None or dist.get_rank() == 0
 
-    def sum_over_data(self, tensors: Sequence[Tensor]) -> None:
-        """Replace every tensor by its sum over the ranks that hold other samples, in one message."""
-        if self.data_size == 1 or self.mesh is None:
-            return
-        flat = torch.cat([t.flatten() for t in tensors])
-        dist.all_reduce(flat, group=self.mesh.get_group("data"))
-        for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
-            tensor.copy_(part.view_as(tensor))
+    def average_over_data(self, tensors: Sequence[Tensor]) -> None:
+        """Replace every tensor by its mean over the ranks that hold other samples."""
+        if self.mesh:
+            average_over_data(tensors, self.mesh)
 
-    def agree(self, flag: bool) -> bool:
-        """Whether the flag stands on any rank, so that all do the same."""
-        if self.mesh is None:
-            return flag
-        votes = torch.tensor(float(flag), device=self.mesh.device_type)
-        dist.all_reduce(votes)
-        return bool(votes)
+    def sum_over_axial(self, gradients: Sequence[Tensor]) -> None:
+        """Make the whole gradient of a sample of the shares that the ranks have which it is split over."""
+        if self.mesh:
+            sum_over_axial(gradients, self.mesh)
+
+    def whole(self, output: Output) -> Output:
+        """A pass with nothing left split."""
+        return gather_output(output, self.mesh) if self.mesh else output

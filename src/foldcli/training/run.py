@@ -12,6 +12,7 @@ from foldcli.data.sample import Sample
 from foldcli.data.source import ChainSource
 from foldcli.data.tensors import map_tensors, named_tensors
 from foldcli.errors import Interrupted
+from foldcli.model.alphafold import AlphaFold
 from foldcli.training.checkpoint import Checkpoints
 from foldcli.training.curves import curves_png
 from foldcli.training.flops import peak_flops, sample_flops
@@ -107,24 +108,27 @@ class Run:
     def _validate(self, watcher: Watcher) -> None:
         if self.held_out is None:
             return
-        figures: dict[str, float | str] = {}
         with self.learner.averaged() as model:
-            for kind, alone in (("", False), ("alone_", True)):
-                samples = validation_samples(
-                    self.held_out, self.config, alone, self.ranks.data_rank, self.ranks.data_size
-                )
-                scores = validate(model, samples, self.ranks, self.device)
-                figures |= {f"validation/{kind}{name}": score for name, score in scores.items()}
-        lddt = float(figures["validation/lddt"])
+            scores = self._scores(model, alone=False)
+            by_sequence = self._scores(model, alone=True)
         if self.journal:
-            self.journal.add(self.learner.number, figures)
-        alone = float(figures["validation/alone_lddt"])
-        watcher.say(f"step {self.learner.number}, validation: lDDT {lddt:.3f}, from the sequence alone {alone:.3f}")
+            self.journal.add(self.learner.number, {f"validation/{name}": x for name, x in scores.items()})
+            self.journal.add(self.learner.number, {f"validation/alone_{name}": x for name, x in by_sequence.items()})
+        lddt = scores["lddt"]
+        watcher.say(
+            f"step {self.learner.number}, validation: lDDT {lddt:.3f}, TM-score {scores['tm_score']:.3f}; "
+            f"from the sequence alone {by_sequence['lddt']:.3f}, {by_sequence['tm_score']:.3f}"
+        )
         if lddt > self.learner.best:
             self.learner.best = lddt
             self.checkpoints.best = self.learner.number
             self._export(BEST)
             self._checkpoint()
+
+    def _scores(self, model: AlphaFold, alone: bool) -> dict[str, float]:
+        assert self.held_out is not None
+        place, ranks = self.ranks.data_rank, self.ranks.data_size
+        return validate(model, validation_samples(self.held_out, self.config, alone, place, ranks), self.ranks)
 
     def _checkpoint(self) -> None:
         if self.ranks.first:

@@ -1,6 +1,7 @@
 """How well the averaged parameters fold chains that are not learnt from."""
 
 from collections.abc import Iterable
+from dataclasses import astuple, fields
 
 import torch
 
@@ -8,21 +9,25 @@ from foldcli.data.sample import Sample
 from foldcli.data.tensors import map_tensors
 from foldcli.model.alphafold import AlphaFold
 from foldcli.phases import Phases
-from foldcli.training.learner import ca_lddt, predict
+from foldcli.protein.residues import CA
+from foldcli.training.learner import predict
+from foldcli.training.metrics import Agreement, agreement
 from foldcli.training.ranks import Ranks
+
+NAMES = [field.name for field in fields(Agreement)]
 
 
 @torch.no_grad()
-def validate(model: AlphaFold, samples: Iterable[Sample], ranks: Ranks, device: torch.device) -> dict[str, float]:
-    """Mean scores of whole chains over all data ranks, each chain counting the same."""
-    scores: dict[str, float] = {}
+def validate(model: AlphaFold, samples: Iterable[Sample], ranks: Ranks) -> dict[str, float]:
+    """Mean scores of whole chains over all data ranks, each chain counting the same, by the names of `Agreement`."""
+    device = next(model.parameters()).device
+    sums = torch.zeros(len(NAMES) + 1, dtype=torch.float64, device=device)
     for sample in samples:
         sample = map_tensors(lambda tensor: tensor.to(device), sample)
         output = predict(model, sample, Phases())
-        scores["lddt"] = scores.get("lddt", 0.0) + float(ca_lddt(output, sample))
-        scores["chains"] = scores.get("chains", 0.0) + 1
-    sums = torch.tensor([scores[name] for name in sorted(scores)], dtype=torch.float64, device=device)
-    ranks.sum_over_data([sums])
-    means = dict(zip(sorted(scores), (sums / sums[sorted(scores).index("chains")]).tolist(), strict=True))
-    del means["chains"]
-    return means
+        labels, known = sample.labels, sample.labels.mask[..., CA] * sample.passes[-1].seq_mask
+        for predicted, true, mask in zip(output.positions, labels.positions, known, strict=True):
+            scores = agreement(predicted[:, CA], true[:, CA], mask)
+            sums += sums.new_tensor([1.0, *astuple(scores)])
+    ranks.average_over_data([sums])
+    return dict(zip(NAMES, (sums[1:] / sums[0]).tolist(), strict=True))
