@@ -78,7 +78,7 @@ class MsaConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """AlphaFold 2's widths and depths, as one preset."""
+    """AlphaFold 2's widths and depths, as one preset; library: it takes templates from the library of known folds."""
 
     name: str
     c_z: int = 128
@@ -87,6 +87,7 @@ class ModelConfig:
     evoformer: StackConfig = field(default_factory=StackConfig)
     extra_msa: StackConfig = field(default_factory=lambda: StackConfig(blocks=4, c_m=64))
     template: TemplateConfig | None = None
+    library: bool = False
     structure: StructureConfig = field(default_factory=StructureConfig)
     heads: HeadsConfig = field(default_factory=HeadsConfig)
     msa: MsaConfig = field(default_factory=MsaConfig)
