@@ -18,7 +18,8 @@ from foldcli.data.featurize import describe, featurize
 from foldcli.data.query import Alignment, Query
 from foldcli.data.rows import Evidence, draw_rows, single_sequence
 from foldcli.data.sampling import Draws, letter_shares
-from foldcli.data.training_sample import draw_crop, draw_sample, draw_templates, lay_out, whole_sample
+from foldcli.data.templates import lay_out
+from foldcli.data.training_sample import draw_crop, draw_sample, draw_templates, whole_sample
 from foldcli.folding.models import read_parameters
 from foldcli.model.alphafold import AlphaFold
 from foldcli.model.features import Features

@@ -1,7 +1,12 @@
 """Known structures laid over the query, as the model takes them (Suppl. Table 1, template rows)."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 import torch
 
+from foldcli.data.chain import Template
 from foldcli.geometry.torsions import torsion_angles
 from foldcli.model.features import TemplateFeatures
 from foldcli.protein.residues import CA, CB, GAP, INDEX, C, N
@@ -28,6 +33,20 @@ def template_features(
         torsions_alt=torsions_alt,
         torsions_mask=torsions_mask,
     )
+
+
+def lay_out(templates: Sequence[Template], places: int, window: slice) -> TemplateFeatures:
+    """Templates cut to the window, in so many places [t]; those left over are masked."""
+    length = window.stop - window.start
+    if not templates:
+        return empty_places(places, length)
+    aatype = np.full((places, length), GAP, np.int64)
+    positions, mask = np.zeros((places, length, 37, 3), np.float32), np.zeros((places, length, 37), np.float32)
+    for place, template in enumerate(templates):
+        aatype[place], positions[place] = template.aatype[window], template.positions[window]
+        mask[place] = template.mask[window]
+    features = template_features(*map(torch.from_numpy, (aatype, positions, mask)))
+    return replace(features, mask=(torch.arange(places) < len(templates)).float())
 
 
 def empty_places(count: int, length: int) -> TemplateFeatures:

@@ -17,10 +17,9 @@ from foldcli.data.featurize import describe
 from foldcli.data.rows import Evidence, Rows, draw_rows, gather
 from foldcli.data.sample import Labels, Sample
 from foldcli.data.sampling import Draws
-from foldcli.data.templates import empty_places, template_features
+from foldcli.data.templates import lay_out
 from foldcli.data.weakened import weakened
 from foldcli.model.features import Features, TemplateFeatures
-from foldcli.protein.residues import GAP
 
 
 def draw_sample(chain: Chain, config: TrainConfig, recycles: int, random: np.random.Generator) -> Sample:
@@ -101,20 +100,6 @@ def _passes(
 ) -> tuple[Features, ...]:
     described = (describe(chain.sequence, evidence, rows, window) for rows in drawn)
     return tuple(replace(features, templates=templates) for features in described)
-
-
-def lay_out(templates: Sequence[Template], places: int, window: slice) -> TemplateFeatures:
-    """Templates cut to the window, in so many places [t]; those left over are masked."""
-    length = window.stop - window.start
-    if not templates:
-        return empty_places(places, length)
-    aatype = np.full((places, length), GAP, np.int64)
-    positions, mask = np.zeros((places, length, 37, 3), np.float32), np.zeros((places, length, 37), np.float32)
-    for place, template in enumerate(templates):
-        aatype[place], positions[place] = template.aatype[window], template.positions[window]
-        mask[place] = template.mask[window]
-    features = template_features(*map(torch.from_numpy, (aatype, positions, mask)))
-    return replace(features, mask=(torch.arange(places) < len(templates)).float())
 
 
 def _labels(chain: Chain, rows: Rows, window: slice, clamped: bool) -> Labels:
