@@ -1,5 +1,6 @@
 """What a graph is at given sizes: every value's shape and storage, every call's cost, found on tensors without memory."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,6 +28,11 @@ class Spec:
     storage: int
     bytes: int
 
+    @property
+    def numbers_bytes(self) -> int:
+        """What its numbers take by themselves."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
     def empty(self) -> Tensor:
         return torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=self.device)
 
@@ -40,6 +46,11 @@ class Facts:
     footprints: tuple[Footprint, ...]
     blocks: Mapping[int, "Facts"]
     parameters: Mapping[str, Tensor]
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What tells a block at its sizes from others."""
+        return _key(self.graph, [self.values[value] for value in self.graph.inputs])
 
 
 def spec(tensor: Tensor, storage: int) -> Spec:
@@ -55,9 +66,9 @@ def facts(graph: Graph, inputs: Iterable[Tensor], parameters: Mapping[str, Tenso
 
 def facts_of(graph: Graph, like: Facts, mode: FakeTensorMode) -> Facts:
     """Facts of a graph that takes what another takes."""
-    with mode:
+    with mode, torch.no_grad():
         inputs = [like.values[value].empty() for value in graph.inputs]
-    return facts(graph, inputs, like.parameters, mode)
+        return _Replay(graph, dict(like.parameters), mode, {inner.key: inner for inner in like.blocks.values()}).run(inputs)
 
 
 class _Replay:
@@ -101,11 +112,12 @@ class _Replay:
         return found, footprint
 
     def _block(self, block: Block, operands: list[Tensor]) -> Facts:
-        key = id(block.graph), tuple((tuple(x.shape), x.stride(), x.dtype) for x in operands)
+        key = _key(block.graph, operands)
         if key not in self.known:
             own = (name for name in self.parameters if name.startswith(block.prefix))
             parameters = {name.removeprefix(block.prefix): self.parameters[name] for name in own}
-            self.known[key] = _Replay(block.graph, parameters, self.mode, self.known).run(operands)
+            self.known[key] = found = _Replay(block.graph, parameters, self.mode, self.known).run(operands)
+            self.known[found.key] = found
         return self.known[key]
 
     def _note(self, value: int, tensor: Tensor) -> None:
@@ -130,6 +142,10 @@ class _Replay:
         for condition in self.graph.conditions:
             if not condition.xreplace(self._sizes(condition)):
                 raise DoesNotHold(str(condition))
+
+
+def _key(graph: Graph, inputs: Iterable[Tensor | Spec]) -> tuple[Any, ...]:
+    return id(graph), tuple((tuple(x.shape), x.stride() if isinstance(x, Tensor) else x.stride, x.dtype) for x in inputs)
 
 
 def _is_fake(tensor: Tensor) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
@@ -34,7 +35,7 @@ class Call:
     results: tuple[int, ...]
     pinned: bool = False
 
-    @property
+    @cached_property
     def operands(self) -> tuple[int, ...]:
         """The values it reads, in the order of its arguments; one may come twice."""
         return tuple(leaf.value for leaf in leaves((self.args, dict(self.kwargs))) if isinstance(leaf, Ref))

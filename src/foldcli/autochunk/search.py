@@ -9,7 +9,6 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foldcli.autochunk.cost import Machine
 from foldcli.autochunk.facts import Facts, facts_of
-from foldcli.autochunk.graph import Graph
 from foldcli.autochunk.lifetimes import Program
 from foldcli.autochunk.order import late, own_views
 from foldcli.autochunk.plan import Loop, Plan, Whole
@@ -41,26 +40,24 @@ class Planner:
         self.facts, self.donated, self.machine, self.mode = facts, donated, machine, mode
         self.known = {} if known is None else known
         self.captured = _Form(self, facts)
-        self.forms = cache(self._forms)
+        self.whole = cache(self._whole)
+        self.apart = cache(self._apart)
         self.fit = cache(self._fit)
 
-    def _forms(self) -> list["_Form"]:
-        """The graph with calls taken apart and put where they are needed, in two orders."""
-        apart = own_views(in_parts(self.facts.graph), self.facts)
-        found = facts_of(apart, self.facts, self.mode)
-        return [_Form(self, facts_of(late(apart, found, tie), found, self.mode)) for tie in (1, -1)]
+    def _apart(self) -> "_Form":
+        """The graph with calls taken apart and put where they are needed."""
+        graph = late(*own_views(in_parts(self.facts.graph), self.facts.values))
+        return _Form(self, facts_of(graph, self.facts, self.mode))
 
     def _fit(self, budget: float) -> Plan | None:
         """The fastest plan whose peak stays within `budget` bytes; None if there is none."""
-        plan = self.captured.fit(budget)
-        if plan is not None and not plan.extra:
-            return plan
-        plans = [plan for form in [self.captured, *self.forms()] if (plan := form.fit(budget)) is not None]
-        return min(plans, key=lambda plan: plan.seconds, default=None)
+        if self.whole().peak <= budget:
+            return self.whole()
+        return self.apart().fit(budget)
 
-    def whole(self) -> Plan:
+    def _whole(self) -> Plan:
         """The plan without any loop."""
-        plan = self.fit(math.inf)
+        plan = self.captured.fit(math.inf)
         assert plan is not None
         return plan
 
@@ -133,6 +130,8 @@ class _Form:
         """Regions that end before `stop` and have the call that does not fit alone."""
         for region in self.regions(stop):
             if region.start > misfit:
+                continue
+            if self.slices.least(region) > budget:
                 continue
             profile = self.slices.profile(region)
             steps = profile.most_steps(budget, region.length)

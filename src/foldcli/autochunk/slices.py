@@ -1,10 +1,9 @@
 """What a region takes, in memory and time, by how many steps of its loop a slice has."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import Any
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -62,6 +61,8 @@ class Slices:
         self.program, self.machine, self.mode = program, machine, mode
         self.footprint = cache(self._footprint)
         self.profile = cache(self._profile)
+        self.least = cache(self._least)
+        self.whole: Callable[[int], Tensor] = cache(lambda value: program.spec(value).empty())
 
     def _profile(self, region: Region) -> Profile:
         live, least = self._before(region)
@@ -75,6 +76,11 @@ class Slices:
             Linear(peak.fixed + live + buffers, peak.each), least,
             Linear.through(points[0], seconds[0], points[-1], seconds[-1]), whole,
         )  # fmt: skip
+
+    def _least(self, region: Region) -> float:
+        """Bytes that a region takes at least, without a look at its calls."""
+        live, peak = self._before(region)
+        return max(peak, live + self._buffers(region))
 
     def _before(self, region: Region) -> tuple[float, float]:
         """Bytes alive when the loop starts, its results' memory apart; the peak of the calls before it."""
@@ -92,7 +98,7 @@ class Slices:
     def _buffers(self, region: Region) -> int:
         replaced = {output for output, _ in region.in_place}
         specs = [self.program.spec(value) for value, _ in region.outputs if value not in replaced]
-        return sum(math.prod(spec.shape) * spec.dtype.itemsize for spec in specs)
+        return sum(spec.numbers_bytes for spec in specs)
 
     def _body_peak(self, region: Region, steps: int) -> float:
         """Bytes that one pass of the loop takes at most, by the same liveness as of whole calls."""
@@ -145,11 +151,12 @@ class Slices:
 
     def _slice(self, value: int, cut: Cut | None, internal: bool, steps: int) -> Tensor:
         """An operand as a pass of the loop sees it: a view of what is whole, or what an earlier call has made."""
-        whole: Any = self.program.spec(value).empty()
+        spec = self.program.spec(value)
         if cut is None:
-            return whole
-        part = whole.narrow(cut.dim, 0, cut.step * steps)
-        return torch.empty_like(part) if internal else part
+            return self.whole(value)
+        shape = (*spec.shape[: cut.dim], cut.step * steps, *spec.shape[cut.dim + 1 :])
+        stride = dense_strides(shape, spec.stride) if internal else spec.stride
+        return torch.empty_strided(shape, stride, dtype=spec.dtype, device=spec.device)
 
     def _body_seconds(self, region: Region, steps: int) -> float:
         total = sum(
@@ -158,6 +165,14 @@ class Slices:
         for value, cut in region.outputs:
             spec = self.program.spec(value)
             share = cut.step * steps / spec.shape[cut.dim]
-            traffic = int(2 * share * math.prod(spec.shape) * spec.dtype.itemsize)
+            traffic = int(2 * share * spec.numbers_bytes)
             total += self.machine.seconds(Footprint(0, 0, 0, traffic, 1))
         return total
+
+
+def dense_strides(shape: tuple[int, ...], like: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides of a tensor without gaps, its dimensions in the order of another's."""
+    strides, reach = [0] * len(shape), 1
+    for dim in sorted(range(len(shape)), key=lambda dim: (like[dim], -dim)):
+        strides[dim], reach = reach, reach * shape[dim]
+    return tuple(strides)
