@@ -1,4 +1,4 @@
-"""A group of gloo ranks that lives through a test module and runs one function after another on all of them."""
+"""A group of gloo ranks that lives through all tests and runs one function after another on all of them."""
 
 import os
 import traceback

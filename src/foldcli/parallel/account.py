@@ -1,0 +1,90 @@
+"""What a rank sends to others and how long it waits for them, and what an Evoformer block ought to send."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from foldcli.config import StackConfig
+from foldcli.parallel.mesh import Axis
+from foldcli.shapes import Tensor
+
+GATHER, SCATTER, EXCHANGE = "all_gather_into_tensor", "reduce_scatter_tensor", "all_to_all_single"
+
+
+class Account(TorchDispatchMode):
+    """Counts every collective inside the block, in the backward pass as well, whoever has started it.
+
+    messages by kind; sent: bytes by kind that this rank sends to others; largest: the most bytes that one message of a
+    kind has brought together; waited: seconds in which nothing was computed since data was not there.
+    """
+
+    def __init__(self, ranks: Axis) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.ranks = ranks
+        self.messages: Counter[str] = Counter()
+        self.sent: Counter[str] = Counter()
+        self.largest: Counter[str] = Counter()
+        self.waited = 0.0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        call: Callable[[], Any] = lambda: func(*args, **(kwargs or {}))  # noqa: E731
+        if func.namespace != "_c10d_functional":
+            return call()
+        name = func._opname
+        if name == "wait_tensor":
+            start = time.perf_counter()
+            result = call()
+            self.waited += time.perf_counter() - start
+            return result
+        result = call()
+        self.messages[name] += 1
+        self.sent[name] += self._sent(name, args[0], args)
+        self.largest[name] = max(self.largest[name], result.nbytes)
+        return result
+
+    def _sent(self, name: str, buffer: Tensor, args: tuple[Any, ...]) -> int:
+        if name == EXCHANGE:
+            split = args[2]
+            return buffer.nbytes * (sum(split) - split[self.ranks.rank]) // max(sum(split), 1)
+        others = self.ranks.size - 1
+        return buffer.nbytes * others if name == GATHER else buffer.nbytes * others // self.ranks.size
+
+
+def block_messages(ranks: int, backward: bool = False) -> Counter[str]:
+    """How many collectives one Evoformer block takes: six changes of layout, three biases, three rings."""
+    rings = 4 if backward else 2  # gradients of a triangle's operands take a second turn
+    return Counter({EXCHANGE: 6 + (rings + 1) * (ranks - 1), SCATTER if backward else GATHER: 3})
+
+
+def block_sent(
+    config: StackConfig, c_z: int, depth: int, length: int, ranks: int, width: int, backward: bool = False
+) -> Counter[str]:
+    """Bytes that each rank sends for one Evoformer block of [depth, length], `width` bytes a number."""
+    pairs, rows = length * length, depth * length
+    layouts = (2 * rows * config.c_m + 4 * pairs * c_z) * (ranks - 1) // ranks**2
+    rings = (4 if backward else 2) * pairs * config.c_triangle + rows * (config.c_outer + 1)
+    biases = pairs * (config.msa_heads + 2 * config.pair_heads)
+    return Counter(
+        {
+            EXCHANGE: width * (layouts + rings * (ranks - 1) // ranks),
+            SCATTER if backward else GATHER: width * biases * (ranks - 1) // ranks,
+        }
+    )
+
+
+def peak_of(function: Callable[[], object]) -> int:
+    """Most bytes that the CPU's tensors take while the function runs, beyond those there were."""
+    with torch.autograd.profiler.profile(profile_memory=True) as profile:
+        function()
+    held, most = 0, 0
+    for event in sorted(profile.kineto_results.events(), key=lambda event: event.start_ns()):
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            most = max(most, held)
+    return most

@@ -1,0 +1,83 @@
+"""A block sends what the formula says and holds its share of memory, no more."""
+
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from foldcli.config import StackConfig
+from foldcli.model.evoformer import EvoformerBlock
+from foldcli.model.msa import MsaColumnAttention
+from foldcli.parallel.account import GATHER, Account, block_messages, block_sent, peak_of
+from foldcli.parallel.layouts import own
+from foldcli.parallel.mesh import AXIAL, axis_of, build_mesh
+from foldcli.parallel.shard import shard
+from tests.parallel.ranks import Ranks
+from tests.parallel.samples import CONFIG, features, small_model
+
+LENGTH, DEPTH = 8, 4
+
+
+def one_block(config: StackConfig, c_z: int, depth: int, length: int, axial: int) -> SimpleNamespace:
+    """A block, split or not, and this rank's part of an input of ones."""
+    mesh = build_mesh("cpu", axial)
+    ranks = axis_of(mesh, AXIAL)
+    block = EvoformerBlock(config, c_z, MsaColumnAttention(config.c_m, config.msa_heads)).eval()
+    m = own(torch.ones(depth, length, config.c_m), -3, ranks).clone().requires_grad_()
+    z = own(torch.ones(length, length, c_z), -3, ranks).clone().requires_grad_()
+    masks = torch.ones(depth, length), own(torch.ones(length, length), -2, ranks)
+    return SimpleNamespace(block=shard(block, mesh), m=m, z=z, masks=masks, ranks=ranks)
+
+
+def traffic(axial: int) -> list[tuple[Counter[str], Counter[str]]]:
+    """What a block was seen to send forward and backward."""
+    case = one_block(CONFIG.evoformer, CONFIG.c_z, DEPTH, LENGTH, axial)
+    with Account(case.ranks) as forward:
+        m, z = case.block(case.m, case.z, *case.masks)
+    with Account(case.ranks) as backward:
+        (m.sum() + z.sum()).backward()
+    assert forward.waited > 0
+    return [(account.messages, account.sent) for account in (forward, backward)]
+
+
+@pytest.mark.parametrize("axial", [2, 4])
+def test_a_block_sends_what_the_formula_says(ranks: Ranks, axial: int) -> None:
+    for seen in ranks.run(traffic, axial):
+        for (messages, sent), backward in zip(seen, (False, True), strict=True):
+            assert messages == block_messages(axial, backward)
+            assert sent == block_sent(CONFIG.evoformer, CONFIG.c_z, DEPTH, LENGTH, axial, 4, backward)
+
+
+def largest_gather() -> int:
+    mesh = build_mesh("cpu", 4)
+    model, ranks = shard(small_model().eval(), mesh), axis_of(mesh, AXIAL)
+    with Account(ranks) as account, torch.no_grad():
+        model(features(80, DEPTH, DEPTH, 2, seed=1))
+    return account.largest[GATHER]
+
+
+def test_nothing_pair_sized_is_gathered_but_heads(ranks: Ranks) -> None:
+    heads = max(CONFIG.evoformer.msa_heads, CONFIG.template.heads * 2)  # templates have two pair tensors
+    assert max(ranks.run(largest_gather)) <= 80 * 80 * heads * 8
+
+
+def peak(axial: int, train: bool) -> int:
+    """Bytes that a block, whose pairs are by far the largest, takes at most."""
+    torch.manual_seed(0)
+    case = one_block(StackConfig(c_m=16, msa_heads=2), 128, 4, 96, axial)
+
+    def run() -> None:
+        with torch.set_grad_enabled(train):
+            m, z = case.block(case.m, case.z, *case.masks)
+            if train:
+                (m.sum() + z.sum()).backward()
+
+    return peak_of(run)
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_memory_for_pairs_falls_with_the_ranks(ranks: Ranks, train: bool) -> None:
+    whole = ranks.run(peak, 1, train)[0]
+    for axial in (2, 4):
+        assert max(ranks.run(peak, axial, train)) < 1.15 * whole / axial
