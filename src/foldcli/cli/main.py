@@ -1,5 +1,6 @@
 """The foldcli command: parse, compose the configuration, call one function."""
 
+import json
 import os
 import signal
 import sys
@@ -54,6 +55,10 @@ def fold(
     weights: Annotated[
         str | None, typer.Option(help="Parameter file or folder; `untrained` for none. [default: the cache]")
     ] = None,
+    templates: Annotated[
+        bool, typer.Option("--templates/--no-templates", help="Known folds, for models that take them.")
+    ] = True,
+    library: Annotated[Path | None, typer.Option(help="Another library of known folds. [default: foldcli's]")] = None,
     rank_by: Annotated[str | None, typer.Option(help="plddt or ptm. [default: plddt]")] = None,
     sort: Annotated[str | None, typer.Option(help="Order: length, longest or none. [default: length]")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [default: auto]")] = None,
@@ -70,6 +75,7 @@ def fold(
     flags: dict[str, Any] = {
         "num_models": num_models, "num_seeds": num_seeds, "random_seed": random_seed, "num_recycle": num_recycle,
         "recycle_early_stop_tolerance": recycle_early_stop_tolerance, "rank_by": rank_by, "sort": sort,
+        "templates": None if templates else False, "library": library and json.dumps(str(library)),
         "device": device, "precision": precision, "gpus": gpus,
         "dap": 0 if dap == "auto" else dap,
         "save_single_representations": save_single_representations or None,

@@ -14,6 +14,7 @@ class FoldConfig:
 
     model: the preset of one model, by its own name; rank_by: plddt or ptm; sort: length (shortest first), longest or
     none; device: auto, cpu or cuda; precision: auto, fp32 or bf16; recycle_early_stop_tolerance in angstrom;
+    templates: whether models that take them are shown any, from `library`, the package's where none is named;
     gpus: ranks of this machine, of which dap fold one protein together, 0 for as many as it needs.
     """
 
@@ -27,6 +28,8 @@ class FoldConfig:
     sort: str
     device: str
     precision: str
+    templates: bool
+    library: str
     gpus: int
     dap: int
     save_single_representations: bool

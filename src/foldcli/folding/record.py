@@ -19,7 +19,7 @@ from foldcli.folding.models import Source
 JOB_FILE = "job.json"
 RESULTS, SUMMARY = "results.jsonl", "summary.csv"
 # Settings that leave the files of a job as they are, or that are in its key by what they led to.
-OUTSIDE_KEY = ("sort", "num_models", "device", "precision", "gpus", "dap", "overwrite")
+OUTSIDE_KEY = ("sort", "num_models", "device", "precision", "gpus", "dap", "library", "overwrite")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Record:
 
     status: done, failed, interrupted or waiting; depth: rows of the alignment, 1 for a single sequence; seconds: from
     features to files; memory_gib: peak of the process or device; key: what was folded with what, as a hash; error: why
-    it failed; files: their names in the job's folder.
+    it failed; templates: known chains that were shown; files: their names in the job's folder.
     """
 
     job: str
@@ -44,15 +44,17 @@ class Record:
     trained: bool = True
     key: str = ""
     error: str = ""
+    templates: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
 
 
-def job_key(query: Query, sources: Sequence[Source], device: str, precision: str) -> str:
-    """Hash of everything that decides the result: sequence, alignment, parameters, settings and the program."""
+def job_key(query: Query, sources: Sequence[Source], library: str, device: str, precision: str) -> str:
+    """Hash of everything that decides the result: sequence, alignment, parameters, settings, library and program."""
     digest = hashlib.sha256()
     outside = dict.fromkeys(OUTSIDE_KEY)
     settings = [asdict(source.config) | outside | {"parameters": source.digest} for source in sources]
-    digest.update(json.dumps([__version__, query.sequence, device, precision, settings], sort_keys=True).encode())
+    known = [__version__, query.sequence, library, device, precision, settings]
+    digest.update(json.dumps(known, sort_keys=True).encode())
     if query.alignment is not None:
         digest.update(query.alignment.tokens.tobytes())
         digest.update(query.alignment.deletions.tobytes())
@@ -105,7 +107,7 @@ class Results:
 
 
 def _table(records: Iterable[Record]) -> str:
-    columns = [f.name for f in fields(Record) if f.name not in ("key", "files")]
+    columns = [f.name for f in fields(Record) if f.name not in ("key", "templates", "files")]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

@@ -22,19 +22,22 @@ from foldcli.folding.predict import predict
 from foldcli.folding.progress import Watcher
 from foldcli.folding.record import RESULTS, SUMMARY, Record, Results, job_key, read_record, write_record
 from foldcli.folding.team import Group, Team
+from foldcli.folding.templates import Templates, takes_templates
 from foldcli.model.alphafold import AlphaFold
 from foldcli.parallel.worker import ranks_of_host
 from foldcli.phases import Phases
 from foldcli.protein.structure import Prediction
 from foldcli.report.provenance import Provenance
+from foldcli.search.hits import Hit
 
 
 @dataclass(frozen=True)
 class Job:
-    """A query and the hash of what it is folded with."""
+    """A query, the hash of what it is folded with, and the known chains that it is shown as templates."""
 
     query: Query
     key: str
+    hits: Sequence[Hit] = ()
 
     @property
     def length(self) -> int:
@@ -47,7 +50,12 @@ class Job:
 
     @property
     def input_kind(self) -> str:
-        return f"alignment of {self.depth} sequences" if self.depth > 1 else "single sequence (no alignment)"
+        kind = f"alignment of {self.depth} sequences" if self.depth > 1 else "single sequence (no alignment)"
+        return f"{kind}, {len(self.hits)} template{'s' * (len(self.hits) > 1)}" if self.hits else kind
+
+    @property
+    def templates(self) -> list[str]:
+        return [hit.describe(self.length) for hit in self.hits]
 
     def record(self, status: str, error: str = "") -> Record:
         return Record(self.query.name, status, self.length, self.depth, key=self.key, error=error)
@@ -63,6 +71,7 @@ class Run:
         self.trained = all(source.trained for source in sources)
         self.device = choose_device(self.config)
         self.precision = choose_precision(self.config, self.device)
+        self.templates = Templates([source.config for source in sources])
         self.models: dict[str, AlphaFold] = {}
         self.running: dict[str, AlphaFold] = {}
         self.team = Team.joined()
@@ -117,7 +126,7 @@ class Run:
             yield from self.group.take(share, f"jobs of {self.group.size} ranks")
 
     def _job(self, query: Query) -> Job:
-        return Job(query, job_key(query, self.sources, self.device.type, str(self.precision)))
+        return Job(query, job_key(query, self.sources, self.templates.digest, self.device.type, str(self.precision)))
 
     def _ordered(self, queries: Sequence[Query]) -> list[Query]:
         if self.config.sort == "none":
@@ -182,6 +191,9 @@ class Run:
         start = time.perf_counter()
         self._settle_memory(job)
         reset_peak(self.device)
+        if self.templates.wanted:
+            with self.phases.timed("templates"):
+                job = replace(job, hits=self.templates.find(job.query))
         ranked = sorted(self._predictions(job, watcher), key=self._score, reverse=True)
         best, peak = ranked[0], peak_bytes(self.device) / GIB
         if not self.group.leads:
@@ -192,7 +204,7 @@ class Run:
             write_timings(folder, self.phases.seconds)
             record = replace(
                 job.record("done"), model=best.model, seed=best.seed, plddt=best.mean_plddt, ptm=best.ptm,
-                memory_gib=peak, seconds=time.perf_counter() - start, trained=self.trained,
+                templates=job.templates, memory_gib=peak, seconds=time.perf_counter() - start, trained=self.trained,
                 files=sorted(path.name for path in folder.iterdir()),
             )  # fmt: skip
             write_record(folder, record)
@@ -244,6 +256,7 @@ class Run:
             watcher.passed(query.name, f"{detail} pass {number}: moved {moved:.2f} A, {seconds:.1f} s")
 
         features = self.phases.making(f"{label}_features", featurize(query, config.model.msa, seed, passes))
+        features = self.templates.shown(features, job.hits, job.length, config)
         return predict(self.running[source.name], query, features, config, seed, passed)
 
     def _provenance(self, prediction: Prediction, job: Job) -> Provenance:
@@ -251,6 +264,7 @@ class Run:
         return Provenance(
             name=job.query.name, title=job.query.title, version=__version__, parameters=source.parameters,
             trained=source.trained, depth=job.depth,
+            templates=tuple(job.templates) if takes_templates(source.config) else (),
         )  # fmt: skip
 
 

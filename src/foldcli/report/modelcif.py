@@ -113,7 +113,7 @@ def _confidence(prediction: Prediction, asym: modelcif.AsymUnit) -> Iterator[qa.
 
 
 def _system(provenance: Provenance) -> modelcif.System:
-    details = f"Parameters: {ascii_line(provenance.parameters)}. Input: {provenance.alignment}."
+    details = f"Parameters: {ascii_line(provenance.parameters)}. Input: {provenance.input_kind}."
     if not provenance.trained:
         details = f"{UNTRAINED} {details}"
     title = provenance.caption if provenance.trained else f"{provenance.caption} (untrained parameters)"
@@ -138,7 +138,7 @@ def _protocol(
         input_data=entity,
         output_data=model,
         name="Prediction",
-        details=f"AlphaFold 2 {prediction.model}, {prediction.recycles} recycles, {provenance.alignment}",
+        details=f"AlphaFold 2 {prediction.model}, {prediction.recycles} recycles, {provenance.input_kind}",
         software=modelcif.SoftwareGroup([modelcif.SoftwareWithParameters(software, parameters)]),
     )
     protocol = modelcif.protocol.Protocol()

@@ -14,7 +14,7 @@ class Provenance:
 
     name: the job; title: its header as written; version: that of foldcli; parameters: which they are, in one phrase
     ("AlphaFold 2022-12-06, CC BY 4.0"); trained: false for parameters made from their names; depth: rows of the
-    alignment, the query's own included, so that 1 means a single sequence.
+    alignment, the query's own included, so that 1 means a single sequence; templates: the known chains shown.
     """
 
     name: str
@@ -23,6 +23,7 @@ class Provenance:
     parameters: str
     trained: bool
     depth: int
+    templates: tuple[str, ...] = ()
 
     @property
     def caption(self) -> str:
@@ -30,8 +31,10 @@ class Provenance:
         return ascii_line(self.title) or ascii_line(self.name)
 
     @property
-    def alignment(self) -> str:
-        return f"alignment of {self.depth} sequences" if self.depth > 1 else "single sequence without an alignment"
+    def input_kind(self) -> str:
+        alone = "single sequence without an alignment"
+        alignment = f"alignment of {self.depth} sequences" if self.depth > 1 else alone
+        return f"{alignment}; templates {', '.join(self.templates)}" if self.templates else alignment
 
 
 def ascii_line(text: str) -> str:
@@ -49,7 +52,7 @@ def remarks(prediction: Prediction, provenance: Provenance) -> list[str]:
         f"{provenance.name}: {provenance.caption}",
         f"Predicted with foldcli {provenance.version}, an implementation of AlphaFold 2 "
         "(Jumper et al. 2021, doi:10.1038/s41586-021-03819-2).",
-        f"Input: {provenance.alignment}.",
+        f"Input: {provenance.input_kind}.",
         f"Model {prediction.model}, seed {prediction.seed}, {prediction.recycles} recycles.",
         f"Parameters: {provenance.parameters}.",
         f"B factors hold pLDDT, 0 to 100, higher is surer; {confidence}.",
