@@ -38,8 +38,7 @@ class Ledger(TorchDispatchMode):
         if any(new) or function._schema.is_mutable:
             self.calls += 1
             self.traffic += sum(spread_bytes(tensor) for tensor in [*tensors(args), *made])
-            count = flop_registry.get(function.overloadpacket)
-            self.flops += count(*args, **(kwargs or {}), out_val=result) if count else 0
+            self.flops += _flops(function, args, kwargs or {}, result)
         return result
 
     def _enter(self, tensor: Tensor) -> bool:
@@ -83,6 +82,19 @@ def _copies_of_products(*operands: Tensor) -> int:
     )  # fmt: skip
 
 
+def _attention_on_cpu(q: Tensor, k: Tensor, *_: object) -> int:
+    """Tiles of logits and sums, for each thread."""
+    rows = 256 if q.shape[-2] >= 768 else 64 if q.shape[-2] >= 192 else 32
+    return torch.get_num_threads() * min(rows, q.shape[-2]) * (min(512, k.shape[-2]) + 2 + q.shape[-1]) * 4
+
+
+def _flops(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> int:
+    if function is aten._scaled_dot_product_flash_attention_for_cpu.default:  # not in torch's own table
+        return 4 * args[0].numel() * args[1].shape[-2]
+    count = flop_registry.get(function.overloadpacket)
+    return count(*args, **kwargs, out_val=result) if count else 0
+
+
 # What the CPU's operators allocate for themselves and give back, by operator.
 INSIDE: dict[Any, Callable[..., int]] = {
     aten.native_layer_norm.default: lambda x, *_: _copy_unless_dense(x),
@@ -90,6 +102,8 @@ INSIDE: dict[Any, Callable[..., int]] = {
     aten.bmm.default: _copies_of_products,
     aten.mm.default: _copies_of_products,
     aten.addmm.default: lambda bias, a, b, *_: _copies_of_products(a, b),
+    aten._scaled_dot_product_flash_attention_for_cpu.default: _attention_on_cpu,
+    aten.convolution.default: lambda x, *_: x.numel() * x.element_size(),
     aten._cdist_forward.default: lambda a, b, *_: _copy_unless_dense(a) + _copy_unless_dense(b),
 }
 
