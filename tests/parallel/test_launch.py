@@ -1,0 +1,137 @@
+"""Runs on several ranks give what one gives, and however a rank or the launcher ends, nothing is left behind."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import gemmi
+import numpy as np
+import pytest
+
+SEQUENCES = {"a": "NLYIQWLKDG", "b": "TTCCPSIVARSNFN", "c": "MQIFVKTLTGKTI"}
+LONG = 40 * SEQUENCES["a"]  # takes long enough to be ended in the middle
+
+
+@pytest.fixture
+def fasta(tmp_path: Path) -> Path:
+    path = tmp_path / "in.fasta"
+    path.write_text("".join(f">{name}\n{sequence}\n" for name, sequence in SEQUENCES.items()))
+    return path
+
+
+def begin(fasta: Path, out: str, *arguments: str) -> subprocess.Popen[str]:
+    """The real command on untrained parameters, in the background."""
+    command = [sys.executable, "-m", "foldcli", "fold", str(fasta), "--model", "tiny", "--weights", "untrained"]
+    command += ["--device", "cpu", "--out", str(fasta.parent / out), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def alphas(folder: Path) -> np.ndarray:
+    """CA atoms of a job's best structure, in angstrom."""
+    (path,) = folder.glob("*.cif")
+    chain = gemmi.read_structure(str(path))[0][0]
+    return np.array([residue["CA"][0].pos.tolist() for residue in chain])
+
+
+def test_several_ranks_give_the_structures_of_one(fasta: Path) -> None:
+    """Two groups of two ranks, each of which takes whole proteins."""
+    runs = [begin(fasta, "one", "--num-recycle", "1")]
+    runs += [begin(fasta, "several", "--num-recycle", "1", "--gpus", "4", "--dap", "2")]
+    for run in runs:
+        out, err = run.communicate(timeout=240)
+        assert run.returncode == 0, err
+        assert out.count("UNTRAINED") == 1
+    assert err.count("3 jobs") == 1
+    assert all(err.count(f"{name}: pLDDT") == 1 for name in SEQUENCES)
+    for name in SEQUENCES:
+        one, several = (alphas(fasta.parent / out / name) for out in ("one", "several"))
+        assert np.abs(one - several).max() < 1.5e-3  # a thousandth is the last digit of the file
+
+
+def of_rank(launcher: int, rank: int) -> int:
+    """The process of a rank that has come up so far that it folds."""
+    for folder in Path("/proc").iterdir():
+        try:
+            words = (folder / "environ").read_bytes().split(b"\0") if folder.name.isdigit() else []
+            if f"RANK={rank}".encode() in words and int((folder / "stat").read_text().split()[3]) == launcher:
+                return int(folder.name)
+        except (OSError, IndexError):
+            continue
+    raise AssertionError(f"no rank {rank}")
+
+
+@pytest.fixture
+def folding(fasta: Path) -> Iterator[subprocess.Popen[str]]:
+    """Two ranks in the middle of a long job, after a short one that they have finished."""
+    fasta.write_text(f">a\n{SEQUENCES['a']}\n>long\n{LONG}\n")
+    run = begin(fasta, "out", "--gpus", "2", "--dap", "2")
+    assert run.stderr is not None
+    assert any("long: tiny seed 0 pass 0" in line for line in run.stderr)
+    yield run
+    run.kill()
+    run.communicate()
+
+
+def ended(run: subprocess.Popen[str], ranks: list[int]) -> list[str]:
+    """What a run says at the end, which comes within 30 seconds and leaves no rank behind."""
+    _, err = run.communicate(timeout=30)
+    until = time.monotonic() + 10
+    while any(map(alive, ranks)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not any(map(alive, ranks))
+    return err.strip().splitlines()
+
+
+def alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def statuses(out: Path) -> dict[str, str]:
+    """What the table says of each job; the finished one is whole."""
+    assert all((out / "a" / name).is_file() for name in json.loads((out / "a" / "job.json").read_text())["files"])
+    assert not (out / "long").exists()
+    records = map(json.loads, (out / "results.jsonl").read_text().splitlines())
+    return {record["job"]: record["status"] for record in records}
+
+
+def test_a_killed_rank_ends_the_others(folding: subprocess.Popen[str], fasta: Path) -> None:
+    ranks = [of_rank(folding.pid, rank) for rank in (0, 1)]
+    os.kill(ranks[1], signal.SIGKILL)
+    assert "rank 1 was ended by SIGKILL" in ended(folding, ranks)[-1]
+    assert folding.returncode == 128 + signal.SIGKILL
+    assert statuses(fasta.parent / "out")["a"] == "done"
+
+
+def test_no_rank_outlives_its_launcher(folding: subprocess.Popen[str], fasta: Path) -> None:
+    ranks = [of_rank(folding.pid, rank) for rank in (0, 1)]
+    folding.kill()
+    ended(folding, ranks)
+    assert statuses(fasta.parent / "out")["a"] == "done"
+
+
+def test_ctrl_c_ends_all_ranks_with_true_tables(folding: subprocess.Popen[str], fasta: Path) -> None:
+    ranks = [of_rank(folding.pid, rank) for rank in (0, 1)]
+    folding.send_signal(signal.SIGINT)
+    lines = ended(folding, ranks)
+    assert (folding.returncode, lines[-1][:21]) == (130, "foldcli: interrupted;")
+    assert statuses(fasta.parent / "out") == {"a": "done", "long": "interrupted"}
+
+
+def test_one_rank_without_memory_ends_all_and_says_so(folding: subprocess.Popen[str], fasta: Path) -> None:
+    ranks = [of_rank(folding.pid, rank) for rank in (0, 1)]
+    pages = int(Path(f"/proc/{ranks[1]}/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize()
+    resource.prlimit(ranks[1], resource.RLIMIT_AS, (limit, limit))
+    lines = ended(folding, ranks)
+    assert lines[-1].startswith("foldcli: long: rank 1: out of memory; ")
+    assert folding.returncode == 1
+    assert statuses(fasta.parent / "out")["a"] == "done"

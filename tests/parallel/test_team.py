@@ -1,0 +1,54 @@
+"""Who folds what: groups for what is long, a queue for what is short."""
+
+import os
+from dataclasses import dataclass
+
+import pytest
+import torch.distributed as dist
+
+from foldcli.errors import InputError
+from foldcli.folding.team import WORTH_SPLITTING, Team
+from tests.parallel.ranks import Ranks
+
+LONG, SHORT = WORTH_SPLITTING, WORTH_SPLITTING - 1
+
+
+@dataclass(frozen=True)
+class Sized:
+    """A job that is nothing but long."""
+
+    length: int
+
+
+def taken(lengths: list[int], dap: int, fits: int, queue: str) -> list[tuple[int, int]]:
+    """Size of the group and length of every job that this rank has a part in."""
+    os.environ["LOCAL_WORLD_SIZE"] = str(dist.get_world_size())
+    jobs = [Sized(length) for length in lengths]
+    shares = Team.joined().shares(jobs, dap, "cpu", lambda job: job.length <= fits)
+    return [(group.size, job.length) for group, share in shares for job in group.take(share, f"{queue} {group.size}")]
+
+
+def test_what_is_long_gets_the_group_and_the_rest_goes_one_each(ranks: Ranks) -> None:
+    few = ranks.run(taken, [SHORT, LONG], 0, 10**6, "few")
+    assert [job for rank in few for job in rank if job[0] == 1] == [(1, SHORT)]
+    assert all((4, LONG) in rank for rank in few)
+    many = ranks.run(taken, [LONG, SHORT, 10, 20, 2 * LONG], 0, LONG, "many")
+    assert all(rank[0] == (4, 2 * LONG) for rank in many)
+    assert sorted(job for rank in many for job in rank[1:]) == [(1, 10), (1, 20), (1, SHORT), (1, LONG)]
+    assert all(rank[1:] == sorted(rank[1:], reverse=True) for rank in many)
+
+
+def test_groups_of_a_given_size_take_turns_and_share_each_job(ranks: Ranks) -> None:
+    pairs = ranks.run(taken, [10, 30, 20], 2, 10**6, "pairs")
+    assert (pairs[0], pairs[2]) == (pairs[1], pairs[3])
+    assert sorted(pairs[0] + pairs[2]) == [(2, 10), (2, 20), (2, 30)]
+
+
+def refusal(dap: int) -> str:
+    with pytest.raises(InputError) as caught:
+        taken([10], dap, 10, "refused")
+    return str(caught.value)
+
+
+def test_a_group_that_does_not_divide_the_ranks_is_refused(ranks: Ranks) -> None:
+    assert set(ranks.run(refusal, 3)) == {"--dap 3: does not divide the 4 ranks; take a divisor, or auto"}
