@@ -158,6 +158,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         require_choices(self, {"device": DEVICES, "precision": PRECISIONS})
         require_smallest(self, self.SMALLEST)
+        if self.loss.pae and not self.model.heads.pae:
+            raise InputError(
+                f"configuration: 'loss.pae' is {self.loss.pae:g}, and {self.model.name} has no such head; set it to 0, "
+                "or model.heads.pae to true"
+            )
         if self.gpus % self.dap:
             raise InputError(f"configuration: 'gpus' is {self.gpus}, which 'dap', {self.dap}, does not divide")
         if self.batch_size % (share := self.micro_batch * (self.gpus // self.dap)):
