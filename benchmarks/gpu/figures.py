@@ -12,7 +12,7 @@ from benchmarks.gpu.timing import backward, both, captured, forward, millisecond
 from foldcli.config import StackConfig
 from foldcli.model.evoformer import EvoformerBlock
 from foldcli.model.msa import MsaColumnAttention
-from foldcli.model.triangle import TriangleMultiplication
+from foldcli.model.triangle import Outgoing, TriangleMultiplication
 
 HEADS, DIM, C_Z, C_M = 4, 32, 128, 256
 # Goals for one H100: TFLOP/s by length for attention, milliseconds for the rest.
@@ -78,7 +78,7 @@ def triangle_attention(device: torch.device) -> Rows:
 def multiplication(device: torch.device) -> tuple[Callable[[int], Work], TriangleMultiplication]:
     """Return the triangle multiplication of n residues as work, and its module."""
     c = 16 if device.type == "cpu" else C_Z
-    module = TriangleMultiplication(c, c).to(device, precision(device))
+    module = TriangleMultiplication(c, c, Outgoing()).to(device, precision(device))
 
     def make(n: int) -> Work:
         draw = Draw(device, precision(device))

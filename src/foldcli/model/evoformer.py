@@ -5,7 +5,7 @@ from torch import nn
 from foldcli.config import StackConfig
 from foldcli.model.layers import DropoutAdd, PairTranspose, Transition
 from foldcli.model.msa import MsaColumnAttention, MsaColumnGlobalAttention, MsaRowAttention, OuterProductMean
-from foldcli.model.triangle import TriangleAttention, TriangleMultiplication
+from foldcli.model.triangle import Incoming, Outgoing, TriangleAttention, TriangleMultiplication
 from foldcli.shapes import Msa, MsaMask, Pair, PairMask
 
 
@@ -18,8 +18,8 @@ class EvoformerBlock(nn.Module):
         self.column = column
         self.msa_transition = Transition(config.c_m, config.transition_factor)
         self.outer_product_mean = OuterProductMean(config.c_m, config.c_outer, c_z)
-        self.outgoing = TriangleMultiplication(c_z, config.c_triangle)
-        self.incoming = TriangleMultiplication(c_z, config.c_triangle)
+        self.outgoing = TriangleMultiplication(c_z, config.c_triangle, Outgoing())
+        self.incoming = TriangleMultiplication(c_z, config.c_triangle, Incoming())
         self.starting = TriangleAttention(c_z, config.pair_heads)
         self.ending = TriangleAttention(c_z, config.pair_heads)
         self.pair_transition = Transition(c_z, config.transition_factor)
@@ -46,7 +46,7 @@ class EvoformerBlock(nn.Module):
     def close_triangles(self, z: Pair, mask: PairMask) -> Pair:
         """The pairs alone (lines 6 to 10); the mask is symmetric, and so its own transpose."""
         z = self.add_pair(z, self.outgoing(z, mask))
-        z = self.add_pair(z, self.transpose(self.incoming(self.transpose(z), mask)))
+        z = self.add_pair(z, self.incoming(z, mask))
         z = self.add_pair(z, self.starting(z, mask))
         z = self.add_ending(z, self.transpose(self.ending(self.transpose(z), mask)))
         return z + self.pair_transition(z)

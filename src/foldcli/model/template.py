@@ -8,7 +8,7 @@ from foldcli.config import TemplateConfig
 from foldcli.geometry.atoms import distance_bins
 from foldcli.model.features import TemplateFeatures
 from foldcli.model.layers import DropoutAdd, LayerNorm, PairTranspose, Rows, Transition, pair_mask
-from foldcli.model.triangle import TriangleAttention, TriangleMultiplication
+from foldcli.model.triangle import Incoming, Outgoing, TriangleAttention, TriangleMultiplication
 from foldcli.ops.attention import MASKED
 from foldcli.shapes import Float, Msa, MsaMask, Pair, PairMask, Tensor
 
@@ -38,8 +38,8 @@ class TemplatePairBlock(nn.Module):
         super().__init__()
         self.starting = TriangleAttention(config.c_t, config.heads)
         self.ending = TriangleAttention(config.c_t, config.heads)
-        self.outgoing = TriangleMultiplication(config.c_t, config.c_triangle)
-        self.incoming = TriangleMultiplication(config.c_t, config.c_triangle)
+        self.outgoing = TriangleMultiplication(config.c_t, config.c_triangle, Outgoing())
+        self.incoming = TriangleMultiplication(config.c_t, config.c_triangle, Incoming())
         self.transition = Transition(config.c_t, config.transition_factor)
         self.transpose = PairTranspose()
         self.add = DropoutAdd(config.dropout, shared=-3)
@@ -49,7 +49,7 @@ class TemplatePairBlock(nn.Module):
         z = self.add(z, self.starting(z, mask))
         z = self.add_ending(z, self.transpose(self.ending(self.transpose(z), mask)))
         z = self.add(z, self.outgoing(z, mask))
-        z = self.add(z, self.transpose(self.incoming(self.transpose(z), mask)))
+        z = self.add(z, self.incoming(z, mask))
         return z + self.transition(z)
 
 

@@ -7,21 +7,28 @@ from foldcli.model.layers import GatedAttention, LayerNorm, PairBias, dense
 from foldcli.shapes import Float, Pair, PairMask, Tensor
 
 
-class TriangleContract(nn.Module):
-    """Sum over the third corner of every triangle; where both operands must meet."""
+class Outgoing(nn.Module):
+    """Sum over the edges that start at both corners; where both operands must meet (Suppl. Alg. 11)."""
 
     def forward(self, left: Float[Tensor, "*b c i k"], right: Float[Tensor, "*b c j k"]) -> Float[Tensor, "*b c i j"]:
         return ops.triangle_product(left, right)
 
 
-class TriangleMultiplication(nn.Module):
-    """Update each edge from the two others of its triangle (Suppl. Alg. 11; on the transpose, Alg. 12)."""
+class Incoming(nn.Module):
+    """Sum over the edges that end at both corners; where both operands must meet (Suppl. Alg. 12)."""
 
-    def __init__(self, c_z: int, c_hidden: int) -> None:
+    def forward(self, left: Float[Tensor, "*b c k j"], right: Float[Tensor, "*b c k i"]) -> Float[Tensor, "*b c i j"]:
+        return ops.triangle_product(right.transpose(-1, -2), left.transpose(-1, -2))
+
+
+class TriangleMultiplication(nn.Module):
+    """Update each edge from the two others of its triangle (Suppl. Alg. 11 and 12, which differ in `contract`)."""
+
+    def __init__(self, c_z: int, c_hidden: int, contract: Outgoing | Incoming) -> None:
         super().__init__()
         self.norm = LayerNorm(c_z)
         self.operands = nn.Linear(c_z, 4 * c_hidden)
-        self.contract = TriangleContract()
+        self.contract = contract
         self.center = LayerNorm(c_hidden)
         self.output = nn.Linear(c_hidden, c_z)
         self.gate = nn.Linear(c_z, c_z)

@@ -57,9 +57,9 @@ class Account(TorchDispatchMode):
 
 
 def block_messages(ranks: int, backward: bool = False) -> Counter[str]:
-    """How many collectives one Evoformer block takes: six changes of layout, three biases, three rings."""
-    rings = 4 if backward else 2  # gradients of a triangle's operands take a second turn
-    return Counter({EXCHANGE: 6 + (rings + 1) * (ranks - 1), SCATTER if backward else GATHER: 3})
+    """How many collectives one Evoformer block takes: four changes of layout, three biases, three rings."""
+    rings = 3 if backward else 2  # outgoing edges take a second turn: one for an operand, one for its gradient
+    return Counter({EXCHANGE: 4 + (rings + 1) * (ranks - 1), SCATTER if backward else GATHER: 3})
 
 
 def block_sent(
@@ -67,8 +67,8 @@ def block_sent(
 ) -> Counter[str]:
     """Bytes that each rank sends for one Evoformer block of [depth, length], `width` bytes a number."""
     pairs, rows = length * length, depth * length
-    layouts = (2 * rows * config.c_m + 4 * pairs * c_z) * (ranks - 1) // ranks**2
-    rings = (4 if backward else 2) * pairs * config.c_triangle + rows * (config.c_outer + 1)
+    layouts = (2 * rows * config.c_m + 2 * pairs * c_z) * (ranks - 1) // ranks**2
+    rings = (3 if backward else 2) * pairs * config.c_triangle + rows * (config.c_outer + 1)
     biases = pairs * (config.msa_heads + 2 * config.pair_heads)
     return Counter(
         {

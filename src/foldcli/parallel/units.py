@@ -25,13 +25,13 @@ from foldcli.model.layers import (
 )
 from foldcli.model.msa import OuterProduct
 from foldcli.model.template import TemplateTorsionEmbedder
-from foldcli.model.triangle import TriangleAttention, TriangleContract
+from foldcli.model.triangle import Incoming, Outgoing, TriangleAttention
 from foldcli.ops.dropout import kept
 from foldcli.parallel.collectives import Pending
 from foldcli.parallel.entry import own_templates
 from foldcli.parallel.layouts import deal, gather, own, to_columns, to_rows, transpose
 from foldcli.parallel.mesh import Axis
-from foldcli.parallel.ring import RingContract, around
+from foldcli.parallel.ring import RightAround, SumsAround, around
 from foldcli.shapes import Float, Msa, MsaMask, Pair, PairMask, ResidueIndex, Tensor
 
 
@@ -91,13 +91,22 @@ class AwaitingAttention(GatedAttention):
         return super().forward(packed, mask, None if bias is None else bias.wait())
 
 
-class RingTriangle(TriangleContract):
+class RingOutgoing(Outgoing):
     """The right operands of other rows come around the ring."""
 
     ranks: Axis
 
     def forward(self, left: Float[Tensor, "*b c i k"], right: Float[Tensor, "*b c j k"]) -> Float[Tensor, "*b c i jj"]:
-        return RingContract.apply(left, right, self.ranks)  # type: ignore[no-untyped-call]
+        return RightAround.apply(left, right, self.ranks)  # type: ignore[no-untyped-call]
+
+
+class RingIncoming(Incoming):
+    """What these rows add to the products of other rows goes around the ring."""
+
+    ranks: Axis
+
+    def forward(self, left: Float[Tensor, "*b c k j"], right: Float[Tensor, "*b c k ii"]) -> Float[Tensor, "*b c i j"]:
+        return SumsAround.apply(right, left, self.ranks)  # type: ignore[no-untyped-call]
 
 
 class RingOuterProduct(OuterProduct):
@@ -208,7 +217,8 @@ TWINS: dict[type[nn.Module], type[nn.Module]] = {
     TriangleAttention: SplitTriangleAttention,
     PairBias: GatheredBias,  # z's heads over rows -> whole
     GatedAttention: AwaitingAttention,
-    TriangleContract: RingTriangle,  # right operand over rows, never whole
+    Outgoing: RingOutgoing,  # right operand over rows, never whole
+    Incoming: RingIncoming,  # product over rows, never whole
     OuterProduct: RingOuterProduct,  # right operand over residues, never whole
     PairTranspose: SplitTranspose,  # z over rows -> its transpose over rows
     Rows: OwnRows,  # whole -> over residues
