@@ -26,7 +26,7 @@ CASES = {
     "pTM, four templates": ["--preset", "model_1_ptm", "--templates", "4"],
     "no pTM, four templates": ["--preset", "model_2", "--templates", "4"],
 }
-TRAINING = ["--blocks", "2", "--extra-blocks", "1", "--recycles", "0", "--msa", "32", "--extra-msa", "48"]
+TRAINING = ["--scale", "0.5", "--blocks", "2", "--extra-blocks", "1", "--recycles", "0", "--msa", "32"]
 TRAINING_CASES = {
     "training, pTM": ["--preset", "model_3_ptm"],
     "training, pTM, two templates": ["--preset", "model_1_ptm", "--templates", "2"],
@@ -51,8 +51,7 @@ def compare_training(case: str, options: list[str], seed: int) -> bool:
         command = [PYTHON, str(GOLDEN / "run_losses.py"), "--labels", labels, *TRAINING, *options]
         subprocess.run([*command, "--seed", str(seed), "--out", folder], check=True, stdout=subprocess.DEVNULL)
         run = LossRun(Path(folder))
-        model, terms = run.scored()
-        by_term, by_parameter = term_differences(run, terms), gradient_differences(run, model)
+        by_term, by_parameter = term_differences(run, run.scored()[1]), gradient_differences(run)
     worst = max(by_parameter, key=by_parameter.__getitem__)
     good = max(by_term.values()) <= TERM and by_parameter[worst] <= GRADIENT
     print(f"{case}, seed {seed}: {'same' if good else 'DIFFERENT'}", flush=True)

@@ -135,6 +135,7 @@ def test_padding_counts_nothing_and_samples_stand_alone(sample: tuple[Features, 
     alone = [
         total(output_of(short, cut), short, short_labels, WEIGHTS), total(outputs[1][0], features, unclamped, WEIGHTS)
     ]  # fmt: skip
+    assert all(alone[1][key] == 0 for key in ("lddt", "resolved", "pae"))  # not learnt without a resolution
     mask = (torch.arange(len(features.seq_mask)) < n).float()
     both = stacked(dataclasses.replace(features, seq_mask=mask), features)
     together = output_of(both, [torch.stack(pair) for pair in zip(outputs[0][1], outputs[1][1], strict=True)])
