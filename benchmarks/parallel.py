@@ -1,0 +1,137 @@
+"""One Evoformer block over several ranks of the CPU, one thread each (`make bench-parallel`).
+
+At 256 residues and 128 sequences: parallel efficiency T(1) / (N T(N)), with communication, what of it is exposed, and
+computing apart; memory at most, against 1/N. Then two ranks in two network namespaces on a slow link (as root): how
+much of the communication is hidden, against a run that waits wherever it sends. The whole block, the split one and the
+synchronous one take turns, so that other work on the machine weighs on all. Writes
+benchmarks/results/parallel-<date>.json.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).parents[1]
+RANK = str(Path(__file__).with_name("parallel_block.py"))
+EFFICIENCY, HIDDEN, MEMORY = 0.93, 0.5, 1.15
+LINK = "1gbit"
+SPACES, ADDRESSES = ("foldcli-0", "foldcli-1"), ("10.99.7.1", "10.99.7.2")
+
+
+def ranks(count: int, *options: str, prefixes: Sequence[Sequence[str]] = (), **places: str) -> dict[str, Any]:
+    """What rank 0 of so many prints."""
+    running = []
+    for rank in range(count):
+        place = {"RANK": str(rank), "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29713"}
+        command = [*(prefixes[rank] if prefixes else ()), sys.executable, RANK, *options]
+        environment = os.environ | place | {"OMP_NUM_THREADS": "1"} | places
+        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
+    said = [process.communicate()[0] for process in running]
+    if any(process.returncode for process in running):
+        raise SystemExit("a rank failed; see above")
+    return json.loads(said[0])
+
+
+def efficiency(count: int, *options: str) -> dict[str, float]:
+    """One turn's seconds, and T(1) / (N T(N))."""
+    found = ranks(count, *options)
+    found["efficiency"] = found["whole"] / (count * found["split"])
+    computing = found["split"] - found["exposed"]
+    print(
+        f"{count} ranks: T(1) {found['whole']:.3f} s, T({count}) {found['split']:.3f} s, "
+        f"efficiency {found['efficiency']:.3f} (aim {EFFICIENCY}); communication {found['communication']:.3f} s, "
+        f"exposed {found['exposed']:.3f} s, computing {computing:.3f} s"
+    )
+    return found
+
+
+def memory(count: int, *options: str) -> float:
+    """Most bytes of a rank, in parts of what 1/N of the whole would be."""
+    found = ranks(count, "--memory", *options)
+    share = count * found["split"] / found["whole"]
+    print(f"{count} ranks: {share:.3f} of 1/{count} of {found['whole'] / 2**20:.0f} MiB (aim below {MEMORY})")
+    return share
+
+
+@contextmanager
+def slow_link(rate: str) -> Iterator[list[list[str]]]:
+    """Two network namespaces joined by a link of some rate; yields what to put before a command in each."""
+    for space in SPACES:  # of a run that was killed
+        subprocess.run(["ip", "netns", "del", space], check=False, capture_output=True)
+    try:
+        call(f"ip netns add {SPACES[0]}", f"ip netns add {SPACES[1]}")
+        call(f"ip link add foldcli0 netns {SPACES[0]} type veth peer name foldcli1 netns {SPACES[1]}")
+        for k, (space, address) in enumerate(zip(SPACES, ADDRESSES, strict=True)):
+            call(
+                f"ip -n {space} addr add {address}/24 dev foldcli{k}",
+                f"ip -n {space} link set foldcli{k} up",
+                f"ip -n {space} link set lo up",
+                f"tc -n {space} qdisc add dev foldcli{k} root tbf rate {rate} burst 256kb latency 50ms",
+            )
+        yield [
+            ["ip", "netns", "exec", space, "env", f"GLOO_SOCKET_IFNAME=foldcli{k}"] for k, space in enumerate(SPACES)
+        ]
+    finally:
+        for space in SPACES:
+            subprocess.run(["ip", "netns", "del", space], check=False, capture_output=True)
+
+
+def call(*commands: str) -> None:
+    for command in commands:
+        subprocess.run(command.split(), check=True, capture_output=True, text=True)
+
+
+def overlap(rate: str, *options: str) -> dict[str, float] | None:
+    """How much of the communication on a slow link is hidden; None where there can be no such link here."""
+    if os.geteuid() != 0 or not (shutil.which("ip") and shutil.which("tc")):
+        print("slow link: skipped, it takes root and the commands ip and tc")
+        return None
+    try:
+        with slow_link(rate) as prefixes:
+            found = ranks(2, *options, prefixes=prefixes, MASTER_ADDR=ADDRESSES[0])
+    except subprocess.CalledProcessError as error:
+        print(f"slow link: skipped, `{' '.join(error.cmd)}` failed: {error.stderr.strip()}")
+        return None
+    found["hidden"] = 1 - found["exposed"] / found["communication"]
+    print(
+        f"{rate} link: communication {found['communication']:.3f} s, exposed {found['exposed']:.3f} s: "
+        f"{found['hidden']:.0%} hidden (aim {HIDDEN:.0%}); {found['split']:.3f} s a turn, "
+        f"{found['synchronous']:.3f} s where every message is waited for"
+    )
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--turns", default="7")
+    parser.add_argument("--rate", default=LINK)
+    options = parser.parse_args()
+    turns = ("--turns", options.turns)
+    found = {
+        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+        "torch": torch.__version__,
+        "date": datetime.date.today().isoformat(),
+        "forward, 2 ranks": efficiency(2, *turns),
+        "training step, 2 ranks": efficiency(2, "--train", *turns),
+        "memory": {f"{count} ranks": memory(count, "--train") for count in (2, 4)},
+        "slow link": {"rate": options.rate, "forward": overlap(options.rate, *turns),
+                      "training step": overlap(options.rate, "--train", *turns)},
+    }  # fmt: skip
+    path = ROOT / "benchmarks" / "results" / f"parallel-{found['date']}.json"
+    path.write_text(json.dumps(found, indent=1) + "\n")
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

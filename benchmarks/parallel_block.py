@@ -1,0 +1,125 @@
+"""One rank of `benchmarks/parallel.py`: an Evoformer block, split and whole, in turns; rank 0 prints what it took."""
+
+import argparse
+import copy
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from foldcli.config import StackConfig
+from foldcli.model.evoformer import EvoformerBlock
+from foldcli.model.msa import MsaColumnAttention
+from foldcli.parallel.account import Account, peak_of
+from foldcli.parallel.collectives import wait
+from foldcli.parallel.layouts import own
+from foldcli.parallel.mesh import AXIAL, Axis, axis_of, build_mesh
+from foldcli.parallel.shard import shard
+from foldcli.shapes import Tensor
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Seconds of one turn: the whole block on one rank; the split one, and how long it waited; both synchronous."""
+
+    whole: float
+    split: float
+    exposed: float
+    synchronous: float
+    communication: float
+
+
+class Synchronous(Account):
+    """Waits for every collective where it is started, as a program would that knows no better."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = super().__torch_dispatch__(func, types, args, kwargs)
+        if func.namespace == "_c10d_functional" and func._opname != "wait_tensor":
+            start = time.perf_counter()
+            wait(result)
+            self.waited += time.perf_counter() - start
+        return result
+
+
+class Case:
+    """A block and an input, whole and split."""
+
+    def __init__(self, depth: int, length: int, train: bool) -> None:
+        config, c_z = StackConfig(), 128
+        torch.manual_seed(0)
+        self.train = train
+        self.ranks: Axis = axis_of(mesh := build_mesh("cpu", dist.get_world_size()), AXIAL)
+        self.block = EvoformerBlock(config, c_z, MsaColumnAttention(config.c_m, config.msa_heads)).eval()
+        self.split = shard(copy.deepcopy(self.block), mesh)
+        self.m, self.z = torch.randn(depth, length, config.c_m), torch.randn(length, length, c_z)
+        self.masks = torch.ones(depth, length), torch.ones(length, length)
+
+    def run_whole(self) -> None:
+        self._run(self.block, self.m, self.z, *self.masks)
+
+    def run_split(self) -> None:
+        parts = [own(x, -3, self.ranks) for x in (self.m, self.z)]
+        self._run(self.split, *parts, self.masks[0], own(self.masks[1], -2, self.ranks))
+
+    def _run(self, block: EvoformerBlock, m: Tensor, z: Tensor, *masks: Tensor) -> None:
+        with torch.set_grad_enabled(self.train):
+            m, z = block(m.detach().requires_grad_(self.train), z.detach().requires_grad_(self.train), *masks)
+            if self.train:
+                torch.autograd.backward([m.sum() + z.sum()])
+
+    def turn(self) -> Turn:
+        whole = seconds(self.run_whole if self.ranks.rank == 0 else lambda: None)
+        split = seconds(self.run_split)
+        with Account(self.ranks) as hidden:
+            seconds(self.run_split)
+        with Synchronous(self.ranks) as shown:
+            synchronous = seconds(self.run_split)
+        return Turn(whole, split, hidden.waited, synchronous, shown.waited)
+
+    def memory(self) -> tuple[int, int]:
+        """Bytes at most, of the whole block and of the split one."""
+        return peak_of(self.run_whole), peak_of(self.run_split)
+
+
+def seconds(work: Callable[[], None]) -> float:
+    """From when all ranks are ready until the last has done."""
+    dist.barrier()
+    start = time.perf_counter()
+    work()
+    dist.barrier()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--depth", type=int, default=128)
+    parser.add_argument("--length", type=int, default=256)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--train", action="store_true")
+    parser.add_argument("--memory", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    case = Case(options.depth, options.length, options.train)
+    with nullcontext() if options.train else torch.inference_mode():
+        if options.memory:
+            found: Any = dict(zip(("whole", "split"), case.memory(), strict=True))
+        else:
+            case.turn()  # the first one pays for connections and pages
+            turns = [asdict(case.turn()) for _ in range(options.turns)]
+            found = {key: statistics.median(turn[key] for turn in turns) for key in turns[0]}
+    if case.ranks.rank == 0:
+        print(json.dumps(found))
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
