@@ -56,6 +56,7 @@ class Tape:
     calls: list[Call] = field(default_factory=list)
     parameters: dict[int, str] = field(default_factory=dict)
     sizes: dict[Any, tuple[int, int]] = field(default_factory=dict)
+    shapes: dict[int, torch.Size] = field(default_factory=dict)
 
     def add(self, tensor: Tensor) -> int:
         self.kept.append(tensor)
@@ -114,7 +115,10 @@ class Recorder(TorchFunctionMode):
         number = self.tape.numbers.get(id(tensor))
         if number is None or number in self.tape.parameters:
             return tensor.shape
-        return torch.Size([self._symbol(number, axis, size) for axis, size in enumerate(tensor.shape)])
+        if number not in self.tape.shapes:
+            sizes = [self._symbol(number, axis, size) for axis, size in enumerate(tensor.shape)]
+            self.tape.shapes[number] = torch.Size(sizes)
+        return self.tape.shapes[number]
 
     def _symbol(self, number: int, axis: int, size: int) -> Any:
         source = _Read(f"size_{id(self.tape)}_{len(self.tape.sizes)}")

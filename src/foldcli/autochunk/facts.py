@@ -100,7 +100,8 @@ class _Replay:
             calls.append(call)
             prints.append(footprint)
         self._require_conditions()
-        graph = replace(self.graph, calls=tuple(calls), output=mapped(self._sized, self.graph.output))
+        output = mapped(self._sized, self.graph.output)
+        graph = replace(self.graph, calls=tuple(calls), output=output, sizes={}, conditions=())
         return Facts(graph, self.values, tuple(prints), blocks, self.parameters)
 
     def _called(self, call: Call, operands: list[Tensor]) -> tuple[list[Tensor], Footprint]:

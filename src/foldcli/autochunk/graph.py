@@ -56,7 +56,7 @@ class Graph:
     sizes: Mapping[Any, tuple[int, int]]
     conditions: tuple[Any, ...]
 
-    @property
+    @cached_property
     def outputs(self) -> tuple[int, ...]:
         return tuple(leaf.value for leaf in leaves(self.output) if isinstance(leaf, Ref))
 

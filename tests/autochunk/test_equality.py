@@ -1,0 +1,194 @@
+"""A chunked module gives what the module gives, whatever its sizes and budget."""
+
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from foldcli.autochunk.chunked import Chunked
+from foldcli.autochunk.cost import Machine
+from foldcli.autochunk.graph import leaves, tensors
+from foldcli.autochunk.plan import Plan
+from foldcli.autochunk.search import Planner
+from foldcli.compose import model_config
+from foldcli.model.alphafold import AlphaFold
+from foldcli.model.features import Features, Recycled, TemplateFeatures
+from tests.autochunk.nets import UNet, gpt, vit
+
+COSTS = Machine(3e10, 1e10, 5e-6)
+
+
+def at(share: float) -> Any:
+    """Choose the plan for this share of the way from the least memory there is to that without a plan."""
+
+    def choose(planner: Planner) -> Plan:
+        least = planner.tightest()
+        return planner.fit(least.peak + share * (planner.whole().peak - least.peak)) or least
+
+    return choose
+
+
+def chunked(module: nn.Module, share: float) -> Chunked:
+    return Chunked(module, at(share), COSTS)
+
+
+def require_equal(found: Any, expected: Any) -> None:
+    pairs = list(zip(tensors(found), tensors(expected), strict=True))
+    assert pairs
+    for a, b in pairs:
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * max(1.0, float(b.detach().abs().max())))
+
+
+@cache
+def alphafold() -> AlphaFold:
+    torch.manual_seed(0)
+    config = model_config("tiny", ["model.structure.layers=1", "model.evoformer.blocks=2"])
+    model = AlphaFold(config).eval().requires_grad_(False)
+    for parameter in model.parameters():  # nothing is zero, and all shapes of noise are small
+        parameter.normal_(std=0.1)
+    return model
+
+
+def features(i: int, s: int, e: int, t: int) -> Features:
+    def kinds(*shape: int) -> Tensor:
+        return torch.randint(20, shape)
+
+    def mask(*shape: int) -> Tensor:
+        return (torch.rand(shape) < 0.9).float()
+
+    templates = TemplateFeatures(
+        torch.ones(t), kinds(t, i), 10 * torch.randn(t, i, 3), mask(t, i), mask(t, i), torch.randn(t, i, 7, 2),
+        torch.randn(t, i, 7, 2), mask(t, i, 7),
+    )  # fmt: skip
+    return Features(
+        kinds(i), torch.arange(i), torch.ones(i), torch.rand(i, 22), torch.rand(s, i, 49), mask(s, i), kinds(e, i),
+        mask(e, i), torch.rand(e, i), torch.rand(e, i), templates if t else None,
+    )  # fmt: skip
+
+
+@settings(max_examples=2)
+@given(st.integers(12, 30), st.integers(1, 9), st.integers(1, 12), st.sampled_from([0, 2]), st.floats(0, 0.3))
+def test_the_whole_model_in_slices(i: int, s: int, e: int, t: int, share: float) -> None:
+    model, given_features = alphafold(), features(i, s, e, t)
+    run = chunked(model, share)
+    before = Recycled(torch.randn(i, 64), torch.randn(i, i, 32), torch.randn(i, 37, 3))
+    with torch.no_grad():
+        require_equal(run(given_features, before), model(given_features, before))
+
+
+@settings(max_examples=6)
+@given(st.integers(5, 40), st.integers(3, 20), st.floats(0, 1), st.booleans())
+def test_evoformer_blocks_in_slices(i: int, s: int, share: float, extra: bool) -> None:
+    trunk = alphafold().trunk
+    block = (trunk.extra_msa if extra else trunk.evoformer).blocks[0]
+    args = torch.randn(s, i, 32 if extra else 64), torch.randn(i, i, 32), torch.ones(s, i), torch.ones(i, i)
+    if share > 0.5:
+        args[2][-1, 1:] = 0
+    copies = [x.clone() for x in args]
+    with torch.no_grad():
+        require_equal(chunked(block, share)(*args), block(*args))
+    assert all(torch.equal(x, copy) for x, copy in zip(args, copies, strict=True)), "an input was written into"
+
+
+@pytest.mark.parametrize(("net", "shape"), [(gpt, (1, 33, 64)), (vit, (3, 17, 64)), (UNet, (2, 3, 16, 12))])
+def test_other_networks_in_slices(net: Any, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    module, x = net(64).eval().requires_grad_(False), torch.randn(shape)
+    for share in (0.0, 0.4):
+        run = chunked(module, share)
+        require_equal(run(x), module(x))
+        assert next(iter(run.runners.values())).plan.loops()
+
+
+class Random(nn.Module):
+    """A small network whose steps are drawn: each takes one or two earlier [i, j, c] values."""
+
+    STEPS = ("linear", "norm", "softmax", "transpose", "add", "product", "flatten", "split", "cat", "sum", "relu_", "row")
+
+    def __init__(self, steps: list[tuple[str, int, int]]) -> None:
+        super().__init__()
+        self.steps = steps
+        self.dense = nn.Linear(4, 4)
+        self.norm = nn.LayerNorm(4)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        values = [x, self.dense(x)]
+        for name, first, second in self.steps:
+            a, b = values[first % len(values)], values[second % len(values)]
+            values.append(getattr(self, f"_{name}")(a, b if b.shape == a.shape else a))
+        return values[-1], values[len(values) // 2]
+
+    def _linear(self, a: Tensor, b: Tensor) -> Tensor:
+        return self.dense(a)
+
+    def _norm(self, a: Tensor, b: Tensor) -> Tensor:
+        return self.norm(a)
+
+    def _softmax(self, a: Tensor, b: Tensor) -> Tensor:
+        return a.softmax(0) + b
+
+    def _transpose(self, a: Tensor, b: Tensor) -> Tensor:
+        return a.transpose(0, 1)
+
+    def _add(self, a: Tensor, b: Tensor) -> Tensor:
+        return a + b
+
+    def _product(self, a: Tensor, b: Tensor) -> Tensor:
+        return torch.einsum("ikc,jkc->ijc", a, b) / a.shape[1]
+
+    def _flatten(self, a: Tensor, b: Tensor) -> Tensor:
+        return torch.tanh(a.flatten(0, 1)).unflatten(0, (a.shape[0], -1))
+
+    def _split(self, a: Tensor, b: Tensor) -> Tensor:
+        first, second = a.chunk(2, -1)
+        return torch.cat([second, first], -1)
+
+    def _cat(self, a: Tensor, b: Tensor) -> Tensor:
+        return torch.cat([a, b], 0)[: a.shape[0]]
+
+    def _sum(self, a: Tensor, b: Tensor) -> Tensor:
+        return a - b.mean(1, keepdim=True)
+
+    def _relu_(self, a: Tensor, b: Tensor) -> Tensor:
+        return (a * 2).relu_()
+
+    def _row(self, a: Tensor, b: Tensor) -> Tensor:
+        return a + b[0]
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.tuples(st.sampled_from(Random.STEPS), st.integers(0, 20), st.integers(0, 20)), min_size=2, max_size=12),
+    st.integers(2, 9), st.sampled_from([0.0, 0.3]),
+)  # fmt: skip
+def test_random_graphs_in_slices(steps: list[tuple[str, int, int]], i: int, share: float) -> None:
+    module, x = Random(steps).requires_grad_(False), torch.randn(i, i, 4)
+    require_equal(chunked(module, share)(x), module(x))
+
+
+def test_one_capture_serves_every_length() -> None:
+    block = alphafold().trunk.evoformer.blocks[0]
+    run = chunked(block, 0.2)
+    for i, s in ((11, 4), (23, 7)):
+        args = torch.randn(s, i, 64), torch.randn(i, i, 32), torch.ones(s, i), torch.ones(i, i)
+        with torch.no_grad():
+            require_equal(run(*args), block(*args))
+    (graphs,) = run.graphs.values()
+    assert len(graphs) == 1 and len(run.runners) == 2
+
+
+def test_a_way_that_depends_on_the_length_is_captured_again() -> None:
+    class Either(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            x = torch.tanh(x)
+            return x.sum(-1) if x.shape[0] > 8 else sum(x.unbind(0)) * 2
+
+    run = chunked(Either(), 1.0)
+    for length in (4, 6, 9, 12, 5):
+        x = torch.randn(length, 3)
+        require_equal(run(x), Either()(x))
+    assert not [leaf for leaf in leaves(tuple(run.graphs)) if isinstance(leaf, Tensor)]
