@@ -35,11 +35,11 @@ class Chunked(nn.Module):
         key = _sizes(args)
         if key not in self.runners:
             self.runners[key] = Runner(self.choose(self.planner(*args)))
-        runner, own = self.runners[key], self._own()
+        runner, own = self.runners[key], self.own()
         values = runner.run(tensors(args), own.__getitem__)
         return output_of(runner.plan, values)
 
-    def _own(self) -> dict[str, Tensor]:
+    def own(self) -> dict[str, Tensor]:
         several = {"remove_duplicate": False}
         return {**dict(self.module.named_parameters(**several)), **dict(self.module.named_buffers(**several))}
 
@@ -52,7 +52,7 @@ class Chunked(nn.Module):
 
     def _facts(self, args: tuple[Any, ...]) -> Facts:
         """The graph at these sizes: one that is known where it holds, else a new one."""
-        parameters = {name: self.mode.from_tensor(x) for name, x in self._own().items()}
+        parameters = {name: self.mode.from_tensor(x) for name, x in self.own().items()}
         known = self.graphs.setdefault(_structure(args), [])
         for graph in known:
             try:

@@ -1,0 +1,56 @@
+"""What plans are predicted to take, against what the allocator gives out; and how little they take."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from foldcli.autochunk.chunked import Chunked
+from foldcli.autochunk.cost import Machine, calibrate, machine
+from foldcli.autochunk.rewrite import Runner
+from foldcli.compose import model_config
+from foldcli.model.evoformer import EvoformerBlock
+from foldcli.model.msa import MsaColumnAttention
+from tests.autochunk.measure import measured_peak
+from tests.autochunk.nets import UNet, gpt, vit
+
+COSTS = Machine(3e10, 1e10, 5e-6)
+
+
+def peaks(module: Any, *args: torch.Tensor, shares: tuple[float, ...]) -> list[tuple[float, int]]:
+    """Predicted and measured peak of plans that take these shares of the memory without a plan."""
+    run = Chunked(module.eval().requires_grad_(False), lambda planner: planner.tightest(), COSTS)
+    planner, own = run.planner(*args), run.own().__getitem__
+    whole = planner.whole()
+    plans = [planner.fit(share * whole.peak) if share else planner.tightest() for share in shares]
+    assert all(plan is not None for plan in plans)
+    return [
+        (plan.peak, measured_peak(lambda plan=plan: Runner(plan).run(list(args), own))[1])
+        for plan in plans if plan is not None
+    ]  # fmt: skip
+
+
+def test_predictions_are_near_what_an_evoformer_block_takes() -> None:
+    config = model_config("model_1_ptm")
+    column = MsaColumnAttention(config.evoformer.c_m, config.evoformer.msa_heads)
+    block = EvoformerBlock(config.evoformer, config.c_z, column)
+    args = torch.randn(24, 64, 256), torch.randn(64, 64, 128), torch.ones(24, 64), torch.ones(64, 64)
+    found = peaks(block, *args, shares=(1.0, 0.5, 0.3))
+    assert all(0.9 < predicted / measured < 1.1 for predicted, measured in found), found
+    assert found[-1][1] < 0.31 * found[0][1]
+
+
+@pytest.mark.parametrize(("net", "shape"), [(gpt, (1, 768, 128)), (vit, (2, 400, 128)), (UNet, (1, 3, 64, 64))])
+def test_other_networks_take_sixty_per_cent_less(net: Any, shape: tuple[int, ...]) -> None:
+    found = peaks(net(shape[2] if net is not UNet else 16), torch.randn(shape), shares=(1.0, 0.36))
+    assert all(0.9 < predicted / measured < 1.1 for predicted, measured in found), found
+    assert found[1][1] < 0.4 * found[0][1]
+
+
+def test_the_machine_is_measured_once(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOLDCLI_HOME", str(tmp_path))
+    cpu = torch.device("cpu")
+    first = machine(cpu, torch.float32)
+    monkeypatch.setattr("foldcli.autochunk.cost.calibrate", lambda *_: pytest.fail("measured again"))
+    assert machine(cpu, torch.float32) == first
+    assert calibrate(cpu, torch.float32).rate > 1e8
