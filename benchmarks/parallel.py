@@ -25,7 +25,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 RANK = str(Path(__file__).with_name("parallel_block.py"))
 EFFICIENCY, HIDDEN, MEMORY = 0.93, 0.5, 1.15
-LINK = "1gbit"
+LINK = "4gbit"
 SPACES, ADDRESSES = ("foldcli-0", "foldcli-1"), ("10.99.7.1", "10.99.7.2")
 
 
@@ -77,7 +77,7 @@ def slow_link(rate: str) -> Iterator[list[list[str]]]:
                 f"ip -n {space} addr add {address}/24 dev foldcli{k}",
                 f"ip -n {space} link set foldcli{k} up",
                 f"ip -n {space} link set lo up",
-                f"tc -n {space} qdisc add dev foldcli{k} root tbf rate {rate} burst 256kb latency 50ms",
+                f"tc -n {space} qdisc add dev foldcli{k} root tbf rate {rate} burst 4mb latency 50ms",
             )
         yield [
             ["ip", "netns", "exec", space, "env", f"GLOO_SOCKET_IFNAME=foldcli{k}"] for k, space in enumerate(SPACES)

@@ -100,10 +100,17 @@ class Run:
         for record in ended.values():
             if record.status == "done":
                 watcher.job_ended(record, True)
+        ended = self._fold_waiting(waiting, ended, results, watcher)
+        return [ended[query.name] for query in queries]
+
+    def _fold_waiting(
+        self, jobs: Sequence[Job], ended: dict[str, Record], results: Results, watcher: Watcher
+    ) -> dict[str, Record]:
+        """Fold what this rank has a part in; what has become of every job, on whatever rank."""
         present: list[Job] = []
         try:
-            self._load_models(waiting)
-            for job in self._shared_out(waiting):
+            self._load_models(jobs)
+            for job in self._shared_out(jobs):
                 present = [job]
                 record = self._attempt(job, watcher)
                 if self.group.leads:
@@ -115,8 +122,7 @@ class Run:
             if isinstance(error, KeyboardInterrupt):
                 raise self._interrupted([known[name] for name in ended]) from None
             raise
-        ended = _announced(ended, results.read(), watcher)
-        return [ended[query.name] for query in queries]
+        return _announced(ended, results.read(), watcher)
 
     def _shared_out(self, jobs: Sequence[Job]) -> Iterator[Job]:
         """The jobs that this rank has a part in, with the ranks it shares them with."""

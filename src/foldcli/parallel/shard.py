@@ -39,9 +39,8 @@ class SplitAlphaFold(AlphaFold):
         earlier = padded_recycled(previous, self.ranks) if previous else None
         output = super().forward(own_features(features, self.ranks), earlier)
         values = {f.name: getattr(output, f.name) for f in fields(output)}
-        return SplitOutput(
-            **values | _whole_residues(output, length, self.ranks), sequences=sequences, ranks=self.ranks
-        )
+        values |= _whole_residues(output, length, self.ranks)
+        return SplitOutput(**values, sequences=sequences, ranks=self.ranks)
 
 
 def shard(model: AlphaFold, mesh: DeviceMesh) -> AlphaFold:
