@@ -1,0 +1,88 @@
+"""Whether training learns at all: the small model, from random parameters, until it knows four real chains by heart.
+
+    python benchmarks/overfit.py [--minutes 20] [--aim 0.95] [KEY=VALUE ...]
+
+Trains the recipe `mini` on the four shortest chains of examples/training/few.npz, whole and without templates, and
+validates the averaged parameters on the same chains. Prints the mean lDDT-CA as it goes; exit code 1 if it does not
+reach the aim in time.
+"""
+
+import argparse
+import contextlib
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from foldcli.compose import train_config
+from foldcli.data.shards import PackedChain, Shard, write_shard
+from foldcli.training.begin import begin
+from foldcli.training.ranks import Ranks
+
+FEW = Path(__file__).parents[1] / "examples" / "training" / "few.npz"
+CHAINS = 4
+SETTINGS = [
+    "sample.crop=64", "sample.max_recycle=0", "sample.template_share=0", "sample.alignment_share=1", "loss.clamp=0",
+    "optimizer.warmup_samples=100", "optimizer.ema=0.98", "batch_size=4", "micro_batch=4", "workers=0", "steps=100000",
+    "validate_every=25", "checkpoint.every=1000000", "checkpoint.keep=1", "device=cpu",
+]  # fmt: skip
+
+
+class Reached(Exception):
+    """The aim, or the end of the time."""
+
+
+class Watched:
+    """Prints validations and ends the run."""
+
+    def __init__(self, aim: float, minutes: float) -> None:
+        self.aim, self.start, self.end = aim, time.perf_counter(), time.perf_counter() + 60 * minutes
+        self.best = 0.0
+
+    def stepped(self, step: int, detail: str) -> None:
+        if time.perf_counter() > self.end:
+            raise Reached
+
+    def say(self, line: str) -> None:
+        print(f"{time.perf_counter() - self.start:6.0f} s  {line}", flush=True)
+        if "lDDT" in line:
+            self.best = max(self.best, float(line.partition("lDDT ")[2].partition(",")[0]))
+            if self.best >= self.aim:
+                raise Reached
+
+
+def shortest_chains(path: Path) -> None:
+    """Write a shard of the four shortest of the few chains."""
+    shard = Shard(FEW)
+    chosen = np.argsort(shard.arrays["lengths"], kind="stable")[:CHAINS].tolist()
+    chains = []
+    for index in chosen:
+        part = slice(shard.ends[index] - shard.arrays["lengths"][index], shard.ends[index])
+        arrays = [shard.arrays[name][part] for name in ("sequence", "backbone", "profile")]
+        chains.append(PackedChain(str(shard.arrays["names"][index]), arrays[0].tobytes().decode(), *arrays[1:]))
+    write_shard(path, chains, list(range(CHAINS)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--aim", type=float, default=0.95)
+    parser.add_argument("overrides", nargs="*")
+    options = parser.parse_args()
+    watched = Watched(options.aim, options.minutes)
+    with tempfile.TemporaryDirectory() as folder:
+        shortest_chains(shard := Path(folder, "four.npz"))
+        data = [f"train.shards={shard}", f"validation.shards={shard}"]
+        config = train_config("mini", [*SETTINGS, *data, *options.overrides])
+        with contextlib.suppress(Reached):
+            begin(config, Path(folder, "run"), False, torch.device("cpu"), Ranks(), watched).train(watched)
+    seconds = time.perf_counter() - watched.start
+    print(f"lDDT-CA {watched.best:.3f} on {CHAINS} chains after {seconds:.0f} s")
+    sys.exit(watched.best < options.aim)
+
+
+if __name__ == "__main__":
+    main()
