@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from foldcli.autochunk.capture import own_tensors
 from foldcli.autochunk.chunked import Chunked
 from foldcli.autochunk.cost import Machine, calibrate, machine
 from foldcli.autochunk.rewrite import Runner
@@ -20,7 +21,7 @@ COSTS = Machine(3e10, 1e10, 5e-6)
 def peaks(module: Any, *args: torch.Tensor, shares: tuple[float, ...]) -> list[tuple[float, int]]:
     """Predicted and measured peak of plans that take these shares of the memory without a plan."""
     run = Chunked(module.eval().requires_grad_(False), lambda planner: planner.tightest(), COSTS)
-    planner, own = run.planner(*args), run.own().__getitem__
+    planner, own = run.planner(*args), own_tensors(module).__getitem__
     whole = planner.whole()
     plans = [planner.fit(share * whole.peak) if share else planner.tightest() for share in shares]
     assert all(plan is not None for plan in plans)

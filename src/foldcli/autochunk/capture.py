@@ -17,18 +17,33 @@ from foldcli.autochunk.graph import Block, Call, Graph, Ref, Size, leaves, mappe
 RANDOM = ("bernoulli", "dropout", "multinomial", "normal", "rand")
 
 
-def capture(module: nn.Module, args: tuple[Any, ...]) -> Graph:
-    """What `module(*args)` calls: blocks of its module lists each as one call, all else call by call.
+def ghosts(tree: Any, mode: FakeTensorMode, device: torch.device | None = None) -> Any:
+    """The same tree with tensors without memory, on a device if it is named, else each on its own."""
+
+    def ghost(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        return torch.empty_strided(leaf.shape, leaf.stride(), dtype=leaf.dtype, device=device or leaf.device)
+
+    with mode, torch.inference_mode(False):
+        return mapped(ghost, tree)
+
+
+def own_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by all their names."""
+    return {
+        **dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))
+    }  # fmt: skip
+
+
+def capture(module: nn.Module, inputs: tuple[Any, ...], mode: FakeTensorMode) -> Graph:
+    """What `module(*inputs)` calls, on ghosts: blocks of its module lists each as one call, all else call by call.
 
     Raises what the module raises where its way depends on the numbers in a tensor and not on sizes alone.
     """
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-    own = {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))}
-    parameters = {name: mode.from_tensor(tensor) for name, tensor in own.items()}
-    given = {id(tensor): mode.from_tensor(tensor) for tensor in tensors(args)}
-    inputs = mapped(lambda leaf: given[id(leaf)] if isinstance(leaf, Tensor) else leaf, args)
+    parameters = ghosts(own_tensors(module), mode, tensors(inputs)[0].device)
     recorder = Recorder(parameters)
-    with torch.no_grad(), mode, recorder.blocks_whole(module), recorder:
+    with torch.inference_mode(False), torch.no_grad(), mode, recorder.blocks_whole(module), recorder:
         return recorder.tape_of(lambda: torch.func.functional_call(module, parameters, inputs), tensors(inputs), "")
 
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from foldcli.autochunk.capture import capture
+from foldcli.autochunk import rules_ops, rules_pointwise, rules_products, rules_views  # noqa: F401 - fill the table
+from foldcli.autochunk.capture import capture, ghosts, own_tensors
 from foldcli.autochunk.cost import Machine, machine
 from foldcli.autochunk.facts import DoesNotHold, Facts, facts
 from foldcli.autochunk.graph import Graph, leaves, tensors
@@ -15,14 +16,14 @@ from foldcli.autochunk.plan import Plan
 from foldcli.autochunk.rewrite import Runner, output_of
 from foldcli.autochunk.search import Planner
 
-# The import fills the table of rules.
-from foldcli.autochunk import rules_ops, rules_pointwise, rules_products, rules_views  # noqa: F401, I001 # isort: skip
-
 Choose = Callable[[Planner], Plan]
 
 
 class Chunked(nn.Module):
-    """A module that runs by a plan; sizes that come for the first time are planned for then."""
+    """A module that runs by a plan; sizes that come for the first time are planned for then.
+
+    choose: takes the plan from what finds plans; may raise. costs: of the machine, measured where none are given.
+    """
 
     def __init__(self, module: nn.Module, choose: Choose, costs: Machine | None = None) -> None:
         super().__init__()
@@ -32,35 +33,39 @@ class Chunked(nn.Module):
         self.runners: dict[Any, Runner] = {}
 
     def forward(self, *args: Any) -> Any:
-        key = _sizes(args)
-        if key not in self.runners:
-            self.runners[key] = Runner(self.choose(self.planner(*args)))
-        runner, own = self.runners[key], self.own()
-        values = runner.run(tensors(args), own.__getitem__)
+        runner = self._runner(args)
+        values = runner.run(tensors(args), own_tensors(self.module).__getitem__)
         return output_of(runner.plan, values)
 
-    def own(self) -> dict[str, Tensor]:
-        several = {"remove_duplicate": False}
-        return {**dict(self.module.named_parameters(**several)), **dict(self.module.named_buffers(**several))}
+    def plan(self, *args: Any) -> Plan:
+        """The plan for arguments of these sizes, which may be without memory."""
+        return self._runner(args).plan
+
+    def _runner(self, args: tuple[Any, ...]) -> Runner:
+        sizes = tuple(_layout(leaf) for leaf in leaves(args))
+        if sizes not in self.runners:
+            self.runners[sizes] = Runner(self.choose(self.planner(*args)))
+        return self.runners[sizes]
 
     def planner(self, *args: Any) -> Planner:
         """What finds plans for arguments of these sizes."""
-        found = self._facts(args)
-        given = next((x for x in tensors(args) if x.is_floating_point()), torch.zeros(()))
-        costs = self.costs or machine(given.device, given.dtype)
-        return Planner(found, frozenset(), costs, self.mode)
+        given = tensors(args)
+        dtype = next((tensor.dtype for tensor in own_tensors(self.module).values()), torch.float32)
+        costs = self.costs or machine(given[0].device, dtype)
+        return Planner(self._facts(ghosts(args, self.mode)), frozenset(), costs, self.mode)
 
     def _facts(self, args: tuple[Any, ...]) -> Facts:
         """The graph at these sizes: one that is known where it holds, else a new one."""
-        parameters = {name: self.mode.from_tensor(x) for name, x in self.own().items()}
-        known = self.graphs.setdefault(_structure(args), [])
+        given = tensors(args)
+        parameters = ghosts(own_tensors(self.module), self.mode, given[0].device)
+        known = self.graphs.setdefault(tuple(_kind(leaf) for leaf in leaves(args)), [])
         for graph in known:
             try:
-                return facts(graph, tensors(args), parameters, self.mode)
+                return facts(graph, given, parameters, self.mode)
             except DoesNotHold:
                 continue
-        known.append(capture(self.module, args))
-        return facts(known[-1], tensors(args), parameters, self.mode)
+        known.append(capture(self.module, args, self.mode))
+        return facts(known[-1], given, parameters, self.mode)
 
 
 def autochunk(module: nn.Module, budget: float) -> Chunked:
@@ -68,11 +73,9 @@ def autochunk(module: nn.Module, budget: float) -> Chunked:
     return Chunked(module, lambda planner: planner.fit(budget) or planner.tightest())
 
 
-def _sizes(args: Any) -> Any:
-    return tuple(
-        (tuple(x.shape), x.stride(), x.dtype, x.device) if isinstance(x, Tensor) else x for x in leaves(args)
-    )
+def _layout(leaf: Any) -> Any:
+    return (*_kind(leaf), tuple(leaf.shape), leaf.stride()) if isinstance(leaf, Tensor) else leaf
 
 
-def _structure(args: Any) -> Any:
-    return tuple((x.dim(), x.dtype, x.device) if isinstance(x, Tensor) else x for x in leaves(args))
+def _kind(leaf: Any) -> Any:
+    return (leaf.dim(), leaf.dtype, leaf.device) if isinstance(leaf, Tensor) else leaf

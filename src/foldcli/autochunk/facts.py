@@ -48,6 +48,11 @@ class Facts:
     parameters: Mapping[str, Tensor]
 
     @property
+    def given_bytes(self) -> int:
+        """What the inputs take, which are the caller's."""
+        return sum(self.values[value].numbers_bytes for value in self.graph.inputs)
+
+    @property
     def key(self) -> tuple[Any, ...]:
         """What tells a block at its sizes from others."""
         return _key(self.graph, [self.values[value] for value in self.graph.inputs])
@@ -60,13 +65,13 @@ def spec(tensor: Tensor, storage: int) -> Spec:
 
 def facts(graph: Graph, inputs: Iterable[Tensor], parameters: Mapping[str, Tensor], mode: FakeTensorMode) -> Facts:
     """Run a graph on tensors without memory; DoesNotHold if it is not the module's at these sizes."""
-    with mode, torch.no_grad():
+    with mode, torch.inference_mode(False), torch.no_grad():
         return _Replay(graph, dict(parameters), mode, {}).run(list(inputs))
 
 
 def facts_of(graph: Graph, like: Facts, mode: FakeTensorMode) -> Facts:
     """Facts of a graph that takes what another takes."""
-    with mode, torch.no_grad():
+    with mode, torch.inference_mode(False), torch.no_grad():
         inputs = [like.values[value].empty() for value in graph.inputs]
         return _Replay(graph, dict(like.parameters), mode, {inner.key: inner for inner in like.blocks.values()}).run(inputs)
 
@@ -80,7 +85,7 @@ class _Replay:
 
     def run(self, inputs: list[Tensor]) -> Facts:
         for value, tensor in zip(self.graph.inputs, inputs, strict=True):
-            self._note(value, self.mode.from_tensor(tensor) if not _is_fake(tensor) else tensor)
+            self._note(value, tensor)
         for value, name in self.graph.parameters.items():
             self._note(value, self.parameters[name])
         calls, prints, blocks = [], [], {}
@@ -147,12 +152,6 @@ class _Replay:
 
 def _key(graph: Graph, inputs: Iterable[Tensor | Spec]) -> tuple[Any, ...]:
     return id(graph), tuple((tuple(x.shape), x.stride() if isinstance(x, Tensor) else x.stride, x.dtype) for x in inputs)
-
-
-def _is_fake(tensor: Tensor) -> bool:
-    from torch._subclasses.fake_tensor import is_fake
-
-    return is_fake(tensor)
 
 
 def _sum(footprints: Iterable[Footprint]) -> Footprint:

@@ -62,7 +62,7 @@ class Slices:
         self.footprint = cache(self._footprint)
         self.profile = cache(self._profile)
         self.least = cache(self._least)
-        self.whole: Callable[[int], Tensor] = cache(lambda value: program.spec(value).empty())
+        self.whole: Callable[[int], Tensor] = cache(lambda value: program.spec(value).empty())  # under the mode
 
     def _profile(self, region: Region) -> Profile:
         live, least = self._before(region)
@@ -138,7 +138,7 @@ class Slices:
         call = self.program.calls[joined.index]
         if steps * joined.factor == joined.axis.length:
             return self.program.facts.footprints[joined.index]
-        with self.mode, torch.no_grad():
+        with self.mode, torch.inference_mode(False), torch.no_grad():
             given = [
                 self._slice(value, cut, own, steps)
                 for value, cut, own in zip(call.operands, joined.operand_cuts(), internal, strict=True)
