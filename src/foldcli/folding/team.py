@@ -19,7 +19,7 @@ from foldcli.parallel.mesh import AXIAL, DATA, build_mesh
 from foldcli.parallel.shard import shard
 from foldcli.parallel.worker import joined, launched, ranks_of_host
 
-# Residues; below them a pass takes seconds on one device, and messages cost a good part of what they save.
+# Residues; a pass over fewer takes seconds on one device.
 WORTH_SPLITTING = 256
 
 
