@@ -1,0 +1,76 @@
+"""One real step of the full model on this machine: time, memory, loss.
+
+    python benchmarks/big_step.py [KEY=VALUE ...]
+
+Takes recipe `big` as it is (93 M parameters, crop 256, 124 + 1024 rows), a batch of one, no recycling and no deleted
+rows, on a real chain of examples/training/few_validation.npz, laid end to end with others up to the crop's length; the
+rows of its alignment are drawn from the chains' real profiles, since whole alignments are too large to carry.
+"""
+
+import resource
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from foldcli.compose import train_config
+from foldcli.config import TrainConfig
+from foldcli.data.chain import Chain
+from foldcli.data.collate import stack
+from foldcli.data.query import Alignment
+from foldcli.data.shards import Shard
+from foldcli.data.training_sample import draw_sample
+from foldcli.training.begin import new_model
+from foldcli.training.flops import sample_flops
+from foldcli.training.learner import Learner
+from foldcli.training.ranks import Ranks
+
+SHARD = Path(__file__).parents[1] / "examples" / "training" / "few_validation.npz"
+
+
+def long_chain(config: TrainConfig, random: np.random.Generator) -> Chain:
+    """The longest of the chains, and as many others behind it as the crop takes."""
+    shard, rows = Shard(SHARD), config.model.msa.max_clusters + config.model.msa.max_extra
+    order = np.argsort(-shard.arrays["lengths"], kind="stable").tolist()
+    length, parts = 0, list[Chain]()
+    while length < config.sample.crop:
+        parts.append(shard.load(order[len(parts)]))
+        length += len(parts[-1].sequence)
+    profile = np.concatenate([part.profile for part in parts if part.profile is not None])
+    thresholds = random.random((rows, length, 1))
+    tokens = (profile.cumsum(axis=1) < thresholds).sum(axis=-1).clip(max=19).astype(np.int8)
+    return Chain(
+        parts[0].name, "".join(part.sequence for part in parts), np.concatenate([part.positions for part in parts]),
+        np.concatenate([part.mask for part in parts]), 2.0, Alignment(tokens, np.zeros(tokens.shape, np.int32)),
+    )  # fmt: skip
+
+
+def main() -> None:
+    config = train_config(
+        "big", ["batch_size=1", "sample.max_recycle=0", "sample.deleted_blocks=0", "steps=1", *sys.argv[1:]]
+    )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    random = np.random.default_rng(0)
+    sample = stack([draw_sample(long_chain(config, random), config, 0, random)])
+    features = sample.passes[-1]
+    learner = Learner(new_model(config, device, Ranks()), config, Ranks())
+    parameters = sum(p.numel() for p in learner.optimizer.parameters) / 1e6
+    print(f"{parameters:.1f} M parameters in {learner.dtype}, MSA {tuple(features.msa_mask.shape)}, extra MSA "
+          f"{tuple(features.extra_mask.shape)}, {torch.get_num_threads()} threads")  # fmt: skip
+    start = time.perf_counter()
+    step = learner.learn([sample])
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(", ".join(f"{name} {value:.3f}" for name, value in step.terms.items()) + f", gradient norm {step.norm:.2f}")
+    print(
+        f"{seconds:.0f} s, peak resident {peak:.1f} GiB; "
+        + str({k: round(v) for k, v in learner.phases.seconds.items()})
+    )
+    flops = sample_flops(config.model, sample)
+    print(f"model FLOPs {flops / 1e12:.1f} T, {flops / seconds / 1e9:.0f} GFLOP/s")
+
+
+if __name__ == "__main__":
+    main()
