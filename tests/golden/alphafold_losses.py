@@ -13,8 +13,6 @@ from foldcli.training.losses import total
 from foldcli.weights.alphafold import from_alphafold, rules
 from tests.golden.alphafold_run import ReferenceRun
 
-# The weights in DeepMind's code, where every term has one.
-WEIGHTS = LossConfig(resolved=0.01, pae=0.1, violations=1.0)
 TERM, GRADIENT = 1e-4, 1e-3
 ROUNDING = 2e-7
 # Added to all logits of a softmax alike, which does not see it: both gradients are zero but for rounding.
@@ -36,6 +34,11 @@ class LossRun(ReferenceRun):
         return json.loads((self.folder / "losses.json").read_text())
 
     @property
+    def weights(self) -> LossConfig:
+        """Those of DeepMind's code, where every term has one."""
+        return LossConfig(resolved=0.01, pae=0.1, violations=float(self.about["violations"]))
+
+    @property
     def weight(self) -> float:
         """The square root of the crop's length, which DeepMind's code does not multiply by."""
         return len(self.labels().mask) ** 0.5
@@ -48,7 +51,7 @@ class LossRun(ReferenceRun):
             for p in model.parameters() if nudge else ():
                 p.mul_(1 + ROUNDING * torch.randn(p.shape, generator=random))
         output = model(features)
-        terms = total(output, features, self.labels(), WEIGHTS)
+        terms = total(output, features, self.labels(), self.weights)
         terms["total"].backward()
         unclamped = total(output, features, self.labels(clamped=False), LossConfig())["backbone_fape"]
         return model, {key: value.detach() for key, value in terms.items()} | {"unclamped": unclamped.detach()}

@@ -6,7 +6,9 @@ published parameter; losses.json, the total, its terms without their weights, an
 in a stack. The golden beside it (without gradients.npz, which is large) was made by
 
     run_losses.py --labels losses/labels.npz --blocks 2 --extra-blocks 1 --recycles 0 --preset model_1_ptm --depth 20
-        --templates 1 --msa 16 --extra-msa 24 --out losses
+        --templates 1 --msa 16 --extra-msa 24 --violations 0.0002 --out losses
+
+where violations weigh so little because they would hide the other terms' gradients while parameters are not trained.
 """
 
 import argparse
@@ -32,6 +34,7 @@ PREFIX = "alphafold/"
 def options() -> argparse.Namespace:
     options = parser()
     options.add_argument("--labels", type=Path, required=True)
+    options.add_argument("--violations", type=float, default=1.0, help="their weight in the total")
     a = options.parse_args()
     a.query = str(np.load(a.labels)["sequence"])
     a.residues = len(a.query)
@@ -68,10 +71,11 @@ def terms(batch: dict[str, jax.Array], cfg: object) -> tuple[jax.Array, dict[str
     pass_batch = {key: value[None] for key, value in batch.items()}
     iteration = modules.AlphaFoldIteration(cfg, cfg.global_config)
     ret, total = iteration(pass_batch, {}, is_training=False, compute_loss=True)
-    structure, cfg = ret["structure_module"], cfg.heads.structure_module
+    structure, cfg = ret["structure_module"], cfg.heads.structure_module.copy_and_resolve_references()
     backbone, unclamped, violation = {"loss": 0.0}, {"loss": 0.0}, {"loss": 0.0}
     folding.backbone_loss(backbone, batch, structure, cfg)
     folding.backbone_loss(unclamped, {**batch, "use_clamped_fape": 0.0}, structure, cfg)
+    cfg.structural_violation_loss_weight = 1.0
     folding.structural_violation_loss(violation, batch, structure, cfg)
     heads = {
         "distogram": "distogram", "masked_msa": "masked_msa", "lddt": "predicted_lddt",
@@ -94,6 +98,7 @@ def main() -> None:
     a = options()
     a.out.mkdir(parents=True, exist_ok=True)
     labels, cfg = dict(np.load(a.labels)), configuration(a)
+    cfg.model.heads.structure_module.structural_violation_loss_weight = a.violations
     runner = model.RunModel(cfg)
     features = runner.process_features(raw_features(a), random_seed=a.seed)
     features = {key: np.asarray(value[:1]) for key, value in features.items()}

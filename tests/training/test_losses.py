@@ -16,9 +16,10 @@ from foldcli.model.structure import StructureState, all_atoms
 from foldcli.protein import residues
 from foldcli.protein.stereochemistry import ATOM14_OTHER_NAME
 from foldcli.training.losses import Terms, total
-from tests.golden.alphafold_losses import GRADIENT, TERM, WEIGHTS, LossRun, norm_differences, term_differences
+from tests.golden.alphafold_losses import GRADIENT, TERM, LossRun, norm_differences, term_differences
 
 RUN = LossRun(Path(__file__).parents[1] / "golden" / "losses")
+WEIGHTS = LossConfig(resolved=0.01, pae=0.1, violations=1.0)
 BACKBONE = [residues.N, residues.CA, residues.C]
 
 
