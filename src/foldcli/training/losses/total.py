@@ -6,7 +6,6 @@ import torch
 
 from foldcli.config import HeadsConfig, LossConfig
 from foldcli.data.sample import Labels
-from foldcli.errors import InputError
 from foldcli.geometry.atoms import atoms37_to_14, torsions_to_frames
 from foldcli.model.alphafold import Output
 from foldcli.model.features import Features
@@ -19,8 +18,6 @@ from foldcli.training.losses.truth import truth_of
 from foldcli.training.losses.violations import violations
 
 PUBLISHED = HeadsConfig()
-
-
 # Terms by their names in LossConfig, without their weights, and `total`, their weighted sum.
 Terms = dict[str, Float[Tensor, "*b"]]
 
@@ -31,13 +28,8 @@ def total(
     """Each term of one pass against the truth, and the total [b]; terms of weight 0 are not computed.
 
     The total is multiplied by the square root of the crop's residues, so that short chains count less (Suppl. Sec.
-    1.9); AlphaFold's published code ends before this. heads: where the bins of the logits lie. InputError: the aligned
-    error has a weight, and the model no head for it.
+    1.9); AlphaFold's published code ends before this. heads: where the bins of the logits lie.
     """
-    if config.pae and output.pae is None:
-        raise InputError(
-            f"loss.pae is {config.pae}, and this model has no such head; set it to 0, or heads.pae to true"
-        )
     # float32: distances between atoms are differences of numbers a hundred times larger
     with torch.autocast(features.seq_mask.device.type, enabled=False):
         terms = _terms(output, features, labels, config, heads)
@@ -55,7 +47,7 @@ def _terms(output: Output, features: Features, labels: Labels, config: LossConfi
         return side_chain_fape(torsions_to_frames(aatype, final.frames, final.torsions), atoms, truth, aatype)
 
     def pae() -> Tensor:
-        assert output.pae is not None
+        assert output.pae is not None, "TrainConfig gives loss.pae a weight only where the model has this head"
         return good * confidence.aligned_error(output.pae, final.frames, truth, heads.pae_last_break)
 
     terms: dict[str, Callable[[], Tensor]] = {
