@@ -1,6 +1,7 @@
-"""Take a few chains out of a shard: `python -m tests.golden.make_chains SHARD OUT COUNT LONGEST`.
+"""Take a few chains out of a shard: `python -m tests.golden.make_chains SHARD OUT COUNT SHORTEST LONGEST`.
 
-SHARD comes from examples/training. Chains are of 40 to LONGEST residues and different clusters, evenly spread over it.
+SHARD comes from examples/training. Chains are of SHORTEST to LONGEST residues and different clusters, evenly spread
+over it.
 """
 
 import sys
@@ -11,9 +12,9 @@ import numpy as np
 from foldcli.data.shards import PackedChain, Shard, write_shard
 
 
-def make_chains(source: Path, out: Path, count: int, longest: int) -> None:
+def make_chains(source: Path, out: Path, count: int, shortest: int, longest: int) -> None:
     shard = Shard(source)
-    fitting = np.flatnonzero((shard.arrays["lengths"] >= 40) & (shard.arrays["lengths"] <= longest))
+    fitting = np.flatnonzero((shard.arrays["lengths"] >= shortest) & (shard.arrays["lengths"] <= longest))
     chosen = fitting[np.linspace(0, len(fitting) - 1, count).astype(int)].tolist()
     write_shard(out, [_packed(shard, index) for index in chosen], [shard.entries()[k].cluster for k in chosen])
 

@@ -1,0 +1,28 @@
+"""Training learns: a fragment of a real chain by heart, from random parameters; benchmarks/overfit.py has four chains."""
+
+import numpy as np
+import torch
+
+from foldcli.data.collate import stack
+from foldcli.data.source import open_source
+from foldcli.data.training_sample import draw_sample
+from foldcli.training.begin import new_model
+from foldcli.training.learner import Learner
+from foldcli.training.ranks import Ranks
+from tests.training.conftest import small
+
+STEADY = [
+    "steps=1000000", "batch_size=1", "micro_batch=1", "sample.crop=16", "sample.template_share=0", "loss.clamp=0",
+    "loss.masked_msa=0", "loss.resolved=0", "loss.pae=0", "loss.lddt=0", "optimizer.warmup_samples=20",
+    "model.evoformer.msa_dropout=0", "model.evoformer.pair_dropout=0", "model.structure.dropout=0",
+]  # fmt: skip
+
+
+def test_a_fragment_is_learnt_by_heart() -> None:
+    config = small(*STEADY)
+    sample = stack([draw_sample(open_source(config.train).load(0), config, 0, np.random.default_rng(1))])
+    learner = Learner(new_model(config, torch.device("cpu"), Ranks()), config, Ranks())
+    steps = [learner.learn([sample]) for _ in range(70)]
+    assert steps[0].lddt < 0.15
+    assert max(step.lddt for step in steps[-10:]) > 0.4
+    assert min(step.loss for step in steps[-10:]) < 0.5 * steps[0].loss
