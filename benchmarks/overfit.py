@@ -2,8 +2,9 @@
 
     python benchmarks/overfit.py [--minutes 20] [--aim 0.95] [KEY=VALUE ...]
 
-Trains the recipe `mini` on the chains of examples/training/four.npz, whole and without templates, and validates the averaged parameters on the same chains. Prints the mean lDDT-CA as it goes; exit code 1 if it does not
-reach the aim in time.
+Trains the recipe `mini` on the chains of examples/training/four.npz, whole and without templates, and validates the
+averaged parameters on the same chains. Prints the mean lDDT-CA as it goes; exit code 1 if it does not reach the aim in
+time.
 """
 
 import argparse
@@ -21,9 +22,10 @@ from foldcli.training.ranks import Ranks
 
 FOUR = Path(__file__).parents[1] / "examples" / "training" / "four.npz"
 SETTINGS = [
-    f"train.shards={FOUR}", f"validation.shards={FOUR}", "sample.crop=64", "sample.max_recycle=0", "sample.template_share=0", "sample.alignment_share=1", "loss.clamp=0",
-    "optimizer.warmup_samples=100", "optimizer.ema=0.95", "batch_size=4", "micro_batch=4", "workers=0", "steps=100000",
-    "validate_every=50", "checkpoint.every=1000000", "checkpoint.keep=1", "device=cpu",
+    f"train.shards={FOUR}", f"validation.shards={FOUR}", "sample.crop=64", "sample.max_recycle=0",
+    "sample.template_share=0", "sample.alignment_share=1", "loss.clamp=0", "optimizer.warmup_samples=100",
+    "optimizer.ema=0.95", "batch_size=4", "micro_batch=4", "workers=0", "steps=100000", "validate_every=50",
+    "checkpoint.every=1000000", "checkpoint.keep=1", "device=cpu",
 ]  # fmt: skip
 
 

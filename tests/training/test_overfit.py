@@ -1,4 +1,4 @@
-"""Training learns: a fragment of a real chain by heart, from random parameters; benchmarks/overfit.py has four chains."""
+"""Training learns a fragment of a real chain by heart, from random parameters; benchmarks/overfit.py learns four."""
 
 import numpy as np
 import torch
