@@ -107,7 +107,7 @@ def test_other_networks_in_slices(net: Any, shape: tuple[int, ...]) -> None:
 class Random(nn.Module):
     """A small network whose steps are drawn: each takes one or two earlier [i, j, c] values."""
 
-    STEPS = ("linear", "norm", "softmax", "transpose", "add", "product", "flatten", "split", "cat", "sum", "relu_", "row")
+    STEPS = "linear norm softmax transpose add product flatten split cat sum relu_ row".split()
 
     def __init__(self, steps: list[tuple[str, int, int]]) -> None:
         super().__init__()

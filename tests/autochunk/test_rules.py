@@ -108,9 +108,10 @@ def test_slices_of_operands_give_the_slice_of_the_result(
 
 
 def test_what_computes_across_a_dimension_is_no_axis_of_it() -> None:
+    qkv = r(4, 6, 8), r(4, 6, 8), r(4, 6, 8)
     lengths = {
         "softmax": [axis.length for axis in _axes(Tensor.softmax, r(4, 6, 3), -1)],
-        "causal": [a.length for a in _axes(F.scaled_dot_product_attention, r(4, 6, 8), r(4, 6, 8), r(4, 6, 8), None, 0.0, True)],
+        "causal": [a.length for a in _axes(F.scaled_dot_product_attention, *qkv, None, 0.0, True)],
         "unknown": [axis.length for axis in _axes(torch.linalg.inv, torch.eye(4).expand(3, 4, 4))],
     }  # fmt: skip
     assert lengths == {"softmax": [4, 6], "causal": [4], "unknown": []}

@@ -147,7 +147,7 @@ def test_a_job_too_long_for_memory_fails_alone(command: Command, fasta: Path, mo
     config = fold_config("tiny").model
     free = memory.predicted_bytes(config, 12, 1, 4)
     monkeypatch.setattr(memory, "available_bytes", lambda device: free)
-    outcome = command(fasta, "--out", "out", "sort=longest")
+    outcome = command(fasta, "--out", "out", "--no-autochunk", "sort=longest")
     assert outcome.code == 1
     assert "b: 14 residues" not in outcome.err  # no pass was begun
     found = results(Path("out"))

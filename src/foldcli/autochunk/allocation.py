@@ -23,7 +23,7 @@ class Ledger(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = self.peak = 0
         self.flops = self.traffic = self.calls = 0
         self._known: dict[int, Any] = {}

@@ -57,9 +57,6 @@ class _Read(Source):
     def name(self) -> str:
         return self.label
 
-    def guard_source(self) -> Any:
-        return None
-
 
 @dataclass
 class Tape:
@@ -154,6 +151,16 @@ class Recorder(TorchFunctionMode):
         finally:
             self.tape = before
 
+    def _block(self, work: Callable[[], Any], inputs: list[Tensor], prefix: str) -> tuple[Graph, Any]:
+        """The graph of a block, and what it returns."""
+        results: list[Any] = []
+
+        def kept() -> Any:
+            results.append(work())
+            return results[0]
+
+        return self.tape_of(kept, inputs, prefix), results[0]
+
     @contextmanager
     def blocks_whole(self, module: nn.Module) -> Iterator[None]:
         """While in it, every block of a module list is recorded as one call."""
@@ -163,7 +170,7 @@ class Recorder(TorchFunctionMode):
             for index, block in enumerate(several) if any(True for _ in block.children())
         ]  # fmt: skip
         for prefix, block in blocks:
-            block.forward = self._whole(prefix, block, block.forward)  # type: ignore[method-assign]
+            block.forward = self._whole(prefix, block, block.forward)
         try:
             yield
         finally:
@@ -176,9 +183,7 @@ class Recorder(TorchFunctionMode):
         def call(*args: Any) -> Any:
             key = repr((type(block), block.training, shapes, [_signature(leaf) for leaf in leaves(args)]))
             if key not in self.graphs:
-                results = []
-                graph = self.tape_of(lambda: results.append(forward(*args)) or results[0], tensors(args), prefix)
-                self.graphs[key] = graph, results[0]
+                self.graphs[key] = self._block(lambda: forward(*args), tensors(args), prefix)
             graph, like = self.graphs[key]
             with torch._C.DisableTorchFunction():
                 result = mapped(lambda x: torch.empty_like(x) if isinstance(x, Tensor) else x, like)

@@ -1,5 +1,6 @@
 """How long calls take on this machine: a short calibration, kept in the cache folder."""
 
+import contextlib
 import json
 import os
 import platform
@@ -12,6 +13,7 @@ from pathlib import Path
 import torch
 
 from foldcli.autochunk.allocation import Footprint
+from foldcli.errors import FoldcliError
 from foldcli.files import write_atomic
 
 SIDE, ROWS, REPEATS = 768, 1 << 22, 5
@@ -44,11 +46,9 @@ def machine(device: torch.device, dtype: torch.dtype) -> Machine:
     except (OSError, ValueError, KeyError, TypeError):
         known = {}
     found = calibrate(device, dtype)
-    try:
+    with contextlib.suppress(OSError, FoldcliError):  # a cache that cannot be written costs the next run half a second
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps({**known, key: asdict(found)}, indent=1))
-    except Exception:  # noqa: BLE001, S110
-        pass
     return found
 
 

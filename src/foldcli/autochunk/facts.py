@@ -1,7 +1,7 @@
-"""What a graph is at given sizes: every value's shape and storage, every call's cost, found on tensors without memory."""
+"""A graph at given sizes: every value's shape and storage, every call's cost, found on tensors without memory."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foldcli.autochunk.allocation import Footprint, measured
-from foldcli.autochunk.graph import Block, Call, Graph, Ref, Size, mapped, tensors
+from foldcli.autochunk.graph import Block, Call, Graph, Size, mapped, tensors
 
 
 class DoesNotHold(Exception):
@@ -73,7 +73,8 @@ def facts_of(graph: Graph, like: Facts, mode: FakeTensorMode) -> Facts:
     """Facts of a graph that takes what another takes."""
     with mode, torch.inference_mode(False), torch.no_grad():
         inputs = [like.values[value].empty() for value in graph.inputs]
-        return _Replay(graph, dict(like.parameters), mode, {inner.key: inner for inner in like.blocks.values()}).run(inputs)
+        known = {inner.key: inner for inner in like.blocks.values()}
+        return _Replay(graph, dict(like.parameters), mode, known).run(inputs)
 
 
 class _Replay:
@@ -110,7 +111,7 @@ class _Replay:
         return Facts(graph, self.values, tuple(prints), blocks, self.parameters)
 
     def _called(self, call: Call, operands: list[Tensor]) -> tuple[list[Tensor], Footprint]:
-        args, kwargs = mapped(self._tensor, (call.args, dict(call.kwargs)))
+        args, kwargs = call.filled(self.tensors.__getitem__)
         try:
             found, footprint = measured(lambda: tensors(call.function(*args, **kwargs)), operands)
         except (RuntimeError, ValueError, IndexError) as error:
@@ -141,17 +142,15 @@ class _Replay:
         read = {symbol: self.graph.sizes[symbol] for symbol in expression.free_symbols if symbol in self.graph.sizes}
         return {symbol: self.values[value].shape[axis] for symbol, (value, axis) in read.items()}
 
-    def _tensor(self, leaf: Any) -> Any:
-        return self.tensors[leaf.value] if isinstance(leaf, Ref) else leaf
-
     def _require_conditions(self) -> None:
         for condition in self.graph.conditions:
             if not condition.xreplace(self._sizes(condition)):
                 raise DoesNotHold(str(condition))
 
 
-def _key(graph: Graph, inputs: Iterable[Tensor | Spec]) -> tuple[Any, ...]:
-    return id(graph), tuple((tuple(x.shape), x.stride() if isinstance(x, Tensor) else x.stride, x.dtype) for x in inputs)
+def _key(graph: Graph, inputs: Sequence[Tensor | Spec]) -> tuple[Any, ...]:
+    strides = (x.stride() if isinstance(x, Tensor) else x.stride for x in inputs)
+    return id(graph), tuple((tuple(x.shape), stride, x.dtype) for x, stride in zip(inputs, strides, strict=True))
 
 
 def _sum(footprints: Iterable[Footprint]) -> Footprint:

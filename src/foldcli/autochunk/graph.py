@@ -40,6 +40,14 @@ class Call:
         """The values it reads, in the order of its arguments; one may come twice."""
         return tuple(leaf.value for leaf in leaves((self.args, dict(self.kwargs))) if isinstance(leaf, Ref))
 
+    def filled(self, tensor: Callable[[int], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Its arguments with `tensor(value)` in the place of each operand, asked for in their order."""
+
+        def put(leaf: Any) -> Any:
+            return tensor(leaf.value) if isinstance(leaf, Ref) else leaf
+
+        return mapped(put, self.args), mapped(put, dict(self.kwargs))
+
 
 @dataclass(frozen=True)
 class Graph:

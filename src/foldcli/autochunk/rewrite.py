@@ -1,19 +1,20 @@
 """Run a plan: calls in order, loops over slices that write into memory set aside for their results."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from foldcli.autochunk.dimensions import Cut
+from foldcli.autochunk.dimensions import Adapt, Cut
 from foldcli.autochunk.facts import Spec
 from foldcli.autochunk.graph import Call, Ref, mapped, tensors
 from foldcli.autochunk.plan import Loop, Plan, Whole
-from foldcli.autochunk.regions import Region
+from foldcli.autochunk.regions import Joined, Region
 
 Parameter = Callable[[str], Tensor]
+Operands = Callable[[int], Tensor]
 
 
 class Runner:
@@ -62,7 +63,7 @@ class Runner:
     def _whole(self, step: Whole, number: int, values: dict[int, Tensor], parameter: Parameter) -> None:
         call = self.program.calls[step.index]
         if step.index not in self.blocks:
-            values.update(_run(call, lambda value: values[value]))
+            values.update(_run(call, values.__getitem__))
             return
         operands = [values[value] for value in call.operands]
         for value in call.operands:
@@ -76,7 +77,7 @@ class Runner:
     def _loop(self, loop: Loop, values: dict[int, Tensor]) -> None:
         region = loop.region
         for index in region.before:
-            values.update(_run(self.program.calls[index], lambda value: values[value]))
+            values.update(_run(self.program.calls[index], values.__getitem__))
         replaced = dict(region.in_place)
         buffers = {
             value: values[replaced[value]] if value in replaced else _buffer(self.program.spec(value))
@@ -96,24 +97,26 @@ class Runner:
         last = {v: j.index for j in region.body for v in (*self._call(j).results, *self._call(j).operands)}
         for joined in region.body:
             call = self._call(joined)
-            operands = [
-                part[value] if value in part else values[value] if cut is None else _narrow(values[value], cut, first, steps)
-                for value, cut in zip(call.operands, joined.operand_cuts(), strict=True)
-            ]
-            part.update(_run(call, iter(operands), joined.axis.adapt, steps * joined.factor))
-            del operands
+            cuts = iter(joined.operand_cuts())
+
+            def operand(value: int, cuts: Iterator[Cut | None] = cuts) -> Tensor:
+                cut = next(cuts)
+                if value in part:
+                    return part[value]
+                return _narrow(values[value], cut, first, steps) if cut else values[value]
+
+            part.update(_run(call, operand, joined.axis.adapt, steps * joined.factor))
             for value in [value for value in part if value not in kept and last[value] == joined.index]:
                 del part[value]
         return part
 
-    def _call(self, joined: Any) -> Call:
+    def _call(self, joined: Joined) -> Call:
         return self.program.calls[joined.index]
 
 
-def _run(call: Call, operands: Any, adapt: Any = None, steps: int = 0) -> dict[int, Tensor]:
-    """Results of a call; operands come by their value, or one after the other."""
-    take = operands if callable(operands) else lambda _: next(operands)
-    args, kwargs = mapped(lambda leaf: take(leaf.value) if isinstance(leaf, Ref) else leaf, (call.args, dict(call.kwargs)))
+def _run(call: Call, operands: Operands, adapt: Adapt | None = None, steps: int = 0) -> dict[int, Tensor]:
+    """Results of a call by their values; adapt: makes arguments of so many steps."""
+    args, kwargs = call.filled(operands)
     if adapt is not None:
         args, kwargs = adapt(args, kwargs, steps)
     return dict(zip(call.results, tensors(call.function(*args, **kwargs)), strict=True))

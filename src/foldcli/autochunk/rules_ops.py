@@ -23,8 +23,7 @@ def rows(site: Site) -> Iterator[Axis]:
 @rule("gated_attention")
 def gated_attention(site: Site) -> Iterator[Axis]:
     """Rows apart; batch axes too, in which the bias takes part."""
-    packed, gate_bias, _, mask, *rest = [*site.args, *site.kwargs.values()]
-    bias = rest[0] if rest else None
+    packed, mask, bias = site.args[0], site.args[3], site.get(4, "bias")
     rank = len(packed.shape)
     for dim in range(rank - 3):
         if bias is None or len(bias.shape) == rank:

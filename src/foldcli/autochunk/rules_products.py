@@ -10,7 +10,7 @@ def linear(site: Site) -> Iterator[Axis]:
     x, weight = site.args[0], site.args[1]
     for dim in range(len(x.shape) - 1):
         yield site.axis({x: dim}, [dim])
-    yield site.axis({weight: 0, **{bias: 0 for bias in site.operands[2:]}}, [-1])
+    yield site.axis({weight: 0, **dict.fromkeys(site.operands[2:], 0)}, [-1])
 
 
 def _batches(site: Site, operands: list[Operand], inner: int) -> Iterator[Axis]:
@@ -86,7 +86,7 @@ def convolution(site: Site) -> Iterator[Axis]:
         return
     yield site.axis({x: 0}, [0])
     if site.get(6, "groups", 1) == 1:
-        yield site.axis({weight: 0, **{bias: 0 for bias in site.operands[2:]}}, [1])
+        yield site.axis({weight: 0, **dict.fromkeys(site.operands[2:], 0)}, [1])
 
 
 @rule("max_pool2d", "avg_pool2d", "interpolate", "upsample_nearest2d", "boolean_dispatch", "adaptive_avg_pool2d", "pad")

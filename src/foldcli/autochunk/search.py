@@ -16,7 +16,7 @@ from foldcli.autochunk.regions import WIDEST, Region, regions
 from foldcli.autochunk.rules_ops import in_parts
 from foldcli.autochunk.slices import Slices
 
-TOLERANCE = 0.01
+TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class _Form:
         donated = frozenset(inner.graph.inputs[operands.index(value)] for value in given)
         others = program.live[index] - sum(program.spec(value).bytes for value in given)
         plan = self.planner.block(inner, donated).fit(budget - others)
-        return plan and _Choice(plan.extra, others + plan.peak, index, Whole(index), plan)
+        return None if plan is None else _Choice(plan.extra, others + plan.peak, index, Whole(index), plan)
 
     def _loops(self, stop: int, misfit: int, budget: float) -> Iterator[_Choice]:
         """Regions that end before `stop` and have the call that does not fit alone."""
@@ -167,5 +167,3 @@ def _best(before: list[_Choice | None], ways: list[_Choice]) -> _Choice | None:
             if found is None or (total.extra, total.peak) < (found.extra, found.peak):
                 found = total
     return found
-
-

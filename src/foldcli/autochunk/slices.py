@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from foldcli.autochunk.allocation import Footprint, measured
 from foldcli.autochunk.cost import Machine
 from foldcli.autochunk.dimensions import Cut
-from foldcli.autochunk.graph import Ref, mapped, tensors
+from foldcli.autochunk.graph import tensors
 from foldcli.autochunk.lifetimes import Program
 from foldcli.autochunk.regions import Joined, Region
 
@@ -103,7 +103,8 @@ class Slices:
     def _body_peak(self, region: Region, steps: int) -> float:
         """Bytes that one pass of the loop takes at most, by the same liveness as of whole calls."""
         ends = self._ends(region)
-        live, peak, freed = 0, 0, {}
+        live = peak = 0
+        freed: dict[int, list[int]] = {}
         for joined in region.body:
             footprint = self.footprint(joined, self._internal(region, joined), steps)
             peak = max(peak, live + footprint.peak)
@@ -115,7 +116,7 @@ class Slices:
     def _ends(self, region: Region) -> Mapping[int, int]:
         """For each call of the body, the last call of it that reads what the call made, or a view of that."""
         outputs = {value for value, _ in region.outputs}
-        made_by = {}
+        made_by: dict[int, set[int]] = {}
         last = {joined.index: joined.index for joined in region.body}
         for joined in region.body:
             call = self.program.calls[joined.index]
@@ -144,7 +145,7 @@ class Slices:
                 for value, cut, own in zip(call.operands, joined.operand_cuts(), internal, strict=True)
             ]
             queue = iter(given)
-            args, kwargs = mapped(lambda leaf: next(queue) if isinstance(leaf, Ref) else leaf, (call.args, dict(call.kwargs)))
+            args, kwargs = call.filled(lambda _: next(queue))
             if joined.axis.adapt:
                 args, kwargs = joined.axis.adapt(args, kwargs, steps * joined.factor)
             return measured(lambda: tensors(call.function(*args, **kwargs)), given)[1]
@@ -159,9 +160,8 @@ class Slices:
         return torch.empty_strided(shape, stride, dtype=spec.dtype, device=spec.device)
 
     def _body_seconds(self, region: Region, steps: int) -> float:
-        total = sum(
-            self.machine.seconds(self.footprint(joined, self._internal(region, joined), steps)) for joined in region.body
-        )
+        each = (self.footprint(joined, self._internal(region, joined), steps) for joined in region.body)
+        total = sum(self.machine.seconds(footprint) for footprint in each)
         for value, cut in region.outputs:
             spec = self.program.spec(value)
             share = cut.step * steps / spec.shape[cut.dim]

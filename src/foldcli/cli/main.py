@@ -65,6 +65,13 @@ def fold(
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16. [default: auto]")] = None,
     gpus: Annotated[int | None, typer.Option(help="GPUs, or processes on the CPU. [default: 1]")] = None,
     dap: Annotated[str | None, typer.Option(help="How many fold one protein: auto or N. [default: auto]")] = None,
+    memory_budget: Annotated[
+        str | None, typer.Option(help="What a pass may take, as 12GiB, beside parameters. [default: what is free]")
+    ] = None,
+    autochunk: Annotated[
+        bool, typer.Option("--autochunk/--no-autochunk", help="Compute in slices what does not fit whole.")
+    ] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what jobs would take, and fold none.")] = False,
     save_single_representations: Annotated[bool, typer.Option(help="Save them as .npy.")] = False,
     save_pair_representations: Annotated[bool, typer.Option(help="Save them as .npy.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Fold again what is done, and replace it.")] = False,
@@ -77,13 +84,14 @@ def fold(
         "recycle_early_stop_tolerance": recycle_early_stop_tolerance, "rank_by": rank_by, "sort": sort,
         "templates": None if templates else False, "library": library and json.dumps(str(library)),
         "device": device, "precision": precision, "gpus": gpus,
+        "memory_budget": memory_budget and json.dumps(memory_budget), "autochunk": None if autochunk else False,
         "dap": 0 if dap == "auto" else dap,
         "save_single_representations": save_single_representations or None,
         "save_pair_representations": save_pair_representations or None, "overwrite": overwrite or None,
     }  # fmt: skip
     settings = [f"{key}={value}" for key, value in flags.items() if value is not None]
     try:
-        code = run_fold(source, out, model or [], msa, weights, [*settings, *(overrides or [])])
+        code = run_fold(source, out, model or [], msa, weights, [*settings, *(overrides or [])], dry_run)
     except KeyboardInterrupt:
         raise Interrupted("interrupted before the first job") from None
     raise typer.Exit(code)

@@ -95,6 +95,15 @@ def longest_that_fits(config: ModelConfig, free: int, depth: int, width: int) ->
     return low
 
 
+def resident_bytes(device: torch.device) -> int:
+    """What the process has now: allocated on CUDA, resident on the CPU; 0 where the system does not say."""
+    if device.type == "cuda":
+        return int(torch.cuda.memory_allocated(device))
+    with contextlib.suppress(OSError, KeyError):
+        return _kibibytes("/proc/self/status", "VmRSS")
+    return 0
+
+
 def reset_peak(device: torch.device) -> None:
     """Start a new peak, where the system can."""
     if device.type == "cuda":

@@ -19,7 +19,9 @@ from foldcli.folding.models import Source
 JOB_FILE = "job.json"
 RESULTS, SUMMARY = "results.jsonl", "summary.csv"
 # Settings that leave the files of a job as they are, or that are in its key by what they led to.
-OUTSIDE_KEY = ("sort", "num_models", "device", "precision", "gpus", "dap", "library", "overwrite")
+OUTSIDE_KEY = (
+    "sort", "num_models", "device", "precision", "gpus", "dap", "library", "overwrite", "autochunk", "memory_budget"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import time
 import traceback
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,9 +15,11 @@ from foldcli.data.featurize import featurize
 from foldcli.data.query import Query
 from foldcli.errors import FoldcliError, InputError, Interrupted
 from foldcli.folding.allocator import keep_freed_memory, return_freed_memory
+from foldcli.folding.job import Job
 from foldcli.folding.memory import GIB, peak_bytes, require_memory, reset_peak, savings
 from foldcli.folding.models import Source, choose_device, choose_precision, load_model
 from foldcli.folding.output import job_folder, write_job, write_timings
+from foldcli.folding.plans import TIGHTER, Plans
 from foldcli.folding.predict import predict
 from foldcli.folding.progress import Watcher
 from foldcli.folding.record import RESULTS, SUMMARY, Record, Results, job_key, read_record, write_record
@@ -28,37 +30,6 @@ from foldcli.parallel.worker import ranks_of_host
 from foldcli.phases import Phases
 from foldcli.protein.structure import Prediction
 from foldcli.report.provenance import Provenance
-from foldcli.search.hits import Hit
-
-
-@dataclass(frozen=True)
-class Job:
-    """A query, the hash of what it is folded with, and the known chains that it is shown as templates."""
-
-    query: Query
-    key: str
-    hits: Sequence[Hit] = ()
-
-    @property
-    def length(self) -> int:
-        return len(self.query.sequence)
-
-    @property
-    def depth(self) -> int:
-        """Rows of the alignment, 1 for a single sequence."""
-        return self.query.alignment.depth if self.query.alignment else 1
-
-    @property
-    def input_kind(self) -> str:
-        kind = f"alignment of {self.depth} sequences" if self.depth > 1 else "single sequence (no alignment)"
-        return f"{kind}, {len(self.hits)} template{'s' * (len(self.hits) > 1)}" if self.hits else kind
-
-    @property
-    def templates(self) -> list[str]:
-        return [hit.describe(self.length) for hit in self.hits]
-
-    def record(self, status: str, error: str = "") -> Record:
-        return Record(self.query.name, status, self.length, self.depth, key=self.key, error=error)
 
 
 class Run:
@@ -74,6 +45,7 @@ class Run:
         self.templates = Templates([source.config for source in sources])
         self.models: dict[str, AlphaFold] = {}
         self.running: dict[str, AlphaFold] = {}
+        self.plans = Plans(self.config, self.device)
         self.team = Team.joined()
         self.group = Group()
         self.phases = Phases()
@@ -172,11 +144,24 @@ class Run:
         try:
             return self._fold_one(job, watcher)
         except Exception as error:  # whatever it is, the other jobs are to be folded
+            if _is_lack_of_memory(error) and (record := self._more_tightly(job, watcher)):
+                return record
             if self.group.size > 1 and not isinstance(error, FoldcliError):
                 self._end_all(job, error)
             return job.record("failed", self._reason(error))
         finally:
             self.phases = Phases()
+
+    def _more_tightly(self, job: Job, watcher: Watcher) -> Record | None:
+        """Fold once more by a plan that takes less; None if there is none, or it is too much as well."""
+        if not self.config.autochunk or self.group.size > 1:
+            return None
+        try:
+            return self._fold_one(job, watcher, TIGHTER)
+        except Exception as error:
+            if _is_lack_of_memory(error) or isinstance(error, FoldcliError):
+                return None
+            raise
 
     def _end_all(self, job: Job, error: Exception) -> NoReturn:
         """Raise what one rank of a group failed with: the others wait for it and cannot go on."""
@@ -193,9 +178,9 @@ class Run:
         place = traceback.extract_tb(error.__traceback__)[-1]
         return f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}: {text}"
 
-    def _fold_one(self, job: Job, watcher: Watcher) -> Record:
+    def _fold_one(self, job: Job, watcher: Watcher, share: float = 1.0) -> Record:
         start = time.perf_counter()
-        self._settle_memory(job)
+        self._settle_memory(job, share)
         reset_peak(self.device)
         if self.templates.wanted:
             with self.phases.timed("templates"):
@@ -216,14 +201,21 @@ class Run:
             write_record(folder, record)
         return record
 
-    def _settle_memory(self, job: Job) -> None:
-        """FoldcliError if the job does not fit; where it fits twice, trade memory for speed."""
+    def _settle_memory(self, job: Job, share: float) -> None:
+        """FoldcliError if the job does not fit, in slices neither; where it fits twice, trade memory for speed.
+
+        share: of what is free, below 1 when that was too much.
+        """
         return_freed_memory()
+        self.plans.clear()
         room, lack = 0.0, None
         try:
             room = self._room(job, self.group.size)
         except FoldcliError as error:
             lack = error
+        if self.group.size == 1 and self.config.autochunk and (lack or share < 1 or self.plans.wanted):
+            self.plans.fit(self.models, job.length, job.depth, share)
+            return
         if self.group.any(lack is not None):
             raise lack or FoldcliError("another rank has too little free memory for it; fold a shorter sequence")
         if room > 2:
@@ -263,7 +255,8 @@ class Run:
 
         features = self.phases.making(f"{label}_features", featurize(query, config.model.msa, seed, passes))
         features = self.templates.shown(features, job.hits, job.length, config)
-        return predict(self.running[source.name], query, features, config, seed, passed)
+        model = self.plans.model(source.name, self.running[source.name])
+        return predict(model, query, features, config, seed, passed)
 
     def _provenance(self, prediction: Prediction, job: Job) -> Provenance:
         source = next(source for source in self.sources if source.name == prediction.model)

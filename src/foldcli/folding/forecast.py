@@ -1,0 +1,91 @@
+"""What jobs would take, predicted from the sizes alone before any heavy work."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+
+from foldcli.autochunk import Chunked
+from foldcli.autochunk.search import Planner
+from foldcli.data.query import Query
+from foldcli.folding.memory import available_bytes
+from foldcli.folding.models import Source, choose_device, choose_precision
+from foldcli.folding.plans import SHARE, blank_inputs
+from foldcli.model.alphafold import AlphaFold
+
+# The least memory grows by so much a residue and so much a pair: found at these lengths.
+LENGTHS = (384, 1024)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a job is predicted to take with one model: bytes beside the parameters, seconds of all its passes.
+
+    planned: None where no plan fits; longest: residues that would fit so many devices like this one.
+    """
+
+    job: str
+    model: str
+    tokens: int
+    parameters: int
+    whole: float
+    planned: float | None
+    seconds: float
+    words: tuple[str, ...]
+    longest: Mapping[int, int]
+
+
+class Forecaster:
+    """Predicts for one model, without its parameters' numbers; how memory grows is found once for each depth."""
+
+    def __init__(self, source: Source, device: torch.device, precision: torch.dtype, budget: float) -> None:
+        self.source, self.device, self.budget = source, device, budget
+        with torch.device("meta"):
+            self.model = AlphaFold(source.config.model).eval().requires_grad_(False)
+        self.model.trunk.to(precision)
+        self.chunked = Chunked(self.model, lambda planner: planner.tightest())
+        self.growth = cache(self._growth)
+
+    def forecast(self, query: Query) -> Forecast:
+        """What a job takes whole and by plan, and the longest that would fit 1, 2, 4 and 8 devices like this one."""
+        depth = query.alignment.depth if query.alignment else 1
+        planner = self._planner(len(query.sequence), depth)
+        given = 2 * planner.facts.given_bytes
+        plan = planner.fit(self.budget - given)
+        shown = plan or planner.whole()
+        passes = (self.source.config.num_recycle + 1) * self.source.config.num_seeds
+        parameters = sum(p.numel() for p in self.model.parameters())
+        planned = None if plan is None else plan.peak + given
+        longest = {ranks: self._longest(depth, ranks) for ranks in (1, 2, 4, 8)}
+        return Forecast(
+            query.name, self.source.name, len(query.sequence), parameters, planner.whole().peak + given, planned,
+            passes * shown.seconds, tuple(shown.words()), longest,
+        )  # fmt: skip
+
+    def _planner(self, length: int, depth: int) -> Planner:
+        return self.chunked.planner(*blank_inputs(self.source.config.model, length, depth, self.device))
+
+    def _growth(self, depth: int) -> tuple[float, float]:
+        """Bytes that the least memory grows by, for each residue and for each pair."""
+        planners = [self._planner(length, depth) for length in LENGTHS]
+        low, high = (
+            (planner.tightest().peak + 2 * planner.facts.given_bytes) / length
+            for planner, length in zip(planners, LENGTHS, strict=True)
+        )
+        each = (high - low) / (LENGTHS[1] - LENGTHS[0])
+        return low - each * LENGTHS[0], each
+
+    def _longest(self, depth: int, ranks: int) -> int:
+        """The longest sequence whose least memory, shared by ranks, fits the budget of each."""
+        b, c = self.growth(depth)
+        return max(0, int(((b * b + 4 * c * ranks * max(0.0, self.budget)) ** 0.5 - b) / (2 * c)))
+
+
+def forecasts(sources: Sequence[Source], queries: Sequence[Query]) -> list[Forecast]:
+    """Of every query with every model, on the device and within the budget that they would be folded with."""
+    config = sources[0].config
+    device = choose_device(config)
+    budget = config.memory_budget_bytes or SHARE * (available_bytes(device) or 0)
+    each = [Forecaster(source, device, choose_precision(config, device), budget) for source in sources]
+    return [forecaster.forecast(query) for query in queries for forecaster in each]

@@ -1,0 +1,77 @@
+"""`foldcli fold` within a budget of memory, and `--dry-run`."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from foldcli.folding import memory, plans
+from tests.autochunk.conftest import unchecked_shapes
+from tests.cli.conftest import Command, results
+
+__all__ = ["unchecked_shapes"]
+
+
+@pytest.fixture
+def longer(tmp_path: Path) -> Path:
+    path = tmp_path / "longer.fasta"
+    path.write_text(f">a\n{'NLYIQWLKDG' * 7}\n")
+    return path
+
+
+def coordinates(out: str) -> np.ndarray:
+    lines = next(Path(out, "a").glob("*.pdb")).read_text().splitlines()
+    return np.array([[float(line[at : at + 8]) for at in (30, 38, 46)] for line in lines if line.startswith("ATOM")])
+
+
+def test_a_fold_in_slices_is_the_same_fold(command: Command, longer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans, "resident_bytes", lambda device: 0)
+    usual = "--model tiny --weights untrained --num-recycle 1"
+    assert command(longer, "--out", "whole", usual=usual).code == 0
+    sliced = command(longer, "--out", "sliced", "--memory-budget", "7MiB", usual=usual)
+    assert sliced.code == 0, sliced.out
+    assert np.abs(coordinates("whole") - coordinates("sliced")).max() < 0.01
+    none = command(longer, "--out", "none", "--memory-budget", "0.5MiB", usual=usual)
+    assert none.code == 1
+    assert "no plan fits: at least 0.0" in results(Path("none"))["a"]["error"]
+
+
+def test_what_was_too_much_is_folded_again_by_a_tighter_plan(
+    command: Command, longer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import foldcli.folding.run as run
+
+    predict, models = run.predict, []
+
+    def failing(model: torch.nn.Module, *arguments: object) -> object:
+        models.append(type(model).__name__)
+        if len(models) == 1:
+            raise MemoryError
+        return predict(model, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(run, "predict", failing)
+    assert command(longer, "--out", "out").code == 0
+    assert models == ["AlphaFold", "Chunked"]
+
+
+def test_a_dry_run_says_what_would_be_taken_and_folds_nothing(
+    command: Command, longer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = command(longer, "--out", "out", "--memory-budget", "5MiB", "--dry-run")
+    assert outcome.code == 0
+    assert not Path("out").exists()
+    row = next(line for line in outcome.out.splitlines() if " a " in line)
+    cells = [cell.strip() for cell in row.split("│")[1:-1]]
+    assert cells[:4] == ["a", "tiny", "70", "0.4 M"]
+    assert "slices of axis" in cells[-1]
+    longest = [int(length) for length in cells[7].split(", ")]
+    assert longest == sorted(longest) and longest[0] > 40
+
+
+def test_a_budget_that_is_no_amount_is_named(command: Command, longer: Path) -> None:
+    assert (
+        "--memory-budget 12 potatoes: no amount of memory; give one such as 12GiB"
+        in command(longer, "--memory-budget", "12 potatoes").error
+    )
+    assert memory.resident_bytes(torch.device("cpu")) > 1 << 20
