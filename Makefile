@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH ?= $(if $(shell command -v nvidia-smi),torch,torch==2.13.0)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help fold test lint parity bench-cpu bench-parallel kernels-report gpu-report clean
+.PHONY: help fold test lint parity bench-cpu bench-autochunk bench-parallel kernels-report gpu-report clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -52,6 +52,9 @@ bench-cpu: $(VENV)/installed-dev .venv-alphafold/installed  ## time one pass aga
 
 bench-parallel: $(VENV)/installed  ## one block over 2 and 4 CPU ranks: efficiency, memory, and as root a slow link
 	$(BIN)/python benchmarks/parallel.py
+
+bench-autochunk: $(VENV)/installed-dev  ## memory against time of the trunk by plans of AutoChunk, on the CPU
+	$(BIN)/python benchmarks/autochunk.py
 
 kernels-report: $(VENV)/installed  ## compile every kernel for sm_80 and sm_90 with no GPU; fail on spills and the like
 	$(BIN)/python benchmarks/kernels_report.py
