@@ -23,7 +23,7 @@ from foldcli.data.query import Alignment
 from foldcli.data.shards import Shard
 from foldcli.data.training_sample import draw_sample
 from foldcli.training.begin import new_model
-from foldcli.training.flops import sample_flops
+from foldcli.training.flops import pass_flops, training_passes
 from foldcli.training.learner import Learner
 from foldcli.training.ranks import Ranks
 
@@ -68,7 +68,7 @@ def main() -> None:
         f"{seconds:.0f} s, peak resident {peak:.1f} GiB; "
         + str({k: round(v) for k, v in learner.phases.seconds.items()})
     )
-    flops = sample_flops(config.model, sample)
+    flops = pass_flops(config.model, features) * training_passes(sample)
     print(f"model FLOPs {flops / 1e12:.1f} T, {flops / seconds / 1e9:.0f} GFLOP/s")
 
 

@@ -69,18 +69,19 @@ def test_killed_and_resumed_equals_uninterrupted(whole: Path, tmp_path: Path) ->
     assert same(tmp_path, whole)
 
 
-def test_interrupted_by_the_user_keeps_the_last_step(whole: Path, tmp_path: Path) -> None:
+def test_interrupted_by_the_user_finishes_its_step(whole: Path, tmp_path: Path) -> None:
     run = begun(tmp_path, "checkpoint.every=100")
     learn = run.learner.learn
 
-    def stop_at_three(batches: Any) -> Any:
-        if run.learner.number == 3:
-            raise KeyboardInterrupt
+    def interrupted_at_two(batches: Any) -> Any:
+        if run.learner.number == 2:
+            signal.raise_signal(signal.SIGINT)
         return learn(batches)
 
-    run.learner.learn = stop_at_three  # type: ignore[method-assign]
-    with pytest.raises(Interrupted, match="step 3"):
+    run.learner.learn = interrupted_at_two  # type: ignore[method-assign]
+    with pytest.raises(Interrupted, match="after 3 steps"):
         run.train(Watched())
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_00000003"]
     begun(tmp_path).train(Watched())
     assert same(tmp_path, whole)
 

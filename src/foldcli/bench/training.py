@@ -16,7 +16,7 @@ from foldcli.data.tensors import map_tensors
 from foldcli.phases import Phases
 from foldcli.search.relatives import with_relatives
 from foldcli.training.begin import new_model
-from foldcli.training.flops import peak_flops, sample_flops
+from foldcli.training.flops import pass_flops, peak_flops, training_passes
 from foldcli.training.learner import Learner
 from foldcli.training.ranks import Ranks
 
@@ -57,7 +57,7 @@ def time_training(config: TrainConfig, steps: int, device: torch.device) -> Trai
     """Take real steps on real data, and none of a run's other work; the parameters are forgotten."""
     learner = Learner(new_model(config, device, Ranks()), config, Ranks())
     loader = Loader(with_relatives(open_source(config.train), config.train), config)
-    spent, flops = list[float](), list[float]()
+    spent, passes = list[float](), list[int]()
     with contextlib.closing(loader):
         loader.start(0)
         for number in range(WARM + steps):
@@ -67,11 +67,12 @@ def time_training(config: TrainConfig, steps: int, device: torch.device) -> Trai
             batches = [map_tensors(lambda tensor: tensor.to(device), sample) for sample in loader.step()]
             learner.learn(batches)
             spent.append(time.perf_counter() - start)
-            flops.append(sum(sample_flops(config.model, batch) for batch in batches))
+            passes.append(sum(training_passes(batch) for batch in batches))
     spent = spent[WARM:]
     phases = {"waiting for samples": loader.waited, **learner.phases.seconds}
     phases["everything else"] = sum(spent) - sum(phases.values())
-    utilisation = sum(flops[WARM:]) / sum(spent) / peak_flops(device, learner.dtype)
+    flops = sum(passes[WARM:]) * pass_flops(config.model, batches[0].passes[-1])
+    utilisation = flops / sum(spent) / peak_flops(device, learner.dtype)
     return TrainingTimes(phases, spent, steps * config.batch_size, utilisation)
 
 

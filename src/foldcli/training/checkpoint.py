@@ -27,15 +27,19 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder = folder
         self.keep = keep
-        self.best = -1
         self.writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self.pending: Future[None] | None = None
 
-    def write(self, step: int, state: Mapping[str, Tensor]) -> None:
-        """Copy the state and write it while training goes on; FoldcliError if the one before could not be written."""
+    def write(self, step: int, best: int, state: Mapping[str, Tensor]) -> None:
+        """Copy the state and write it while training goes on; `best` is the step that is kept whatever its age.
+
+        FoldcliError: the state before could not be written.
+        """
         self.finish()
+        if self._path(step).exists():
+            return
         copy = {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
-        self.pending = self.writer.submit(self._write, self._path(step), copy)
+        self.pending = self.writer.submit(self._write, self._path(step), self._path(best), copy)
 
     def finish(self) -> None:
         """Wait until what was asked for is on the disk; FoldcliError if it could not be written."""
@@ -50,17 +54,16 @@ class Checkpoints:
         """The states that are whole, the oldest first."""
         return sorted(path for path in self.folder.glob("step_*") if not path.name.endswith(DRAFT))
 
-    def _write(self, path: Path, state: dict[str, Tensor]) -> None:
+    def _write(self, path: Path, best: Path, state: dict[str, Tensor]) -> None:
         draft = path.with_name(path.name + DRAFT)
         shutil.rmtree(draft, ignore_errors=True)  # of a run that was killed here
         save(state, storage_writer=HuggingFaceStorageWriter(str(draft)), no_dist=True)
         for file in draft.iterdir():  # the bytes are on the disk before the name is
             with file.open("rb+") as handle:
                 os.fsync(handle.fileno())
-        shutil.rmtree(path, ignore_errors=True)
         draft.rename(path)
         for old in self.steps()[: -self.keep]:
-            if old != self._path(self.best):
+            if old != best:
                 shutil.rmtree(old, ignore_errors=True)
 
     def _path(self, step: int) -> Path:

@@ -9,33 +9,27 @@ from torch.utils.flop_counter import FlopCounterMode
 from foldcli import ops
 from foldcli.config import ModelConfig
 from foldcli.data.sample import Sample
-from foldcli.data.tensors import map_tensors, named_tensors
+from foldcli.data.tensors import map_tensors
 from foldcli.model.alphafold import AlphaFold
 from foldcli.model.features import Features
 
 
-def sample_flops(config: ModelConfig, sample: Sample) -> float:
-    """Floating point operations of learning from a micro-batch: forward passes, and a backward of twice the last one.
-
-    What activation checkpointing computes twice is not counted: it is no part of the model.
-    """
-    features = map_tensors(lambda tensor: tensor.to("meta"), sample.passes[-1])
-    shapes = tuple(tensor.shape for _, tensor in named_tensors(features))
-    if (config, shapes) not in _COUNTED:
-        _COUNTED[config, shapes] = _pass_flops(config, features)
-    return _COUNTED[config, shapes] * (len(sample.passes) + 2)
-
-
-_COUNTED: dict[tuple[ModelConfig, tuple[torch.Size, ...]], float] = {}
-
-
-def _pass_flops(config: ModelConfig, features: Features) -> float:
+def pass_flops(config: ModelConfig, features: Features) -> float:
+    """Floating point operations of the matrix products of one forward pass over features of these shapes."""
     with torch.device("meta"):
         model = AlphaFold(config).eval()
     plain = sdpa_kernel(SDPBackend.MATH)  # the fused ones are opaque to the counter
     with FlopCounterMode(display=False) as counter, torch.no_grad(), ops.backend("reference"), plain:
-        model(features)
+        model(map_tensors(lambda tensor: tensor.to("meta"), features))
     return counter.get_total_flops()
+
+
+def training_passes(sample: Sample) -> int:
+    """Learning from a sample, in forward passes: the recycling ones, the last, and a backward of twice that.
+
+    What activation checkpointing computes again is not counted: it is no part of the model.
+    """
+    return len(sample.passes) + 2
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype, size: int = 1024) -> float:

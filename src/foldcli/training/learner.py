@@ -52,7 +52,7 @@ class Learner:
         self.guard = Guard(config.guard)
         self.phases = Phases()
         self.number = 0
-        self.best = 0.0
+        self.best, self.best_step = 0.0, -1
 
     @property
     def device(self) -> torch.device:
@@ -107,15 +107,16 @@ class Learner:
 
     def state(self) -> dict[str, Tensor]:
         """Everything that the next step depends on."""
-        progress = [self.number, self.best, self.guard.mean, self.guard.seen, self.guard.refused]
+        progress = [self.number, self.best, self.best_step, self.guard.mean, self.guard.seen, self.guard.refused]
         return self.optimizer.state() | {"progress": torch.tensor(progress, dtype=torch.float64)}
 
     def resume(self, path: Path) -> None:
         """Go on from a state on disk; FoldcliError if it is damaged or of another model."""
         state = self.state()
         read_state(path, state)
-        number, self.best, self.guard.mean, seen, refused = state["progress"].tolist()
-        self.number, self.guard.seen, self.guard.refused = int(number), int(seen), int(refused)
+        number, self.best, best_step, self.guard.mean, seen, refused = state["progress"].tolist()
+        self.number, self.best_step = int(number), int(best_step)
+        self.guard.seen, self.guard.refused = int(seen), int(refused)
         self.optimizer.publish()
 
     @contextlib.contextmanager

@@ -1,25 +1,28 @@
 """A training run: steps, validation and checkpoints, until the last step or the user ends it."""
 
+import contextlib
+import threading
 import time
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from foldcli.config import TrainConfig
 from foldcli.data.loader import Loader, validation_samples
 from foldcli.data.sample import Sample
 from foldcli.data.source import ChainSource
 from foldcli.data.tensors import map_tensors, named_tensors
-from foldcli.errors import Interrupted
+from foldcli.errors import FoldcliError, Interrupted
 from foldcli.model.alphafold import AlphaFold
 from foldcli.training.checkpoint import Checkpoints
 from foldcli.training.curves import curves_png
-from foldcli.training.flops import peak_flops, sample_flops
+from foldcli.training.flops import pass_flops, peak_flops, training_passes
 from foldcli.training.folder import BEST, LAST, Journal, export
+from foldcli.training.interrupt import noted_interrupts
 from foldcli.training.learner import Learner, Step
 from foldcli.training.progress import Watcher, describe
 from foldcli.training.validation import validate
+from foldcli.weights.files import write_safetensors
 
 
 class Run:
@@ -45,21 +48,28 @@ class Run:
             watcher.say(f"resumed from {states[-1]}")
 
     def train(self, watcher: Watcher) -> None:
-        """Take all steps that are left. Interrupted: by the user, with the state on the disk.
+        """Take all steps that are left. Interrupted: by the user, the step finished and the state on the disk.
 
         FoldcliError: too many unreadable chains or refused steps in a row, a disk that is full.
         """
         if self.journal:
             self.journal.forget_from(self.learner.number)
+        # Of several ranks, one that stops alone would leave the others waiting: they end at once, without a state.
+        notes = contextlib.nullcontext(threading.Event()) if self.ranks.mesh else noted_interrupts()
         try:
-            self.loader.start(self.learner.number)
-            while self.learner.number < self.config.steps:
-                self._step(watcher)
+            with notes as asked:
+                self.loader.start(self.learner.number)
+                while self.learner.number < self.config.steps and not asked.is_set():
+                    self._step(watcher)
+                if asked.is_set():
+                    self._checkpoint()
+                    raise KeyboardInterrupt
         except KeyboardInterrupt:
-            self._checkpoint()
-            raise Interrupted(
-                f"interrupted at step {self.learner.number}; the same command goes on from there"
-            ) from None
+            raise Interrupted(f"interrupted after {self.learner.number} steps; the same command goes on") from None
+        except OSError as error:
+            raise FoldcliError(
+                f"{self.folder}: cannot be written ({error.strerror}); make room, then resume"
+            ) from error
         finally:
             self.loader.close()
             self.checkpoints.finish()
@@ -88,21 +98,22 @@ class Run:
         return bool(every) and (self.learner.number % every == 0 or self.learner.number == self.config.steps)
 
     def _figures(self, step: Step, batches: list[Sample], seconds: float) -> dict[str, float | str]:
-        if not self.flops:
-            self.flops = sum(sample_flops(self.config.model, batch) for batch in batches)
+        if not self.flops:  # once: a later step's shapes may differ a little
+            self.flops = pass_flops(self.config.model, batches[0].passes[-1])
             self.peak = peak_flops(self.device, self.learner.dtype)
+        flops = sum(training_passes(batch) for batch in batches) * self.flops
         figures: dict[str, float | str] = {f"loss/{name}": term for name, term in step.terms.items()}
         figures |= {"gradient_norm": step.norm, "learning_rate": step.rate, "lddt": step.lddt}
-        figures |= {"samples_per_second": self.config.batch_size / seconds, "mfu": self.flops / seconds / self.peak}
+        figures |= {"samples_per_second": self.config.batch_size / seconds, "mfu": flops / seconds / self.peak}
         return figures | ({"refused": step.refused} if step.refused else {})
 
     def _keep(self, step: Step, batches: list[Sample], watcher: Watcher) -> None:
         """Put the batch of a step that was not taken aside, for inspection."""
         folder = self.folder / "skipped"
-        folder.mkdir(exist_ok=True)
         for place, batch in enumerate(batches):
             path = folder / f"step_{step.number:08d}_rank_{self.ranks.data_rank}_{place}.safetensors"
-            save_file(dict(named_tensors(batch)), path, {"names": " ".join(batch.names), "reason": step.refused})
+            notes = {"names": " ".join(batch.names), "reason": step.refused}
+            write_safetensors(path, dict(named_tensors(batch)), notes)
         watcher.say(f"step {step.number} was not taken: {step.refused}; its batch is in {folder}")
 
     def _validate(self, watcher: Watcher) -> None:
@@ -120,8 +131,7 @@ class Run:
             f"from the sequence alone {by_sequence['lddt']:.3f}, {by_sequence['tm_score']:.3f}"
         )
         if lddt > self.learner.best:
-            self.learner.best = lddt
-            self.checkpoints.best = self.learner.number
+            self.learner.best, self.learner.best_step = lddt, self.learner.number
             self._export(BEST)
             self._checkpoint()
 
@@ -132,7 +142,7 @@ class Run:
 
     def _checkpoint(self) -> None:
         if self.ranks.first:
-            self.checkpoints.write(self.learner.number, self.learner.state())
+            self.checkpoints.write(self.learner.number, self.learner.best_step, self.learner.state())
 
     def _export(self, name: str) -> None:
         if self.ranks.first:
