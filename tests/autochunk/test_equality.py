@@ -1,5 +1,6 @@
 """A chunked module gives what the module gives, whatever its sizes and budget."""
 
+import copy
 from functools import cache
 from typing import Any
 
@@ -92,6 +93,16 @@ def test_evoformer_blocks_in_slices(i: int, s: int, share: float, extra: bool) -
     with torch.no_grad():
         require_equal(chunked(block, share)(*args), block(*args))
     assert all(torch.equal(x, copy) for x, copy in zip(args, copies, strict=True)), "an input was written into"
+
+
+def test_gradients_through_slices() -> None:
+    block = copy.deepcopy(alphafold().trunk.evoformer.blocks[0]).requires_grad_(True)
+    leaves_of = torch.randn(6, 13, 64, requires_grad=True), torch.randn(13, 13, 32, requires_grad=True)
+    gradients = []
+    for run in (block, chunked(block, 0.1)):
+        m, z = run(*leaves_of, torch.ones(6, 13), torch.ones(13, 13))
+        gradients.append(torch.autograd.grad(m.square().mean() + z.square().mean(), [*leaves_of, *block.parameters()]))
+    require_equal(*reversed(gradients))
 
 
 @pytest.mark.parametrize(("net", "shape"), [(gpt, (1, 33, 64)), (vit, (3, 17, 64)), (UNet, (2, 3, 16, 12))])

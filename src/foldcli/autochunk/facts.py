@@ -48,11 +48,6 @@ class Facts:
     parameters: Mapping[str, Tensor]
 
     @property
-    def given_bytes(self) -> int:
-        """What the inputs take, which are the caller's."""
-        return sum(self.values[value].numbers_bytes for value in self.graph.inputs)
-
-    @property
     def key(self) -> tuple[Any, ...]:
         """What tells a block at its sizes from others."""
         return _key(self.graph, [self.values[value] for value in self.graph.inputs])

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from foldcli.autochunk.dimensions import Adapt, Cut
 from foldcli.autochunk.facts import Spec
@@ -78,6 +79,9 @@ class Runner:
         region = loop.region
         for index in region.before:
             values.update(_run(self.program.calls[index], values.__getitem__))
+        if torch.is_grad_enabled():
+            values.update(self._checkpointed(loop, values))
+            return
         replaced = dict(region.in_place)
         buffers = {
             value: values[replaced[value]] if value in replaced else _buffer(self.program.spec(value))
@@ -89,6 +93,18 @@ class Runner:
             for value, cut in region.outputs:
                 _narrow(buffers[value], cut, first, steps).copy_(part.pop(value))
         values.update(buffers)
+
+    def _checkpointed(self, loop: Loop, values: dict[int, Tensor]) -> dict[int, Tensor]:
+        """Results of a loop that is to be differentiated: backward computes each slice again, and nothing is written
+        into what it may need.
+        """
+        region = loop.region
+        read = {value: values[value] for j in region.body for value in self._call(j).operands if value in values}
+        parts = [
+            checkpoint(self._slice, region, first, min(loop.steps, region.length - first), read, use_reentrant=False)
+            for first in range(0, region.length, loop.steps)
+        ]
+        return {value: torch.cat([part[value] for part in parts], cut.dim) for value, cut in region.outputs}
 
     def _slice(self, region: Region, first: int, steps: int, values: dict[int, Tensor]) -> dict[int, Tensor]:
         """One pass of the loop: the slices of its results."""

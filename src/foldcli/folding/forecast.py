@@ -11,7 +11,7 @@ from foldcli.autochunk.search import Planner
 from foldcli.data.query import Query
 from foldcli.folding.memory import available_bytes
 from foldcli.folding.models import Source, choose_device, choose_precision
-from foldcli.folding.plans import SHARE, blank_inputs
+from foldcli.folding.plans import SHARE, blank_inputs, held_bytes
 from foldcli.model.alphafold import AlphaFold
 
 # The least memory grows by so much a residue and so much a pair: found at these lengths.
@@ -50,8 +50,7 @@ class Forecaster:
     def forecast(self, query: Query) -> Forecast:
         """What a job takes whole and by plan, and the longest that would fit 1, 2, 4 and 8 devices like this one."""
         depth = query.alignment.depth if query.alignment else 1
-        planner = self._planner(len(query.sequence), depth)
-        given = 2 * planner.facts.given_bytes
+        planner, given = self._planner(len(query.sequence), depth)
         plan = planner.fit(self.budget - given)
         shown = plan or planner.whole()
         passes = (self.source.config.num_recycle + 1) * self.source.config.num_seeds
@@ -63,16 +62,17 @@ class Forecaster:
             passes * shown.seconds, tuple(shown.words()), longest,
         )  # fmt: skip
 
-    def _planner(self, length: int, depth: int) -> Planner:
-        return self.chunked.planner(*blank_inputs(self.source.config.model, length, depth, self.device))
+    def _planner(self, length: int, depth: int) -> tuple[Planner, int]:
+        """What finds plans for a later pass, and the bytes of its inputs."""
+        inputs = blank_inputs(self.source.config.model, length, depth, self.device)
+        return self.chunked.planner(*inputs), held_bytes(inputs)
 
     def _growth(self, depth: int) -> tuple[float, float]:
         """Bytes that the least memory grows by, for each residue and for each pair."""
-        planners = [self._planner(length, depth) for length in LENGTHS]
         low, high = (
-            (planner.tightest().peak + 2 * planner.facts.given_bytes) / length
-            for planner, length in zip(planners, LENGTHS, strict=True)
-        )
+            (planner.tightest().peak + given) / length
+            for length in LENGTHS for planner, given in [self._planner(length, depth)]
+        )  # fmt: skip
         each = (high - low) / (LENGTHS[1] - LENGTHS[0])
         return low - each * LENGTHS[0], each
 

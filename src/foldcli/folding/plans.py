@@ -6,6 +6,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foldcli.autochunk import Chunked
+from foldcli.autochunk.graph import tensors
 from foldcli.autochunk.plan import Plan
 from foldcli.autochunk.search import Planner
 from foldcli.config import FoldConfig, ModelConfig
@@ -39,14 +40,20 @@ def blank_inputs(config: ModelConfig, i: int, depth: int, device: torch.device) 
         return features, Recycled(real(i, c_m), real(i, i, config.c_z), real(i, 37, 3))
 
 
-class Plans:
-    """The run's models as they keep to a budget; `fit` sets one for the next job."""
+def held_bytes(inputs: tuple[Features, Recycled]) -> int:
+    """What a pass's inputs take, and the next pass's features, which may wait beside them."""
+    return sum(x.numel() * x.element_size() for x in tensors((inputs, inputs[0])))
 
-    def __init__(self, config: FoldConfig, device: torch.device) -> None:
-        self.config, self.device = config, device
-        self.parameters, self.share = 0, 1.0
+
+class Plans:
+    """The run's models as they keep to a budget; `fit` sets one for the next job, and `clear` none."""
+
+    def __init__(self, config: FoldConfig, device: torch.device, width: int) -> None:
+        self.config, self.device, self.width = config, device, width
+        self.parameters, self.held, self.share = 0, 0, 1.0
         self.budget: float | None = None
         self.chunked: dict[str, Chunked] = {}
+        self.active = False
 
     @property
     def wanted(self) -> bool:
@@ -60,17 +67,20 @@ class Plans:
         """
         every = (p for model in models.values() for p in model.parameters())
         self.parameters, self.share, self.budget = sum(p.numel() * p.element_size() for p in every), share, None
+        self.active = True
         for name, model in models.items():
-            self.chunked[name] = run = self.chunked.get(name) or Chunked(model, self._choose)
+            run = self.chunked.setdefault(name, Chunked(model, self._choose))
             run.runners.clear()
-            run.plan(*blank_inputs(model.config, length, depth, self.device))
+            inputs = blank_inputs(model.config, length, depth, self.device)
+            self.held = held_bytes(inputs)
+            run.plan(*inputs)
 
     def clear(self) -> None:
-        """Let the models run whole again."""
-        self.chunked.clear()
+        """Let the models run whole again; what was captured is kept."""
+        self.active = False
 
     def model(self, name: str, whole: AlphaFold) -> AlphaFold:
-        return self.chunked.get(name, whole)  # type: ignore[return-value]
+        return self.chunked[name] if self.active else whole  # type: ignore[return-value]
 
     def _bytes(self) -> float:
         """What a pass may take beside parameters and what the process holds already."""
@@ -82,12 +92,11 @@ class Plans:
     def _choose(self, planner: Planner) -> Plan:
         if self.budget is None:  # now, since what planning itself has loaded counts
             self.budget = self.share * self._bytes()
-        room = self.budget - 2 * planner.facts.given_bytes  # features wait on the host beside those that are used
-        plan = planner.fit(room)
+        plan = planner.fit(self.budget - self.held)
         if plan is None:
-            least = planner.tightest().peak + 2 * planner.facts.given_bytes
+            least = planner.tightest().peak + self.held
             raise FoldcliError(
                 f"no plan fits: at least {least / GIB:.2f} GiB are needed beside the parameters, and "
-                f"{max(self.budget, 0) / GIB:.2f} GiB may be taken; {savings(4)}"
+                f"{max(self.budget, 0) / GIB:.2f} GiB may be taken; {savings(self.width)}"
             )
         return plan

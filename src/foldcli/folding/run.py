@@ -45,7 +45,7 @@ class Run:
         self.templates = Templates([source.config for source in sources])
         self.models: dict[str, AlphaFold] = {}
         self.running: dict[str, AlphaFold] = {}
-        self.plans = Plans(self.config, self.device)
+        self.plans = Plans(self.config, self.device, self.precision.itemsize)
         self.team = Team.joined()
         self.group = Group()
         self.phases = Phases()
