@@ -4,7 +4,7 @@ import contextlib
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from rich.table import Table
@@ -55,6 +55,7 @@ class FinishedPhases(Phases):
 
 def time_training(config: TrainConfig, steps: int, device: torch.device) -> TrainingTimes:
     """Take real steps on real data, and none of a run's other work; the parameters are forgotten."""
+    config = replace(config, steps=WARM + steps)
     learner = Learner(new_model(config, device, Ranks()), config, Ranks())
     loader = Loader(with_relatives(open_source(config.train), config.train), config)
     spent, passes = list[float](), list[int]()

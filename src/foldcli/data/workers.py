@@ -29,6 +29,7 @@ def stream(make: Callable[[K], T], keys: Iterable[K], workers: int) -> Generator
     iterator is closed or this process is gone. An exception in a worker is raised here, with where it came from;
     FoldcliError: a worker died.
     """
+    workers = min(workers, os.cpu_count() or 1)
     loader: DataLoader[Packed[T]] = DataLoader(
         Items(make),
         batch_size=None,
