@@ -81,7 +81,7 @@ def test_the_whole_model_in_slices(i: int, s: int, e: int, t: int, share: float)
         require_equal(run(given_features, before), model(given_features, before))
 
 
-@settings(max_examples=6)
+@settings(max_examples=5)
 @given(st.integers(5, 40), st.integers(3, 20), st.floats(0, 1), st.booleans())
 def test_evoformer_blocks_in_slices(i: int, s: int, share: float, extra: bool) -> None:
     trunk = alphafold().trunk
@@ -171,7 +171,7 @@ class Random(nn.Module):
         return a + b[0]
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     st.lists(st.tuples(st.sampled_from(Random.STEPS), st.integers(0, 20), st.integers(0, 20)), min_size=2, max_size=12),
     st.integers(2, 9), st.sampled_from([0.0, 0.3]),

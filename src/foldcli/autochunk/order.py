@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from foldcli.autochunk.facts import Spec
-from foldcli.autochunk.graph import Call, Graph, Ref, mapped
+from foldcli.autochunk.graph import Block, Call, Graph, Ref, mapped
 
 
 def late(graph: Graph, values: Mapping[int, Spec]) -> Graph:
-    """The same calls, put from the last to the first: of those whose results are all spoken for, the one that brings
-    most memory and lets least go, views before all, and among equals the first operand of what was put before. A graph
-    with pinned calls keeps its order.
+    """The same calls, put from the last to the first, each as late as its results allow.
+
+    Of those that may be put, views come first, then what no block leads up to, since a block takes memory that no loop
+    can spare, then what makes most, then the first operand of what was put before. Pinned calls keep the order.
     """
     if any(call.pinned for call in graph.calls):
         return graph
@@ -21,24 +22,26 @@ def late(graph: Graph, values: Mapping[int, Spec]) -> Graph:
     makers = [{maker[value] for value in call.operands if value in maker} for call in graph.calls]
     waited_for = Counter(itertools.chain.from_iterable(makers))
     ready = {index for index in range(len(graph.calls)) if not waited_for[index]}
-    placed: list[Call] = []
-    alive = {values[value].storage for value in graph.outputs}
+    ranks, placed = _ranks(graph, values, makers), list[Call]()
     while ready:
-        chosen = max(ready, key=lambda index: (_growth(graph.calls[index], values, graph, alive), -index))
+        chosen = min(ready, key=lambda index: (ranks[index], index))
         ready.remove(chosen)
         placed.append(graph.calls[chosen])
-        alive |= {values[value].storage for value in placed[-1].operands}
         waited_for.subtract(makers[chosen])
         ready |= {index for index in makers[chosen] if not waited_for[index]}
     return replace(graph, calls=tuple(reversed(placed)))
 
 
-def _growth(call: Call, values: Mapping[int, Spec], graph: Graph, alive: set[int]) -> tuple[bool, int]:
-    """Whether a call only views; bytes alive because of it: its results, less operands that nothing later reads."""
-    roots = {values[value].storage for value in call.operands}
-    made = sum(values[value].numbers_bytes for value in call.results if values[value].storage not in roots)
-    given = {*graph.inputs, *graph.parameters}
-    return made == 0, made - sum(values[root].bytes for root in roots - alive - given)
+def _ranks(graph: Graph, values: Mapping[int, Spec], makers: list[set[int]]) -> list[tuple[bool, bool, int]]:
+    """For each call: whether it makes memory, whether a block leads up to it, and bytes that it makes, negative."""
+    after: list[bool] = []
+    found = []
+    for call, before in zip(graph.calls, makers, strict=True):
+        after.append(isinstance(call.function, Block) or any(after[index] for index in before))
+        roots = {values[value].storage for value in call.operands}
+        made = sum(values[value].numbers_bytes for value in call.results if values[value].storage not in roots)
+        found.append((made > 0, after[-1], -made))
+    return found
 
 
 def own_views(graph: Graph, values: Mapping[int, Spec]) -> tuple[Graph, Mapping[int, Spec]]:

@@ -54,7 +54,7 @@ class Runner:
         values.update({value: parameter(name) for value, name in graph.parameters.items()})
         for number, step in enumerate(self.plan.steps):
             if isinstance(step, Loop):
-                self._loop(step, values)
+                self._loop(step, number, values)
             else:
                 self._whole(step, number, values, parameter)
             for value in self.freed[number]:
@@ -75,12 +75,12 @@ class Runner:
         outputs = runner.program.facts.graph.outputs
         values.update({value: found[output] for value, output in zip(call.results, outputs, strict=True)})
 
-    def _loop(self, loop: Loop, values: dict[int, Tensor]) -> None:
+    def _loop(self, loop: Loop, number: int, values: dict[int, Tensor]) -> None:
         region = loop.region
-        for index in region.before:
-            values.update(_run(self.program.calls[index], values.__getitem__))
-        if torch.is_grad_enabled():
-            values.update(self._checkpointed(loop, values))
+        self._before(region, number, values)
+        read = {value: values[value] for j in region.body for value in self._call(j).operands if value in values}
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in read.values()):
+            values.update(self._checkpointed(loop, read))
             return
         replaced = dict(region.in_place)
         buffers = {
@@ -89,17 +89,27 @@ class Runner:
         }
         for first in range(0, region.length, loop.steps):
             steps = min(loop.steps, region.length - first)
-            part = self._slice(region, first, steps, values)
+            part = self._slice(region, first, steps, read)
             for value, cut in region.outputs:
                 _narrow(buffers[value], cut, first, steps).copy_(part.pop(value))
         values.update(buffers)
 
-    def _checkpointed(self, loop: Loop, values: dict[int, Tensor]) -> dict[int, Tensor]:
+    def _before(self, region: Region, number: int, values: dict[int, Tensor]) -> None:
+        """Calls that do not vary in the loop, each of which lets go what none after it reads."""
+        waiting = [self.program.calls[index] for index in region.before]
+        body = {value for joined in region.body for value in self._call(joined).operands}
+        while waiting:
+            call = waiting.pop(0)
+            values.update(_run(call, values.__getitem__))
+            for value in {*call.operands} - body.union(*(other.operands for other in waiting)):
+                if self.last.get(value) == number:
+                    values.pop(value, None)
+
+    def _checkpointed(self, loop: Loop, read: dict[int, Tensor]) -> dict[int, Tensor]:
         """Results of a loop that is to be differentiated: backward computes each slice again, and nothing is written
         into what it may need.
         """
         region = loop.region
-        read = {value: values[value] for j in region.body for value in self._call(j).operands if value in values}
         parts = [
             checkpoint(self._slice, region, first, min(loop.steps, region.length - first), read, use_reentrant=False)
             for first in range(0, region.length, loop.steps)
