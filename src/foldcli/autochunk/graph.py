@@ -1,7 +1,8 @@
 """What a module computes, as a list of calls: the form that every pass of this room reads."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from copy import copy
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from typing import Any
 
@@ -126,7 +127,10 @@ def mapped(change: Callable[[Any], Any], tree: Any) -> Any:
     if isinstance(tree, slice):
         return slice(*(mapped(change, item) for item in (tree.start, tree.stop, tree.step)))
     if is_dataclass(tree) and not isinstance(tree, type):
-        return replace(tree, **{f.name: mapped(change, getattr(tree, f.name)) for f in fields(tree)})
+        changed = copy(tree)
+        for field in fields(tree):  # past the constructor, which may check that its fields are tensors
+            object.__setattr__(changed, field.name, mapped(change, getattr(tree, field.name)))
+        return changed
     return change(tree)
 
 
