@@ -123,11 +123,8 @@ def regions(program: Program, stop: int) -> Iterator[Region]:
                 flow.follow(Joined(stop - 1, axis, 1))
             except _Conflict:
                 break  # what is computed across stays inside of every longer window
-            whole = flow.whole()
-            if whole & flow.cuts.keys():
-                break
             if start in flow.joined:
-                yield _region(flow, whole)
+                yield _region(flow, flow.whole())
 
 
 def _region(flow: _Flow, whole: set[int]) -> Region:
