@@ -118,7 +118,7 @@ def test_other_networks_in_slices(net: Any, shape: tuple[int, ...]) -> None:
 class Random(nn.Module):
     """A small network whose steps are drawn: each takes one or two earlier [i, j, c] values."""
 
-    STEPS = "linear norm softmax transpose add product flatten split cat sum relu_ row".split()
+    STEPS = "linear norm softmax transpose add product flatten split cat sum relu_ row mul_ iter".split()
 
     def __init__(self, steps: list[tuple[str, int, int]]) -> None:
         super().__init__()
@@ -166,6 +166,14 @@ class Random(nn.Module):
 
     def _relu_(self, a: Tensor, b: Tensor) -> Tensor:
         return (a * 2).relu_()
+
+    def _mul_(self, a: Tensor, b: Tensor) -> Tensor:
+        c = a + b
+        c[0].mul_(0.5)
+        return c
+
+    def _iter(self, a: Tensor, b: Tensor) -> Tensor:
+        return torch.stack([row * len(b) for row in a]) / b.numel()
 
     def _row(self, a: Tensor, b: Tensor) -> Tensor:
         return a + b[0]

@@ -1,5 +1,6 @@
 """Record what a module calls, on tensors without memory; sizes are symbols, so that one capture serves every length."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,14 @@ from torch.overrides import TorchFunctionMode
 
 from foldcli.autochunk.graph import Block, Call, Graph, Ref, Size, leaves, mapped, name_of, tensors
 
+# What tells of sizes, by the shape; an int that Python needs holds for this size alone, as the symbols then note.
+SIZES: dict[str, Callable[..., Any]] = {
+    "shape": lambda shape: shape,
+    "size": lambda shape, dim=None: shape if dim is None else shape[dim],
+    "numel": math.prod,
+    "nelement": math.prod,
+    "__len__": lambda shape: int(shape[0]),
+}
 RANDOM = ("bernoulli", "dropout", "multinomial", "normal", "rand")
 
 
@@ -90,8 +99,11 @@ class Recorder(TorchFunctionMode):
         self.graphs: dict[str, tuple[Graph, Any]] = {}
 
     def __torch_function__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if name_of(function) == "shape":
-            return self._shape(args[0])
+        if name_of(function) in SIZES:
+            return SIZES[name_of(function)](self._shape(args[0]), *args[1:], **(kwargs or {}))
+        if name_of(function) == "__iter__":
+            with self:
+                return iter(torch.unbind(args[0]))
         plain_args, plain_kwargs = mapped(_plain, (args, dict(kwargs or {})))
         operands = tensors((plain_args, plain_kwargs))
         versions = [tensor._version for tensor in operands]

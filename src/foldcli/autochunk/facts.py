@@ -89,7 +89,7 @@ class _Replay:
             call = replace(call, args=mapped(self._sized, call.args), kwargs=mapped(self._sized, dict(call.kwargs)))
             operands = [self.tensors[value] for value in call.operands]
             if isinstance(call.function, Block):
-                blocks[index] = inner = self._block(call.function, operands)
+                blocks[index] = inner = self._block(call.function, operands, [self.values[v] for v in call.operands])
                 call = replace(call, function=replace(call.function, graph=inner.graph))
                 results, footprint = [inner.values[v].empty() for v in inner.graph.outputs], _sum(inner.footprints)
             else:
@@ -113,8 +113,8 @@ class _Replay:
             raise DoesNotHold(str(error)) from error
         return found, footprint
 
-    def _block(self, block: Block, operands: list[Tensor]) -> Facts:
-        key = _key(block.graph, operands)
+    def _block(self, block: Block, operands: list[Tensor], specs: list[Spec]) -> Facts:
+        key = _key(block.graph, specs)
         if key not in self.known:
             own = (name for name in self.parameters if name.startswith(block.prefix))
             parameters = {name.removeprefix(block.prefix): self.parameters[name] for name in own}
@@ -143,9 +143,10 @@ class _Replay:
                 raise DoesNotHold(str(condition))
 
 
-def _key(graph: Graph, inputs: Sequence[Tensor | Spec]) -> tuple[Any, ...]:
-    strides = (x.stride() if isinstance(x, Tensor) else x.stride for x in inputs)
-    return id(graph), tuple((tuple(x.shape), stride, x.dtype) for x, stride in zip(inputs, strides, strict=True))
+def _key(graph: Graph, inputs: Sequence[Spec]) -> tuple[Any, ...]:
+    """The graph, its inputs' layouts, and which of them share memory."""
+    storages = [x.storage for x in inputs]
+    return id(graph), tuple((x.shape, x.stride, x.dtype, storages.index(x.storage)) for x in inputs)
 
 
 def _sum(footprints: Iterable[Footprint]) -> Footprint:

@@ -32,7 +32,15 @@ class Program:
         self.axes: Callable[[int], list[Axis]] = cache(self._axes)
 
     def _axes(self, index: int) -> list[Axis]:
-        return axes(self.calls[index], self.shape)
+        call = self.calls[index]
+        touched = {self.values[value].storage for value in (*call.operands, *call.results)}
+        return [] if touched & self.changing else axes(call, self.shape)
+
+    @cached_property
+    def changing(self) -> set[int]:
+        """Storages that pinned calls may write into and that several values share: a copy of one would miss that."""
+        pinned = {self.values[value].storage for call in self.calls if call.pinned for value in call.operands}
+        return {storage for storage in pinned if len(self.aliases[storage]) > 1}
 
     def shape(self, value: int) -> tuple[int, ...]:
         return self.values[value].shape

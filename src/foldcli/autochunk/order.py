@@ -48,9 +48,10 @@ def own_views(graph: Graph, values: Mapping[int, Spec]) -> tuple[Graph, Mapping[
     """The same calls with a view of its own for each reader, since a view that two share ties them together; and what
     the values are.
     """
+    changed = {value for call in graph.calls if call.pinned for value in call.results}
     views = {
         value: call for call in graph.calls for value in call.results
-        if len(call.results) == 1 and not call.pinned
+        if len(call.results) == 1 and value not in changed
         and values[value].storage in {values[operand].storage for operand in call.operands}
     }  # fmt: skip
     known, calls = dict(values), list[Call]()
