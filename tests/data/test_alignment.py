@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foldcli.data.alignment import TOKENS, parse_a3m, parse_stockholm, read_alignment
+from foldcli.data.alignment import TOKENS, a3m_text, deduplicate, parse_a3m, parse_stockholm, read_alignment, stacked
 from foldcli.data.attach import attach_alignments
 from foldcli.data.fasta import read_queries
 from foldcli.errors import InputError
@@ -60,6 +60,25 @@ def test_a3m_letters_and_deletions(made):
     rows = parse_a3m(made.a3m(), WHERE)
     assert [row.tobytes().decode() for row in rows.letters] == made.letters
     assert rows.deletions.tolist() == [[len(text) for text in between[:-1]] for between in made.inserted]
+
+
+@given(made=alignments())
+def test_what_is_written_is_read_back(made):
+    alignment = deduplicate(parse_a3m(made.a3m(), WHERE)).alignment()
+    again = parse_a3m(a3m_text(alignment), WHERE).alignment()
+    assert np.array_equal(again.tokens, alignment.tokens)
+    assert np.array_equal(again.deletions, alignment.deletions)
+
+
+@given(made=st.lists(alignments(), min_size=1, max_size=3))
+def test_alignments_of_one_query_are_stacked(made):
+    query = made[0].letters[0]
+    for one in made:
+        one.letters[0] = query
+    same = [one for one in made if len(one.inserted[0]) == len(query) + 1]
+    rows = parse_a3m(stacked(query, [one.a3m() + "\0" for one in same]), WHERE)
+    letters = [row.tobytes().decode() for row in rows.letters]
+    assert letters == [query, *(row for one in same for row in one.letters[1:])]
 
 
 @given(made=alignments(), block=st.integers(1, 30))

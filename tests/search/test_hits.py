@@ -10,7 +10,7 @@ from foldcli.protein.residues import GAP, INDEX
 from foldcli.search.chains import KnownChain
 from foldcli.search.hits import Hit, _merge
 from foldcli.search.library import Library
-from foldcli.search.templates import choose, find_hits
+from foldcli.search.templates import choose, search
 
 EXTRA, CUT = "GSGSGS", slice(30, 36)
 
@@ -45,7 +45,7 @@ def check(hits: list[Hit], query: str, relative: KnownChain) -> None:
 
 def test_a_sequence_finds_its_relative(library: Library, query: str, relative: KnownChain) -> None:
     check(next(library.sequences.phmmer([("query", query)], 0.01, 1)), query, relative)
-    check(find_hits(library.sequences, Query("query", "", query, "query.fasta: record 1")), query, relative)
+    check(search(library.sequences, Query("query", "", query, "query.fasta: record 1")), query, relative)
 
 
 def test_an_alignment_is_searched_as_a_profile(library: Library, query: str, relative: KnownChain) -> None:
@@ -57,7 +57,7 @@ def test_an_alignment_is_searched_as_a_profile(library: Library, query: str, rel
 
 def test_a_stranger_finds_nothing(library: Library) -> None:
     query = Query("query", "", "GSGSGSPGTAGSGSPAGTGSGS", "query.fasta: record 1")
-    assert find_hits(library.sequences, query) == []
+    assert search(library.sequences, query) == []
 
 
 def hit(name: str, columns: range, identity: float) -> Hit:

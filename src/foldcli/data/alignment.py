@@ -1,6 +1,7 @@
 """Alignments from A3M and Stockholm files (the letters, and what stands between the query's columns)."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from foldcli.data.query import Alignment
 from foldcli.data.sources import read_text
 from foldcli.errors import InputError
-from foldcli.protein.residues import GAP, INDEX
+from foldcli.protein.residues import GAP, INDEX, LETTERS_X
 
 # Letters that stand for one of several residues, or for a rare one, read as AlphaFold reads HHblits' letters.
 STANDS_FOR = {"B": "D", "J": "X", "O": "X", "U": "C", "Z": "E"}
@@ -75,17 +76,35 @@ def _difference(query: str, sequence: str) -> str:
 
 
 def read_alignments(path: Path) -> dict[str, Rows]:
-    """The alignments of a file by their query's sequence, each row once, the first kept, as AlphaFold does.
+    """The alignments of a file by their query's sequence; InputError: what `read_text` and `parse_alignments` find."""
+    return parse_alignments(read_text(path, separator=True), path)
+
+
+def parse_alignments(text: str, path: Path) -> dict[str, Rows]:
+    """The alignments in a file's text by their query's sequence, each row once, the first kept, as AlphaFold does.
 
     A file of the ColabFold server holds several, parted by NUL; those of one query are joined. InputError names file,
     row and position: no rows, ragged rows, what is no letter, a query row with gaps or insertions.
     """
     found: dict[str, Rows] = {}
-    for block in read_text(path, separator=True).split("\0"):
+    for block in text.split("\0"):
         if block.strip():
             rows = parse_stockholm(block, path) if block.startswith("# STOCKHOLM") else parse_a3m(block, path)
             found[rows.query] = deduplicate(_join(found[rows.query], rows) if rows.query in found else rows)
     return found
+
+
+def a3m_text(alignment: Alignment) -> str:
+    """An alignment as A3M; of what is inserted only the number is known, so that it is written as x."""
+    letters = np.array([*LETTERS_X, "-"])[alignment.tokens]
+    cells = np.char.add(np.char.multiply("x", alignment.deletions), letters)
+    return "".join(f">{number or 'query'}\n{''.join(row)}\n" for number, row in enumerate(cells))
+
+
+def stacked(sequence: str, texts: Iterable[str]) -> str:
+    """Alignments of one query in A3M below one another, the query's row once."""
+    rows = [row for text in texts for row in f"\n{text}".replace("\0", "").rstrip().split("\n>")[2:]]
+    return "".join(f">{row}\n" for row in [f"query\n{sequence}", *rows])
 
 
 def deduplicate(rows: Rows) -> Rows:

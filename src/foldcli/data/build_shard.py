@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from foldcli.data.chain_clusters import cluster_chains
 from foldcli.data.compact import residue_types
 from foldcli.data.gather import Gathered, Told, gather, structure_files
-from foldcli.data.mmcif import MMCIF_SUFFIXES, read_mmcif
 from foldcli.data.openfold_layout import alignment_files, join_alignments
-from foldcli.data.pdb import PDB_SUFFIXES, read_pdb
 from foldcli.data.query import Alignment
 from foldcli.data.shards import PackedChain, pack_chain, write_shard
+from foldcli.data.structure_file import STRUCTURE_SUFFIXES, read_structure
 from foldcli.errors import InputError
 from foldcli.protein.residues import GAP, LETTERS
 
@@ -38,7 +37,7 @@ def build_shard(
     """
     if alignments and not alignments.is_dir():
         raise InputError(f"{alignments}: no such folder")
-    files = structure_files(folder, MMCIF_SUFFIXES + PDB_SUFFIXES)
+    files = structure_files(folder, STRUCTURE_SUFFIXES)
     gathered = gather(partial(_read_chains, alignments=alignments), files, workers, told)
     chains = [chain for chain, _ in gathered.found]
     clustering = cluster_chains([chain.name for chain in chains], [chain.sequence for chain in chains], clusters)
@@ -49,7 +48,7 @@ def build_shard(
 
 def _read_chains(path: Path, alignments: Path | None) -> list[tuple[PackedChain, bool]]:
     """Each chain, and whether its profile comes from an alignment."""
-    deposition = read_pdb(path) if path.name.lower().endswith(PDB_SUFFIXES) else read_mmcif(path)
+    deposition = read_structure(path)
     found = []
     for polymer in deposition.polymers:
         if polymer.has_backbone:

@@ -35,11 +35,6 @@ class Hit:
     identity: float
     evalue: float
 
-    def describe(self, length: int) -> str:
-        """The hit in one phrase, for a query of `length` residues."""
-        coverage = len(self.columns) / length
-        return f"{self.name} (identity {self.identity:.0%}, coverage {coverage:.0%}, E-value {self.evalue:.1g})"
-
 
 class Sequences:
     """Named sequences, ready to be searched; a hit's name is the sequence's."""

@@ -24,12 +24,14 @@ import numpy as np
 from foldcli.data.chain import Template
 from foldcli.data.compact import ANGSTROM, residue_types, unpack_atoms
 from foldcli.data.mapped_npz import open_arrays
+from foldcli.data.query import Query
 from foldcli.errors import InputError
 from foldcli.files import write_atomic
 from foldcli.search.chains import KnownChain
 from foldcli.search.hits import Hit, Sequences
-from foldcli.search.templates import lay_over
+from foldcli.search.templates import Found, Shown, choose, lay_over, search
 from foldcli.search.traces import Trace, decode, encode
+from foldcli.weights.files import sha256
 
 ARRAYS = ("names", "cluster", "lengths", "sequence", "steps", "turns")
 
@@ -53,6 +55,19 @@ class Library:
 
     def __contains__(self, name: str) -> bool:
         return name in self._number
+
+    def digest(self, query: Query) -> str:
+        """What tells this library from others."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        return sha256(self.path)
+
+    def find(self, query: Query) -> Found:
+        """The known chains that a query is shown."""
+        hits = choose(search(self.sequences, query), len(query.sequence))
+        return Found([Shown(hit, self.template(hit, len(query.sequence))) for hit in hits])
 
     def template(self, hit: Hit, length: int) -> Template:
         """The known chain of a hit, laid over a query of `length` residues."""

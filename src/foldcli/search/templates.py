@@ -1,25 +1,71 @@
 """From a query to templates: what is searched, which hits are taken, and how a known chain is laid over the query."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foldcli.data.chain import Template
+from foldcli.data.chain import Chain, Template
+from foldcli.data.compact import residue_types
+from foldcli.data.deposition import Deposition
 from foldcli.data.query import Query
-from foldcli.protein.residues import GAP
+from foldcli.errors import InputError
+from foldcli.protein.residues import CA, GAP
 from foldcli.search.hits import Hit, Sequences
 
 MOST = 4
 # Of a hundred queries without a relative, about one gets a hit by chance.
 CUT_OFF = 0.01
+# With fewer atoms AlphaFold takes a template for empty.
+FEWEST_ATOMS = 5
 
 
-def find_hits(sequences: Sequences, query: Query) -> list[Hit]:
-    """The hits that become templates of a query, at most MOST, those that say most of it first."""
+@dataclass(frozen=True)
+class Shown:
+    """A known chain that a query is shown: how it aligns, and its atoms laid over the query."""
+
+    hit: Hit
+    template: Template
+
+    @property
+    def residues(self) -> int:
+        """How many of the query's residues stand somewhere in the template."""
+        return int(self.template.mask[:, CA].sum())
+
+    def __str__(self) -> str:
+        coverage = self.residues / len(self.template.aatype)
+        found = f"identity {self.hit.identity:.0%}, coverage {coverage:.0%}, E-value {self.hit.evalue:.1g}"
+        return f"{self.template.name} ({found})"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a query is shown, at most MOST; unused: of what else was looked at, why not, one line each."""
+
+    shown: Sequence[Shown] = ()
+    unused: Sequence[str] = ()
+
+
+NONE = Found()
+
+
+class Origin(Protocol):
+    """Where templates come from."""
+
+    def digest(self, query: Query) -> str:
+        """What tells all that decides this query's templates from anything else."""
+        ...
+
+    def find(self, query: Query) -> Found: ...
+
+
+def search(sequences: Sequences, query: Query) -> list[Hit]:
+    """The known chains that a query's alignment finds, or its sequence where it has none, the surest first."""
     if query.alignment is not None and query.alignment.depth > 1:
-        return choose(sequences.hmmsearch(query.alignment, CUT_OFF), len(query.sequence))
-    return choose(sequences.jackhmmer(query.sequence, CUT_OFF), len(query.sequence))
+        return sequences.hmmsearch(query.alignment, CUT_OFF)
+    return sequences.jackhmmer(query.sequence, CUT_OFF)
 
 
 def choose(hits: Sequence[Hit], length: int) -> list[Hit]:
@@ -50,3 +96,19 @@ def lay_over(
     atoms[hit.columns] = positions[hit.places]
     present[hit.columns] = mask[hit.places]
     return Template(hit.name, types, atoms, present)
+
+
+def show(hit: Hit, chain: Chain, length: int) -> Shown:
+    """A hit with its chain, of which all atoms are known; InputError if it has none where it aligns."""
+    template = lay_over(hit, length, residue_types(chain.sequence), chain.positions, chain.mask)
+    if template.mask.sum() < FEWEST_ATOMS:
+        raise InputError("has no atoms where it aligns")
+    return Shown(hit, template)
+
+
+def require_released(deposition: Deposition, latest: str) -> None:
+    """InputError for a structure that was released after a date, YYYY-MM-DD, or does not say when; empty is no date."""
+    if latest and not deposition.released:
+        raise InputError(f"{deposition.path}: does not say when it was released, and none after {latest} is allowed")
+    if latest and deposition.released > latest:
+        raise InputError(f"{deposition.path}: was released on {deposition.released}, after {latest}")

@@ -1,0 +1,56 @@
+"""The archive in which ColabFold's server sends alignments, read in memory; nothing of it is unpacked on the disk."""
+
+import gzip
+import io
+import tarfile
+from pathlib import PurePosixPath
+
+from foldcli.errors import FoldcliError, first_line
+
+# In the order of their trust, as AlphaFold stacks its searches.
+ALIGNMENTS = ("uniref.a3m", "bfd.mgnify30.metaeuk30.smag30.a3m")
+LARGEST = 1 << 29
+
+
+class _Bounded(io.RawIOBase):
+    """A stream that is never longer than `LARGEST`: a small archive can unpack without end."""
+
+    def __init__(self, stream: gzip.GzipFile) -> None:
+        self.stream, self.left = stream, LARGEST
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.stream.read(size)
+        self.left -= len(data)
+        if self.left < 0:
+            raise FoldcliError(f"unpacks to more than {LARGEST >> 20} MiB")
+        return data
+
+
+def members(archive: bytes, server: str) -> dict[str, str]:
+    """The alignments in an archive by name; FoldcliError, naming the server, for what is no sound archive of them."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(archive)) as unpacked:
+            found = _members(_Bounded(unpacked))
+            unpacked.read()  # the sum is compared at the end alone
+    except FoldcliError as error:
+        raise FoldcliError(f"{server}: its archive {error}") from None
+    except Exception as error:  # a damaged stream has many words for it
+        raise FoldcliError(f"{server}: its archive is damaged ({first_line(error)})") from error
+    if ALIGNMENTS[0] not in found:
+        raise FoldcliError(f"{server}: its archive has no {ALIGNMENTS[0]}")
+    return {name: found[name] for name in ALIGNMENTS if name in found}
+
+
+def _members(stream: _Bounded) -> dict[str, str]:
+    found: dict[str, str] = {}
+    with tarfile.open(fileobj=stream, mode="r|") as tar:
+        for member in tar:
+            name = PurePosixPath(member.name)
+            if name.is_absolute() or ".." in name.parts or not (member.isreg() or member.isdir()):
+                raise FoldcliError(f"has a member {member.name[:80]!r} that leads elsewhere")
+            if name.name in ALIGNMENTS and (file := tar.extractfile(member)):
+                found[name.name] = file.read().decode("utf-8", "replace")
+    return found

@@ -1,0 +1,117 @@
+"""A FASTA database of any size, read in blocks of whole records."""
+
+import contextlib
+import gzip
+import hashlib
+import io
+import os
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pyhmmer.easel import Alphabet, DigitalSequenceBlock, SequenceFile
+
+from foldcli.data.sources import GZIP
+from foldcli.errors import InputError
+
+AMINO = Alphabet.amino()
+BLOCK = 1 << 22
+LONGEST_RECORD = 1 << 26
+# HMMER aligns no longer sequence.
+LONGEST_SEQUENCE = 100_000
+SAMPLES, SAMPLE = 64, 1 << 16
+STRANGE = re.compile(rb"[^A-Za-z*\s]")
+# Easel takes names for UTF-8, which the headers of old databases are not.
+PLAIN = bytes(code if code < 128 else ord("?") for code in range(256))
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole records as they stand in the file, from a line (from 1) on; share: of the file, read up to their end."""
+
+    text: bytes
+    line: int
+    share: float
+
+
+class Database:
+    """A FASTA file, packed by gzip or not, read some `most` bytes at a time; InputError if it is none."""
+
+    def __init__(self, path: Path, most: int = BLOCK) -> None:
+        self.path, self.most = path, most
+        with self._opened() as (_, file):
+            first = file.read(1 << 16).lstrip()
+        if not first.startswith(b">"):
+            seen = f"starts with {first[:20].decode('ascii', 'replace')!r}" if first else "the file is empty"
+            raise InputError(f"--db {path}: line 1: {seen}; expected FASTA, with a header line that starts with '>'")
+
+    @property
+    def digest(self) -> str:
+        """What tells this file's content from others: its size, and samples of 64 KiB from all over it."""
+        digest = hashlib.sha256()
+        with self._opened() as (raw, _):
+            size = os.fstat(raw.fileno()).st_size
+            digest.update(str(size).encode())
+            for k in range(SAMPLES):
+                raw.seek(max(0, size - SAMPLE) * k // (SAMPLES - 1))
+                digest.update(raw.read(SAMPLE))
+        return digest.hexdigest()
+
+    def blocks(self) -> Iterator[Block]:
+        """All records in order; InputError for a file that ends in the middle or cannot be read."""
+        with self._opened() as (raw, file):
+            size, line, rest = max(1, os.fstat(raw.fileno()).st_size), 1, b""
+            while data := file.read(self.most):
+                rest += data
+                end = rest.rfind(b"\n>") + 1
+                if end:
+                    yield Block(rest[:end], line, raw.tell() / size)
+                    line += rest.count(b"\n", 0, end)
+                    rest = rest[end:]
+                if len(rest) > LONGEST_RECORD:
+                    raise InputError(f"{self.path}: line {line}: a record of more than {LONGEST_RECORD >> 20} MiB")
+            if rest:
+                yield Block(rest, line, 1.0)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[tuple[BinaryIO, BinaryIO | gzip.GzipFile]]:
+        """The file as it lies on the disk, and as it reads."""
+        try:
+            with self.path.open("rb") as raw:
+                packed = raw.read(2) == GZIP
+                raw.seek(0)
+                yield raw, gzip.GzipFile(fileobj=raw) if packed else raw
+        except FileNotFoundError:
+            raise InputError(f"--db {self.path}: no such file") from None
+        except EOFError:
+            raise InputError(f"{self.path}: is cut off: the packed file has no end") from None
+        except (gzip.BadGzipFile, zlib.error) as error:
+            raise InputError(f"{self.path}: is damaged: {error}") from None
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be read: {error.strerror}") from None
+
+    def sequences(self, block: Block) -> "DigitalSequenceBlock[Any]":
+        """A block as HMMER takes it, without sequences that are longer than HMMER allows.
+
+        InputError: the line and letter that is none of a protein's.
+        """
+        try:
+            with SequenceFile(io.BytesIO(block.text.translate(PLAIN)), "fasta", digital=True, alphabet=AMINO) as file:
+                found = [one for one in file if len(one) <= LONGEST_SEQUENCE]
+        except ValueError as error:
+            raise self._fault(block, error) from None
+        return DigitalSequenceBlock(AMINO, found)
+
+    def _fault(self, block: Block, error: ValueError) -> InputError:
+        """What HMMER cannot read of a block, by the number of its line."""
+        for number, line in enumerate(block.text.splitlines(), start=block.line):
+            if line.startswith(b">") and not line[1:].strip():
+                return InputError(f"{self.path}: line {number}: a header without a name")
+            strange = None if line.startswith(b">") else STRANGE.search(line)
+            if strange:
+                letter, position = repr(strange[0].decode("latin-1")), strange.start() + 1
+                return InputError(f"{self.path}: line {number} has {letter} at position {position}; expected a letter")
+        return InputError(f"{self.path}: line {block.line} or later: {error}")

@@ -1,0 +1,139 @@
+"""Templates from a list of hits, whose structures lie in a folder of mmCIF files."""
+
+import hashlib
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foldcli.data.chain import Chain
+from foldcli.data.mmcif import MMCIF_SUFFIXES, read_mmcif
+from foldcli.data.query import Query
+from foldcli.errors import InputError
+from foldcli.search.hit_lists import Listed, read_lists
+from foldcli.search.hits import Hit, Sequences
+from foldcli.search.templates import CUT_OFF, MOST, Found, Shown, require_released, search, show
+from foldcli.weights.files import sha256
+
+# What AlphaFold asks of a hit: residues, share of the query, and of a copy of the query's own part less than this.
+FEWEST_RESIDUES, LEAST_SHARE, COPY_SHARE = 10, 0.1, 0.95
+# A sequence that differs by more from the one that the list was made with is another chain's.
+SAME_CHAIN = 0.9
+
+
+class Deposited:
+    """Hits of a list, or a folder of lists; latest: YYYY-MM-DD after which none may be released, empty for any.
+
+    InputError: a list or a folder that is none.
+    """
+
+    def __init__(self, hits: Path, folder: Path, latest: str) -> None:
+        if not folder.is_dir():
+            raise InputError(f"--template-dir {folder}: no such folder")
+        self.path, self.lists, self.latest = hits, read_lists(hits), latest
+        self.files = {file.name.lower(): file for file in sorted(folder.iterdir())}
+        self.folder, self.sum_of = folder, cache(sha256)
+
+    def digest(self, query: Query) -> str:
+        """What tells this query's hits, and their files, from others."""
+        listed = self._listed(query)
+        files = (self._file(hit) for hit in listed)
+        sums = [self.sum_of(file) if file else "" for file in files]
+        return hashlib.sha256(repr((listed, sums)).encode()).hexdigest()
+
+    def find(self, query: Query) -> Found:
+        """The first MOST hits that can be shown."""
+        found, unused = list[Shown](), list[str]()
+        for hit in self._listed(query):
+            if len(found) == MOST:
+                break
+            try:
+                found.append(self._shown(hit, query))
+            except InputError as error:
+                unused.append(f"{hit.name}: {error}")
+        if not self._listed(query):
+            unused.append(f"{self.path}: has no hit of {query.name}")
+        return Found(found, unused)
+
+    def _listed(self, query: Query) -> list[Listed]:
+        return self.lists.get(query.name, self.lists.get("", []))
+
+    def _file(self, hit: Listed) -> Path | None:
+        entry = hit.name.rpartition("_")[0].lower()
+        return next((self.files[entry + suffix] for suffix in MMCIF_SUFFIXES if entry + suffix in self.files), None)
+
+    def _shown(self, listed: Listed, query: Query) -> Shown:
+        chain = self._chain(listed)
+        hit = align(listed, chain.sequence, query)
+        require_telling(hit, chain.sequence, query)
+        return show(hit, chain, len(query.sequence))
+
+    def _chain(self, hit: Listed) -> Chain:
+        """The chain that a hit names, or a file's only one."""
+        file = self._file(hit)
+        if file is None:
+            raise InputError(f"{self.folder} has no {hit.name.rpartition('_')[0].lower()}.cif")
+        deposition = read_mmcif(file)
+        require_released(deposition, self.latest)
+        polymers = [polymer for polymer in deposition.polymers if polymer.has_backbone]
+        named = [polymer for polymer in polymers if polymer.chain == hit.name.rpartition("_")[2]]
+        if not named and len(polymers) != 1:
+            there = ", ".join(polymer.chain for polymer in polymers) or "none"
+            raise InputError(f"{file} has no such protein chain; it has {there}")
+        return deposition.chain((named or polymers)[0])
+
+
+def align(listed: Listed, sequence: str, query: Query) -> Hit:
+    """How a listed hit's chain aligns to the query: as the list has it, or as a search finds where it has no alignment.
+
+    InputError: the list is of another query, or of another chain.
+    """
+    if not listed.query:
+        hits = search(Sequences({listed.name: sequence}), query)
+        if not hits:
+            raise InputError(f"does not align to {query.name} with an E-value up to {CUT_OFF}")
+        return hits[0]
+    columns, residues = listed.pairs()
+    _require_query(listed, query)
+    places = _places(listed.known.replace("-", ""), sequence)[residues]
+    there = places >= 0
+    columns, places = columns[there], places[there]
+    same = [query.sequence[c] == sequence[p] for c, p in zip(columns, places, strict=True)]
+    return Hit(listed.name, columns, places, float(np.mean(same)), listed.evalue)
+
+
+def _require_query(listed: Listed, query: Query) -> None:
+    letters = listed.query.replace("-", "")
+    there = query.sequence[listed.first : listed.first + len(letters)]
+    if there != letters:
+        raise InputError(f"its alignment is of another sequence than {query.name}")
+
+
+def _places(part: str, sequence: str) -> NDArray[np.int64]:
+    """The residue of a chain for each letter of a part of it, -1 where there is none; X stands for any.
+
+    Where the chain in the file is another version, the part is aligned anew. InputError: they are not the same chain.
+    """
+    pattern = "".join("." if letter == "X" else f"[{letter}X]" for letter in part)
+    if found := re.search(pattern, sequence):
+        return np.arange(found.start(), found.end())
+    hits = next(Sequences({"chain": sequence}).phmmer([("part", part)], CUT_OFF, 1))
+    if not hits or hits[0].identity * len(hits[0].columns) < SAME_CHAIN * min(len(part), len(sequence)):
+        raise InputError("the chain in the file has another sequence than the one in the list")
+    places = np.full(len(part), -1)
+    places[hits[0].columns] = hits[0].places
+    return places
+
+
+def require_telling(hit: Hit, sequence: str, query: Query) -> None:
+    """InputError for a hit that AlphaFold leaves out: too short, over too little of the query, or the query itself."""
+    first, last = hit.places[0], hit.places[-1]
+    part = sequence[first : last + 1]
+    if len(part) < FEWEST_RESIDUES:
+        raise InputError(f"has {len(part)} residues, fewer than {FEWEST_RESIDUES}")
+    if len(hit.columns) <= LEAST_SHARE * len(query.sequence):
+        raise InputError(f"aligns to {len(hit.columns)} of {len(query.sequence)} residues, a tenth or less")
+    if part in query.sequence and len(part) > COPY_SHARE * len(query.sequence):
+        raise InputError("is the query itself; name its file with --template to use it")

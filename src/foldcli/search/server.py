@@ -1,0 +1,193 @@
+"""Alignments from ColabFold's MSA server (Mirdita et al. 2022): a ticket, its states, and the archive at their end."""
+
+import http.client
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlencode, urlsplit
+
+from foldcli.data.alignment import parse_alignments, stacked
+from foldcli.errors import FoldcliError, InputError
+from foldcli.search.answer import members
+from foldcli.search.report import Report
+from foldcli.web import BrokenError, RefusedError, ask, read_some
+from foldcli.weights.cache import home
+from foldcli.weights.download import held
+
+PUBLIC = "https://api.colabfold.com"
+MODE = "env"  # UniRef30 and environmental sequences, filtered
+FIRST_NUMBER = 101
+LARGEST_ANSWER, LARGEST_ARCHIVE = 1 << 16, 1 << 27
+STATES = ("PENDING", "RUNNING", "COMPLETE", "ERROR", "UNKNOWN", "RATELIMIT", "MAINTENANCE")
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """How long to put up with what, in seconds.
+
+    silence: without a byte; outage: without an answer that is one; states: RATELIMIT, PENDING, RUNNING and UNKNOWN,
+    each time; download: of the archive; tickets: how many to draw at most; pause: before the first repetition, doubled
+    each time up to longest_pause.
+    """
+
+    silence: float = 30.0
+    outage: float = 180.0
+    ratelimit: float = 900.0
+    pending: float = 3600.0
+    running: float = 1800.0
+    unknown: float = 60.0
+    download: float = 600.0
+    tickets: int = 3
+    pause: float = 2.0
+    longest_pause: float = 30.0
+
+
+class LostTicketError(Exception):
+    """A ticket came to nothing; another one may not."""
+
+
+class Unavailable(FoldcliError):
+    """The server takes no work now, from anybody."""
+
+
+class Server:
+    """One server; what it finds is searched one ticket at a time."""
+
+    def __init__(self, host: str, deadlines: Deadlines = Deadlines()) -> None:
+        self.host, self.deadlines = host.rstrip("/"), deadlines
+        self.reached = False
+        if urlsplit(self.host).scheme not in ("http", "https") or not urlsplit(self.host).netloc:
+            raise InputError(f"--host-url {host}: not an http or https address, such as {PUBLIC}")
+
+    def __str__(self) -> str:
+        return self.host
+
+    @property
+    def settings(self) -> str:
+        """All that decides what is found."""
+        return json.dumps(["server", self.host, MODE])
+
+    def search(self, sequence: str, report: Report) -> str:
+        """The relatives of a sequence in A3M, itself first; FoldcliError: what the server did, or did not in time."""
+        lost = "none was drawn"
+        with held(home() / "alignments" / f"{urlsplit(self.host).hostname}.server"):  # one ticket at a time
+            for number in range(FIRST_NUMBER, FIRST_NUMBER + self.deadlines.tickets):
+                try:
+                    return self._search(sequence, number, report)
+                except LostTicketError as error:
+                    lost = str(error)
+        raise FoldcliError(f"{self.host}: {self.deadlines.tickets} tickets came to nothing, the last because {lost}")
+
+    def _search(self, sequence: str, number: int, report: Report) -> str:
+        """Draw a ticket and wait for its end. The query's number is part of the server's name for the ticket: with
+        another one it searches anew, and does not hand out what has failed before."""
+        ticket = self._submit(f">{number}\n{sequence}\n", report)
+        self._finish(ticket, report)
+        return self._checked(self._download(ticket, report), sequence)
+
+    def _submit(self, query: str, report: Report) -> str:
+        """The ticket for a query, once the server takes it."""
+        form = urlencode({"q": query, "mode": MODE}).encode()
+        for state, ticket in self._states("ticket/msa", form, report):
+            if state in ("PENDING", "RUNNING", "COMPLETE"):
+                return ticket
+            if state in ("ERROR", "UNKNOWN"):
+                raise LostTicketError(f"it answered {state} to the query")
+        raise AssertionError("unreachable: states never end")
+
+    def _finish(self, ticket: str, report: Report) -> None:
+        """Wait until a ticket is COMPLETE."""
+        for state, _ in self._states(f"ticket/{quote(ticket, safe='')}", None, report):
+            if state == "COMPLETE":
+                return
+            if state == "ERROR":
+                raise LostTicketError("the search ended in ERROR")
+
+    def _states(self, path: str, form: bytes | None, report: Report) -> Iterator[tuple[str, str]]:
+        """The state and name of a ticket, asked for with growing pauses; each state has its deadline."""
+        pause, present, since = self.deadlines.pause, "", time.monotonic()
+        while True:
+            state, ticket = self._state(path, form, report)
+            if state == "MAINTENANCE":
+                raise Unavailable(f"{self.host}: is under maintenance; try again later, or search with --db")
+            if state != present:
+                pause, present, since = self.deadlines.pause, state, time.monotonic()
+            yield state, ticket
+            limit = getattr(self.deadlines, state.lower())
+            if time.monotonic() - since > limit:
+                self._too_long(state, limit)
+            _wait(pause, state, report)
+            pause = min(2 * pause, self.deadlines.longest_pause)
+
+    def _too_long(self, state: str, limit: float) -> None:
+        reason = f"it was {state} for more than {limit:g} s"
+        if state == "RATELIMIT":
+            raise Unavailable(f"{self.host}: {reason}; try again later, or search with --db")
+        raise LostTicketError(reason) if state in ("UNKNOWN", "RUNNING") else FoldcliError(f"{self.host}: {reason}")
+
+    def _state(self, path: str, form: bytes | None, report: Report) -> tuple[str, str]:
+        text = self._fetch(path, form, LARGEST_ANSWER, self.deadlines.outage, report)
+        try:
+            answer = json.loads(text)
+            state, ticket = answer["status"], answer.get("id", "")
+        except (ValueError, TypeError, KeyError, AttributeError):
+            state = ticket = None
+        if state not in STATES or not isinstance(ticket, str):
+            raise FoldcliError(f"{self.host}: answered {text[:60]!r}, expected a ticket; is it a server of ColabFold?")
+        return state, ticket
+
+    def _download(self, ticket: str, report: Report) -> bytes:
+        path = f"result/download/{quote(ticket, safe='')}"
+        return self._fetch(path, None, LARGEST_ARCHIVE, self.deadlines.download, report)
+
+    def _fetch(self, path: str, form: bytes | None, most: int, within: float, report: Report) -> bytes:
+        """A whole answer of bounded size; what may pass is tried again until the time is up."""
+        url, pause, until = f"{self.host}/{path}", self.deadlines.pause, time.monotonic() + within
+        while True:
+            try:
+                with ask(url, {}, self.deadlines.silence, form) as answer:
+                    self.reached = True
+                    return self._received(answer, most, until, report)
+            except RefusedError as error:
+                raise FoldcliError(f"{url}: {error}") from error
+            except BrokenError as error:
+                self.reached = self.reached or error.reached
+                if not self.reached:
+                    raise Unavailable(f"{self.host}: cannot be reached ({error}); search with --db instead") from error
+                if time.monotonic() + pause > until:
+                    raise Unavailable(f"{url}: no answer in {within:g} s ({error}); try again later") from error
+                _wait(pause, str(error), report)
+                pause = min(2 * pause, self.deadlines.longest_pause)
+
+    def _received(self, answer: http.client.HTTPResponse, most: int, until: float, report: Report) -> bytes:
+        data = bytearray()
+        while block := read_some(answer, 1 << 20):
+            data += block
+            if len(data) > most:
+                raise FoldcliError(f"{self.host}: sends more than the {most >> 10} KiB that an answer may have")
+            if time.monotonic() > until:
+                raise BrokenError("it trickled in")
+            report(f"{len(data) >> 10} KiB received")
+        if answer.length:  # what the server announced and never sent
+            raise BrokenError("the connection ended early")
+        return bytes(data)
+
+    def _checked(self, archive: bytes, sequence: str) -> str:
+        """The alignment in an archive; FoldcliError if it is of another sequence, or none."""
+        where = Path(urlsplit(self.host).netloc)
+        texts = members(archive, str(where))
+        for name, text in texts.items():
+            found = parse_alignments(text, where / name)
+            if list(found) != [sequence]:
+                raise FoldcliError(f"{where / name}: is the alignment of another sequence than the one sent")
+        return stacked(sequence, texts.values())
+
+
+def _wait(seconds: float, why: str, report: Report) -> None:
+    """Sleep, and look often whether anybody still waits."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        report(why)
+        time.sleep(min(left, 0.5))
