@@ -1,5 +1,7 @@
 """Predictions and provenances drawn at random."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -36,3 +38,12 @@ predictions = st.builds(
     complete=st.booleans(),
 ).filter(lambda predicted: bool(predicted.structure.mask.any()))
 provenances = st.builds(provenance, st.text(min_size=1), st.text(), trained=st.booleans(), depth=st.integers(1, 9))
+
+
+def moved(one: Prediction, seed: int) -> Prediction:
+    """The same chain turned and shifted."""
+    rng = np.random.default_rng(seed)
+    turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    turn *= np.sign(np.linalg.det(turn))
+    positions = (one.structure.positions @ turn + rng.normal(0, 30, 3)).astype(np.float32)
+    return replace(one, structure=replace(one.structure, positions=positions), seed=seed)

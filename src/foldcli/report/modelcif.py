@@ -14,9 +14,8 @@ import modelcif.qa_metric as qa
 import numpy as np
 
 from foldcli.errors import FoldcliError
-from foldcli.protein.residues import ATOM37
 from foldcli.protein.structure import Prediction, Structure
-from foldcli.report.provenance import UNTRAINED, Provenance, ascii_line
+from foldcli.report.provenance import RELAXED, UNTRAINED, Provenance, ascii_line
 
 _NOT_IN_ID: Final = re.compile(r"[^A-Za-z0-9_.-]")
 
@@ -52,11 +51,9 @@ class ChainModel(modelcif.model.AbInitioModel):
             self.not_modeled_residue_ranges.append(modelcif.model.NotModeledResidueRange(asym, first, last))
 
     def get_atoms(self) -> Iterator[modelcif.model.Atom]:
-        chain = self.structure
-        for i, slot in np.argwhere(chain.mask):
-            x, y, z = (float(v) for v in chain.positions[i, slot])
-            name, plddt = ATOM37[slot], float(chain.b_factor[i])
-            yield modelcif.model.Atom(self.asym, int(i) + 1, name, name[0], x, y, z, biso=plddt, occupancy=1.0)
+        for i, name, (x, y, z) in self.structure.atoms():
+            plddt = float(self.structure.b_factor[i])
+            yield modelcif.model.Atom(self.asym, i + 1, name, name[0], x, y, z, biso=plddt, occupancy=1.0)
 
 
 def modelcif_text(prediction: Prediction, provenance: Provenance) -> str:
@@ -143,4 +140,23 @@ def _protocol(
     )
     protocol = modelcif.protocol.Protocol()
     protocol.steps.append(step)
+    if provenance.relaxation:
+        protocol.steps.append(_refinement(model, provenance))
     return protocol
+
+
+def _refinement(model: modelcif.model.Model, provenance: Provenance) -> modelcif.protocol.ModelRefinementStep:
+    openmm = modelcif.Software(
+        name="OpenMM",
+        classification="model refinement",
+        description="molecular mechanics",
+        location="https://openmm.org",
+        version=None,
+    )
+    return modelcif.protocol.ModelRefinementStep(
+        input_data=model,
+        output_data=model,
+        name="Relaxation",
+        details=f"{RELAXED}: {provenance.relaxation}",
+        software=modelcif.SoftwareGroup([openmm]),
+    )

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from foldcli.errors import FoldcliError
-from foldcli.protein.residues import ATOM37, INDEX, NAMES
+from foldcli.protein.residues import INDEX, NAMES
 from foldcli.protein.structure import Structure
 from foldcli.report.provenance import ascii_line
 
@@ -45,8 +45,9 @@ def _check(structure: Structure) -> None:
         raise _too_large(f"chain name '{structure.chain}' is not one letter")
     if index.max() > _LAST_RESIDUE or len(index) > _LAST_RESIDUE:
         raise _too_large(f"residue {max(index.max(), len(index))} is above {_LAST_RESIDUE}")
-    if len(positions) >= _LAST_SERIAL:  # the TER record takes a serial as well
-        raise _too_large(f"{len(positions)} atoms are more than {_LAST_SERIAL - 1}")
+    atoms = len(positions) + len(structure.hydrogens)
+    if atoms >= _LAST_SERIAL:  # the TER record takes a serial as well
+        raise _too_large(f"{atoms} atoms are more than {_LAST_SERIAL - 1}")
     if printed.min() < -999.999 or printed.max() > 9999.999:
         raise _too_large("a coordinate is outside -999.999..9999.999 angstrom")
 
@@ -73,16 +74,15 @@ def _sequence_lines(structure: Structure) -> Iterator[str]:
 
 def _atom_lines(structure: Structure) -> Iterator[str]:
     serial, last = 0, None
-    for i, letter in enumerate(structure.sequence):
-        residue = f"{NAMES[INDEX[letter]]:>3} {structure.chain}{structure.residue_index[i]:>4}"
-        for atom in np.flatnonzero(structure.mask[i]):
-            serial, last = serial + 1, residue
-            name = ATOM37[atom]
-            # + 0.0 turns a rounded -0.0 into 0.0
-            x, y, z = (round(float(v), 3) + 0.0 for v in structure.positions[i, atom])
-            yield (
-                f"ATOM  {serial:>5}  {name:<3} {residue}    {x:8.3f}{y:8.3f}{z:8.3f}"
-                f"{1.0:6.2f}{structure.b_factor[i]:6.2f}          {name[0]:>2}"
-            )
+    for serial, (i, name, position) in enumerate(structure.atoms(), start=1):
+        last = f"{NAMES[INDEX[structure.sequence[i]]]:>3} {structure.chain}{structure.residue_index[i]:>4}"
+        # + 0.0 turns a rounded -0.0 into 0.0
+        x, y, z = (round(v, 3) + 0.0 for v in position)
+        # a name of four letters, such as HG11, begins a column before the others
+        column = name if len(name) == 4 else f" {name}"
+        yield (
+            f"ATOM  {serial:>5} {column:<4} {last}    {x:8.3f}{y:8.3f}{z:8.3f}"
+            f"{1.0:6.2f}{structure.b_factor[i]:6.2f}          {name[0]:>2}"
+        )
     if last is not None:
         yield f"TER   {serial + 1:>5}      {last}"

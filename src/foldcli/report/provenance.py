@@ -5,6 +5,7 @@ from typing import Final
 
 from foldcli.protein.structure import Prediction
 
+RELAXED: Final = "Relaxed with OpenMM in AMBER ff14SB, missing atoms and hydrogens built by PDBFixer"
 UNTRAINED: Final = "UNTRAINED PARAMETERS: coordinates and confidences test the software and mean nothing else."
 
 
@@ -14,7 +15,8 @@ class Provenance:
 
     name: the job; title: its header as written; version: that of foldcli; parameters: which they are, in one phrase
     ("AlphaFold 2022-12-06, CC BY 4.0"); trained: false for parameters made from their names; depth: rows of the
-    alignment, the query's own included, so that 1 means a single sequence; templates: the known chains shown.
+    alignment, the query's own included, so that 1 means a single sequence; templates: the known chains shown;
+    relaxation: what became of the structure in one, empty where it is as predicted.
     """
 
     name: str
@@ -24,6 +26,7 @@ class Provenance:
     trained: bool
     depth: int
     templates: tuple[str, ...] = ()
+    relaxation: str = ""
 
     @property
     def caption(self) -> str:
@@ -55,5 +58,6 @@ def remarks(prediction: Prediction, provenance: Provenance) -> list[str]:
         f"Input: {provenance.input_kind}.",
         f"Model {prediction.model}, seed {prediction.seed}, {prediction.recycles} recycles.",
         f"Parameters: {provenance.parameters}.",
+        *([f"{RELAXED}: {provenance.relaxation}."] if provenance.relaxation else []),
         f"B factors hold pLDDT, 0 to 100, higher is surer; {confidence}.",
     ]

@@ -1,0 +1,63 @@
+"""The papers that a job's results rest on, for its page and as BibTeX."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+# What a job may use, in the order in which it is cited, and the entries of citations.bib that stand for it.
+METHODS: Final = {
+    "structure prediction": ("jumper2021",),
+    "one prediction over several devices": ("cheng2024",),
+    "slices that fit into memory": ("zhao2024",),
+    "alignment from the ColabFold server": ("mirdita2022", "steinegger2017"),
+    "alignment by MMseqs2": ("steinegger2017",),
+    "templates by HMMER": ("eddy2011", "larralde2023"),
+    "relaxation by OpenMM": ("eastman2024", "maier2015"),
+    "drawing of the structure": ("rego2015",),
+}
+ALWAYS: Final = ("structure prediction", "drawing of the structure")
+_ENTRY: Final = re.compile(r"@\w+\{(\w+),.*?\n\}\n", re.DOTALL)
+_FIELD: Final = re.compile(r"^  (\w+) = \{(.*)\},?$", re.MULTILINE)
+_ACCENT: Final = {r"{\"u}": "ü", r"{\"o}": "ö", r"{\'a}": "á", r"{\'u}": "ú"}
+
+
+@dataclass(frozen=True)
+class Citation:
+    """A paper, what the job used of it, and its BibTeX entry."""
+
+    use: str
+    bibtex: str
+
+    @property
+    def text(self) -> str:
+        """Authors, year, title and where it appeared, on one line."""
+        field = {name: _plain(value) for name, value in _FIELD.findall(self.bibtex)}
+        authors = field["author"].replace(" and others", " et al.").replace(" and ", "; ")
+        place = ", ".join(
+            [field.get("journal") or field["booktitle"], *filter(None, map(field.get, ("volume", "pages")))]
+        )
+        return f"{authors} ({field['year']}). {field['title']}. {place}."
+
+    @property
+    def link(self) -> str:
+        field = dict(_FIELD.findall(self.bibtex))
+        return f"https://doi.org/{field['doi']}" if "doi" in field else field["url"]
+
+
+def citations(used: Iterable[str]) -> list[Citation]:
+    """The papers behind the methods used and those that every job rests on, each once; KeyError for no method."""
+    text = Path(__file__).with_name("citations.bib").read_text(encoding="utf-8")
+    entries = {found[1]: found[0] for found in _ENTRY.finditer(text)}
+    wanted = {*ALWAYS, *used}
+    if unknown := wanted - METHODS.keys():
+        raise KeyError(f"no citation for {sorted(unknown)}")
+    uses = {key: use for use in reversed(METHODS) if use in wanted for key in METHODS[use]}  # of two uses, the first
+    return [Citation(uses[key], entry) for key, entry in entries.items() if key in uses]
+
+
+def _plain(text: str) -> str:
+    for code, letter in _ACCENT.items():
+        text = text.replace(code, letter)
+    return text.replace("{", "").replace("}", "").replace("--", "–")

@@ -1,0 +1,90 @@
+"""What a page's scripts draw, as one JSON value: structures, pLDDT, PAE, coverage."""
+
+import base64
+import json
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from foldcli.geometry.superposition import superpose
+from foldcli.protein.residues import CA, GAP
+from foldcli.protein.structure import Prediction, Structure
+from foldcli.report.plots import BANDS
+
+# A quarter of an angstrom: half the width of the bins in which the models predict errors, and 0 to 63 fit into a byte.
+PAE_STEP: Final = 0.25
+# Lowest identity to the query of each layer of the coverage, the most alike first.
+IDENTITIES: Final = (0.8, 0.6, 0.4, 0.2, 0.0)
+
+
+def embedded(predictions: Sequence[Prediction], structures: Sequence[Path], tokens: NDArray[np.int8]) -> str:
+    """JSON that may stand in a script element: no `<` in it, so that no text ends the element.
+
+    structures: the file of each prediction, mmCIF or PDB; tokens [s, i]: the alignment, 21 a gap.
+    """
+    first = predictions[0].structure
+    target = _upright(first)
+    pairs = zip(predictions, structures, strict=True)
+    value = {
+        "sequence": first.sequence,
+        "residues": first.residue_index.tolist(),
+        "bands": BANDS,
+        "paeStep": PAE_STEP,
+        "identities": IDENTITIES,
+        "coverage": coverage(tokens) if len(tokens) > 1 else [],
+        "predictions": [
+            _prediction(one, file) | {"motion": _motion(one.structure, first, target)} for one, file in pairs
+        ],
+    }
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def coverage(tokens: NDArray[np.int8]) -> list[list[int]]:
+    """How many rows have a residue in each column, [layer, i], by their identity to the first row.
+
+    Identity is the share of all the query's residues; a layer reaches from its value in IDENTITIES up to the next.
+    """
+    identity = (tokens == tokens[0]).mean(axis=1)
+    layer = np.argmax(identity[:, None] >= np.array(IDENTITIES), axis=1)
+    return [(tokens[layer == k] != GAP).sum(axis=0).tolist() for k in range(len(IDENTITIES))]
+
+
+def _prediction(prediction: Prediction, file: Path) -> dict[str, Any]:
+    pae = None if prediction.pae is None else np.around(prediction.pae / PAE_STEP).astype(np.uint8)
+    return {
+        "plddt": np.around(prediction.plddt.astype(np.float64), 1).tolist(),
+        "pae": None if pae is None else _packed(pae.tobytes()),
+        "maxPae": prediction.max_pae,
+        "file": file.name,
+        "format": file.suffix.removeprefix("."),
+        "text": _packed(file.read_bytes()),
+    }
+
+
+def _packed(data: bytes) -> str:
+    """Deflated, in base 64."""
+    return base64.b64encode(zlib.compress(data, 9)).decode()
+
+
+def _upright(structure: Structure) -> torch.Tensor:
+    """CA positions turned so that who looks along z sees the chain at its widest, and rather long than high."""
+    places = torch.from_numpy(structure.positions[:, CA]).double()
+    known = places[torch.from_numpy(structure.mask[:, CA])]
+    middle = known.mean(0)
+    axes = torch.linalg.eigh((known - middle).mT @ (known - middle)).eigenvectors.flip(1)
+    return (places - middle) @ (axes * torch.linalg.det(axes).sign())  # a rotation, and no mirror
+
+
+def _motion(moving: Structure, fixed: Structure, target: torch.Tensor) -> list[list[float]]:
+    """Rows [x, y, z, shift] of the motion that lays CA atoms over those of `fixed`, were these at `target` [i, 3]."""
+    known = torch.from_numpy((moving.mask & fixed.mask)[:, CA])
+    if known.sum() < 3:
+        return np.eye(3, 4).tolist()
+    motion = superpose(torch.from_numpy(moving.positions[:, CA]).double(), target, known.double())
+    rows = torch.cat([motion.rotation, motion.translation[:, None]], dim=-1)
+    return [[round(value, 6) for value in row] for row in rows.tolist()]

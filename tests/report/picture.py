@@ -1,0 +1,20 @@
+"""A picture of a job's page: `python -m tests.report.picture results/1UBQ docs/report.png`."""
+
+import sys
+from pathlib import Path
+
+from tests.report.browser import chromium, opened, wait_until_drawn
+
+WIDTH, HEIGHT = 1280, 780
+
+
+def take(job: Path, picture: Path) -> None:
+    """Write what a laptop's window shows of a job."""
+    with chromium() as browser:
+        page = opened(browser, job / "report.html", WIDTH, HEIGHT)
+        wait_until_drawn(page)
+        page.screenshot(path=picture)
+
+
+if __name__ == "__main__":
+    take(*map(Path, sys.argv[1:3]))
