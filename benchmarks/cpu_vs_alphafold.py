@@ -11,12 +11,10 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the foldcli command does, before torch loads OpenMP
@@ -26,31 +24,13 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from foldcli.bench.peers.alphafold_run import ReferenceRun, differences  # noqa: E402
 from foldcli.folding.allocator import keep_freed_memory  # noqa: E402
-from tests.golden.alphafold_run import ReferenceRun, differences  # noqa: E402
 
 SIZES = ["--residues", "96", "--msa", "128", "--extra-msa", "256", "--depth", "400", "--recycles", "0"]
 AIMS = {"fp32": 0.6, "bf16": 0.35}
 # The block's FLOPs (roofline of the Evoformer) at s = 128, r = 96, times 48.
 EVOFORMER_GFLOP = 2280
-
-
-@contextmanager
-def reference(folder: str) -> Iterator[Callable[[], float]]:
-    """DeepMind's model in its own process; each call runs it once and returns the seconds."""
-    command = [str(ROOT / ".venv-alphafold/bin/python"), str(ROOT / "tests/golden/run_alphafold.py")]
-    options = [*SIZES, "--preset", "model_3_ptm", "--scale", "0.5", "--serve", "--out", folder]
-    with subprocess.Popen([*command, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin and process.stdout
-        if process.stdout.readline().strip() != "ready":
-            raise SystemExit("DeepMind's model did not start; see above")
-
-        def once() -> float:
-            print(file=process.stdin, flush=True)
-            return float(process.stdout.readline())
-
-        yield once
-        process.stdin.close()
 
 
 def timed(work: Callable[[], object]) -> float:

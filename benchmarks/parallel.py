@@ -3,7 +3,8 @@
 At 256 residues and 128 sequences: parallel efficiency T(1) / (N T(N)), with communication, what of it is exposed, and
 computing apart; memory at most, against 1/N. Then two ranks in two network namespaces on a slow link (as root): how
 much of the communication is hidden, against a run that waits wherever it sends. The whole block, the split one and the
-synchronous one take turns, so that other work on the machine weighs on all. Writes
+synchronous one take turns, and the fastest of each counts. A simulation from kernels and link (`foldcli bench
+--simulate`) stands beside, with its error. Writes
 benchmarks/results/parallel-<date>.json.
 """
 
@@ -47,11 +48,15 @@ def efficiency(count: int, *options: str) -> dict[str, float]:
     """One turn's seconds, and T(1) / (N T(N))."""
     found = ranks(count, *options)
     found["efficiency"] = found["whole"] / (count * found["split"])
+    found["of independent ranks"] = found["whole"] / found["both"]
+    found["prediction error"] = found["predicted"] / found["split"] - 1
     computing = found["split"] - found["exposed"]
     print(
         f"{count} ranks: T(1) {found['whole']:.3f} s, T({count}) {found['split']:.3f} s, "
-        f"efficiency {found['efficiency']:.3f} (aim {EFFICIENCY}); communication {found['communication']:.3f} s, "
-        f"exposed {found['exposed']:.3f} s, computing {computing:.3f} s"
+        f"efficiency {found['efficiency']:.3f} (aim {EFFICIENCY}; {found['of independent ranks']:.3f} for ranks that "
+        f"share nothing but the machine); communication {found['communication']:.3f} s, "
+        f"exposed {found['exposed']:.3f} s, computing {computing:.3f} s; simulated {found['predicted']:.3f} s, "
+        f"{found['prediction error']:+.1%}"
     )
     return found
 

@@ -5,6 +5,7 @@ by more than 5e-3 angstrom in an atom or 1e-4 of a head's largest logit; with tw
 in a term of the loss or 1e-3 of the largest entry in the gradient of any parameter.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -12,12 +13,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from foldcli.bench.peers.alphafold_run import ReferenceRun, differences, same
+from foldcli.bench.peers.environment import SCRIPT, command
 from tests.golden.alphafold_losses import GRADIENT, TERM, LossRun, gradient_differences, term_differences
-from tests.golden.alphafold_run import ReferenceRun, differences, same
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests/golden"
-PYTHON = str(ROOT / ".venv-alphafold/bin/python")
+PYTHONPATH = f"{ROOT / 'src'}:{SCRIPT.parent}"
 # Parameters at half scale: at full depth with larger ones the untrained model amplifies rounding beyond any comparison.
 COMMON = ["--scale", "0.5", "--residues", "48", "--msa", "64", "--extra-msa", "96", "--depth", "200", "--recycles", "2"]
 CASES = {
@@ -36,8 +38,8 @@ TRAINING_CASES = {
 
 def compare(case: str, options: list[str], seed: int) -> bool:
     with tempfile.TemporaryDirectory() as folder:
-        command = [PYTHON, str(GOLDEN / "run_alphafold.py"), *COMMON, *options, "--seed", str(seed), "--out", folder]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        line = [*command(), *COMMON, *options, "--seed", str(seed), "--out", folder]
+        subprocess.run(line, check=True, stdout=subprocess.DEVNULL)
         run = ReferenceRun(Path(folder))
         found = differences(run.fold(run.model()), run.outputs(), run.config())
     good = same(found)
@@ -49,8 +51,9 @@ def compare(case: str, options: list[str], seed: int) -> bool:
 def compare_training(case: str, options: list[str], seed: int) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         labels = shutil.copy(GOLDEN / "losses/labels.npz", folder)
-        command = [PYTHON, str(GOLDEN / "run_losses.py"), "--labels", labels, *TRAINING, *options]
-        subprocess.run([*command, "--seed", str(seed), "--out", folder], check=True, stdout=subprocess.DEVNULL)
+        line = [*command(GOLDEN / "run_losses.py"), "--labels", labels, *TRAINING, *options]
+        line += ["--seed", str(seed), "--out", folder]
+        subprocess.run(line, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": PYTHONPATH})
         run = LossRun(Path(folder))
         by_term, by_parameter = term_differences(run, run.scored()[1]), gradient_differences(run)
     worst = max(by_parameter, key=by_parameter.__getitem__)

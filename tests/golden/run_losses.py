@@ -1,6 +1,7 @@
 """Run one training pass of DeepMind's AlphaFold 2 (JAX, CPU) without dropout: its losses and all their gradients.
 
-Takes the options of run_alphafold.py and --labels, a file as make_labels.py writes it, whose sequence is the query.
+Needs src and src/foldcli/bench/peers in PYTHONPATH; takes the options of run_alphafold.py there, and --labels, a file
+as make_labels.py writes it, whose sequence is the query.
 Writes to --out, beside config.json and features.npz: gradients.npz, of the weighted total with respect to every
 published parameter; losses.json, the total, its terms without their weights, and the norm of each gradient, by block
 in a stack. The golden beside it (without gradients.npz, which is large) was made by

@@ -1,8 +1,8 @@
 """Run DeepMind's AlphaFold 2 (JAX, CPU) with parameters rebuilt from their names, and save what went in and came out.
 
 The parameters are not trained; `foldcli.weights.seeded` draws each from its own name, so that foldcli rebuilds the same
-ones. `make .venv-alphafold` prepares an environment for this script, apart from foldcli's own. Writes to --out:
-features.npz (leading axis: recycling pass), outputs.npz (float32) and config.json. The goldens beside it were made by
+ones. `foldcli bench --prepare-peers` makes an environment for this script, apart from foldcli's own. Writes to --out:
+features.npz (leading axis: recycling pass), outputs.npz (float32) and config.json. Those in tests/golden were made by
 
     run_alphafold.py --blocks 2 --extra-blocks 1 --residues 24 --preset model_3_ptm --out ptm
     run_alphafold.py --blocks 2 --extra-blocks 1 --residues 24 --preset model_1_ptm --depth 20 --templates 2
@@ -14,19 +14,21 @@ With --serve it then answers each line on standard input with the seconds of one
 import argparse
 import json
 import os
+import runpy
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
 import jax
 import numpy as np
 from alphafold.data import parsers, pipeline
 from alphafold.model import config, model
 
-from foldcli.weights.seeded import seeded_parameters
+# By its file: foldcli is not installed in this environment, and what lies beside it may be of another Python.
+seeded_parameters = runpy.run_path(str(Path(__file__).parents[2] / "weights/seeded.py"))["seeded_parameters"]
 
 LETTERS = "ARNDCQEGHILKMFPSTWYV"
 # What follows from other outputs, or from the features alone.
@@ -85,7 +87,7 @@ def templates(a: argparse.Namespace) -> dict[str, np.ndarray]:
     }
 
 
-def published_layout(node: object) -> None:
+def published_layout(node: Any) -> None:
     """Keep the projections of the triangle product apart, as in the published files of the monomer models."""
     for key, value in node.items():
         if key == "fuse_projection_weights":
@@ -94,7 +96,7 @@ def published_layout(node: object) -> None:
             published_layout(value)
 
 
-def configuration(a: argparse.Namespace) -> object:
+def configuration(a: argparse.Namespace) -> Any:
     cfg = config.model_config(a.preset)
     with cfg.unlocked():
         g, e = cfg.model.global_config, cfg.model.embeddings_and_evoformer
@@ -118,8 +120,8 @@ def raw_features(a: argparse.Namespace) -> dict[str, np.ndarray]:
     return {**sequence, **pipeline.make_msa_features([msa]), **(templates(a) if a.templates else {})}
 
 
-def parameter_shapes(runner: object, features: dict[str, np.ndarray], residues: int) -> dict[str, tuple[int, ...]]:
-    first = {key: value[:1] for key, value in features.items()}
+def parameter_shapes(runner: Any, features: dict[str, np.ndarray], residues: int) -> dict[str, tuple[int, ...]]:
+    first: dict[str, Any] = {key: value[:1] for key, value in features.items()}
     first["prev"] = {
         "prev_msa_first_row": np.zeros((residues, 256), np.float32),
         "prev_pair": np.zeros((residues, residues, 128), np.float32),
@@ -129,7 +131,7 @@ def parameter_shapes(runner: object, features: dict[str, np.ndarray], residues: 
     return {f"{scope}//{name}": leaf.shape for scope, leaves in shapes.items() for name, leaf in leaves.items()}
 
 
-def flat(node: object, path: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+def flat(node: Any, path: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
     if not isinstance(node, dict):
         return {"/".join(path): np.asarray(node)}
     return {key: value for name, child in node.items() for key, value in flat(child, (*path, name)).items()}
@@ -148,10 +150,13 @@ def main() -> None:
         runner.params.setdefault(scope, {})[leaf] = value
 
     result, _ = runner.predict(features, random_seed=0)
-    np.savez_compressed(a.out / "features.npz", **features)
-    outputs = {key: value for key, value in flat(jax.device_get(result)).items() if key not in NOT_SAVED}
+    arrays: dict[str, Any] = dict(features)
+    np.savez_compressed(a.out / "features.npz", **arrays)
+    outputs: dict[str, Any] = {
+        key: value for key, value in flat(jax.device_get(result)).items() if key not in NOT_SAVED
+    }
     np.savez_compressed(a.out / "outputs.npz", **outputs)
-    about = {key: str(value) for key, value in vars(a).items() if key not in ("out", "serve")}
+    about: dict[str, Any] = {key: str(value) for key, value in vars(a).items() if key not in ("out", "serve")}
     about["parameter_shapes"] = {key: list(value) for key, value in shapes.items()}
     (a.out / "config.json").write_text(json.dumps(about, indent=1))
     print("ready", flush=True)

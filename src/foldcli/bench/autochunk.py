@@ -1,0 +1,189 @@
+"""`foldcli bench --autochunk`: memory against time of a model's trunk by plans, beside the trunk whole."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch import nn
+
+from foldcli.autochunk import Chunked
+from foldcli.autochunk.graph import tensors
+from foldcli.autochunk.plan import Plan
+from foldcli.autochunk.search import Planner
+from foldcli.bench.cases import Cases, Sizes
+from foldcli.bench.clock import seconds, warm_times
+from foldcli.bench.modules import Machine, Request, device_and_dtype, machine_of
+from foldcli.bench.work import size
+from foldcli.compose import model_config
+from foldcli.files import atomic_file
+from foldcli.folding.allocator import keep_freed_memory
+from foldcli.folding.memory import peak_bytes, reset_peak
+from foldcli.parallel.account import peak_of
+
+# Time at most, as a multiple of what the module takes whole.
+SLOWDOWNS = (1.02, 1.08, 1.25, 2.0)
+# A plan that takes hardly less than the one before is not measured.
+CLOSE = 0.97
+WHOLE = "whole"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One way to run a module: bytes at most beside parameters and inputs, seconds, the largest difference of results.
+
+    predicted: the plan's bytes; words: the plan.
+    """
+
+    name: str
+    peak: int
+    seconds: float
+    error: float = 0.0
+    predicted: float | None = None
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points of one module, the first of them whole; results: bytes of what it returns, which any way must hold."""
+
+    machine: Machine
+    request: Request
+    results: int
+    points: tuple[Point, ...]
+
+    @property
+    def whole(self) -> Point:
+        return self.points[0]
+
+    def saved(self, point: Point) -> float:
+        """Share of the memory that a way does without."""
+        return 1 - point.peak / self.whole.peak
+
+    def saved_beside_results(self, point: Point) -> float:
+        """The same of the memory beside the results."""
+        return 1 - (point.peak - self.results) / (self.whole.peak - self.results)
+
+
+class Ways:
+    """Runs one module in several ways and measures each."""
+
+    def __init__(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self.module, self.inputs = module, inputs
+        self.device = tensors(inputs)[0].device
+        if self.device.type == "cpu":
+            keep_freed_memory()  # else the time of large tensors is that of their fresh pages
+        self.expected: Any = None
+
+    def whole(self) -> Point:
+        self.expected, peak, taken = self._measured(self.module)
+        return Point(WHOLE, peak, taken)
+
+    def point(self, name: str, run: Callable[..., Any]) -> Point:
+        found, peak, taken = self._measured(run)
+        pairs = zip(tensors(found), tensors(self.expected), strict=True)
+        return Point(name, peak, taken, max(float((a - b).abs().max()) for a, b in pairs))
+
+    def plans(self, slowdowns: Sequence[float] = SLOWDOWNS) -> Iterator[Point]:
+        """The least memory within each slow-down that is predicted."""
+        run = Chunked(self.module, Planner.tightest)
+        planner = run.planner(*self.inputs)
+        before = float("inf")
+        for slowdown in slowdowns:
+            plan = planner.within(slowdown)
+            if plan.peak > CLOSE * before:
+                continue
+            before = plan.peak
+            run.choose = partial(_given, plan)
+            run.runners.clear()
+            run.plan(*self.inputs)
+            yield replace(self.point(f"plan {slowdown}", run), predicted=plan.peak, words=tuple(plan.words()))
+
+    def _measured(self, run: Callable[..., Any]) -> tuple[Any, int, float]:
+        """Results, bytes and seconds; of a long call its first time counts, else the median of several."""
+        found: list[Any] = []
+        first: list[float] = []
+
+        def work() -> None:
+            found.clear()
+            with torch.inference_mode():
+                found.append(run(*self.inputs))
+
+        peak = self._peak(lambda: first.append(seconds(work, self.device)))
+        return found[0], peak, warm_times(work, self.device, first[0]).median
+
+    def _peak(self, work: Callable[[], object]) -> int:
+        if self.device.type == "cpu":
+            return peak_of(work)
+        reset_peak(self.device)
+        before = torch.cuda.memory_allocated(self.device)
+        work()
+        return peak_bytes(self.device) - before
+
+
+def trunk(request: Request) -> Ways:
+    """The trunk of the model that is asked for, without templates, in its first pass; one block of each stack unless
+    told otherwise.
+    """
+    device, dtype = device_and_dtype(request.device, request.dtype)
+    blocks = request.blocks or 1
+    overrides = [f"model.{stack}.blocks={blocks}" for stack in ("evoformer", "extra_msa")]
+    config = model_config(request.model, [*overrides, *request.overrides])
+    (length,) = request.lengths
+    cases = Cases(config, Sizes(length, request.depth, request.extra), device, dtype)
+    features = replace(cases.features(), templates=None)
+    return Ways(cases.model.trunk.requires_grad_(False), (features, cases.model.first_pass(features)))
+
+
+def curve(request: Request, told: Callable[[Point], None]) -> Curve:
+    """Measure the trunk whole and by plans; `told` hears of each point. The faster of two passes counts as whole."""
+    ways = trunk(request)
+    points = [ways.whole()]
+    told(points[0])
+    for point in ways.plans():
+        points.append(point)
+        told(point)
+    points[0] = min(points[0], ways.whole(), key=lambda point: point.seconds)
+    return Curve(machine_of(ways.device), request, size(ways.expected), tuple(points))
+
+
+def table(found: Curve) -> Table:
+    """The curve as `foldcli bench` prints it."""
+    request, grid = found.request, Table("way", "MiB", "saved", "saved beside results", "time", "predicted", "error")
+    for column in grid.columns[1:]:
+        column.justify = "right"
+    for point in found.points:
+        predicted = "" if point.predicted is None else f"{point.predicted / point.peak:.3f}"
+        saved = f"{found.saved(point):.1%}", f"{found.saved_beside_results(point):.1%}"
+        times = f"{point.seconds / found.whole.seconds:.2f}", predicted, f"{point.error:.1e}"
+        grid.add_row(point.name, f"{point.peak / 2**20:,.0f}", *saved, *times)
+    rows = f"{request.depth} and {request.extra} rows, {request.blocks or 1} blocks of each stack"
+    grid.title = (
+        f"trunk of {request.model} at {request.lengths[0]} residues, {rows}; whole: {found.whole.seconds:.1f} s"
+    )
+    return grid
+
+
+def curve_png(path: Path, found: Curve) -> None:
+    """Draw memory against time, plans joined by a line; FoldcliError if unwritable."""
+    from matplotlib.figure import Figure as Picture
+
+    picture = Picture(figsize=(6, 4), layout="constrained")
+    axis = picture.subplots()
+    for prefix, style in (("plan", "o-"), ("rows", "s:"), (WHOLE, "k*")):
+        some = sorted((p for p in found.points if p.name.startswith(prefix)), key=lambda p: p.seconds)
+        ratios = [point.seconds / found.whole.seconds for point in some]
+        axis.plot(ratios, [point.peak / 2**20 for point in some], style, label=prefix)
+    axis.axhline(found.results / 2**20, color="0.6", linewidth=0.8, label="the results alone")
+    axis.set(xlabel="time, whole = 1", ylabel="MiB beside parameters and inputs", ylim=(0, None))
+    axis.set_title(f"{found.request.model}, {found.request.lengths[0]} residues")
+    axis.legend(frameon=False)
+    with atomic_file(path) as file:
+        picture.savefig(file, format="png", dpi=150, metadata={"Software": None})
+
+
+def _given(plan: Plan, planner: Planner) -> Plan:
+    return plan

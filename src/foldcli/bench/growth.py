@@ -1,0 +1,29 @@
+"""How time and memory grow with the length: exponents fitted to what was measured."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+
+from foldcli.bench.figures import Figure
+
+Curve = list[tuple[int, float, int]]
+
+
+def curves(figures: Mapping[int, Sequence[Figure]]) -> dict[str, Curve]:
+    """Of each module: lengths at which it was measured whole, its seconds and its bytes there."""
+    found: dict[str, Curve] = {}
+    for length, some in figures.items():
+        for figure in some:
+            times, peak = figure.forward.times, figure.forward.peak
+            if times and peak and not figure.note:
+                found.setdefault(figure.module, []).append((length, times.median, peak))
+    return found
+
+
+def exponents(curve: Curve) -> tuple[float, float] | None:
+    """Those of time and memory, by least squares through the logarithms; None for fewer than two lengths."""
+    if len(curve) < 2:
+        return None
+    lengths, *values = ([math.log(value) for value in column] for column in zip(*curve, strict=True))
+    time, memory = (statistics.linear_regression(lengths, column).slope for column in values)
+    return time, memory

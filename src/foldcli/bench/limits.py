@@ -1,0 +1,35 @@
+"""What the device can do at most, measured in the run that is compared with it."""
+
+from dataclasses import dataclass
+
+import torch
+
+from foldcli.bench.clock import seconds
+from foldcli.bench.work import Work
+from foldcli.training.flops import peak_flops
+
+SIDE = 2048
+COPIED = {"cpu": 1 << 28, "cuda": 1 << 31}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Floating point operations a second of a large matrix product, and bytes a second of a large copy."""
+
+    product: float
+    copy: float
+
+    def least_seconds(self, work: Work) -> float:
+        """No run is faster than its arithmetic, nor than its traffic."""
+        return max(work.flops / self.product, work.moved / self.copy)
+
+    def best(self, other: "Limits") -> "Limits":
+        return Limits(max(self.product, other.product), max(self.copy, other.copy))
+
+
+def limits_of(device: torch.device, dtype: torch.dtype) -> Limits:
+    """Measure a matrix product and a copy, the best of some."""
+    source = torch.ones(COPIED[device.type], dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    copying = min(seconds(lambda: target.copy_(source), device) for _ in range(5))
+    return Limits(peak_flops(device, dtype, SIDE), 2 * source.numel() / copying)

@@ -1,0 +1,111 @@
+"""Measure a model's modules one after another."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from foldcli.autochunk import Chunked
+from foldcli.autochunk.search import Planner
+from foldcli.bench.cases import Case, Cases, count
+from foldcli.bench.clock import Times, seconds, warm_times
+from foldcli.bench.figures import Figure, Pass, Sliced
+from foldcli.bench.limits import Limits
+from foldcli.bench.work import Work, gradients, leaves_of, training_work_of, work_of
+from foldcli.folding.memory import GIB, available_bytes, peak_bytes, reset_peak
+from foldcli.parallel.account import peak_of
+
+# Of what is free, since the system has other work.
+SHARE = 0.85
+QUARTER = 0.25
+
+
+class Bench:
+    """Measures as long as `seconds` last, on a GPU without an end."""
+
+    def __init__(self, cases: Cases, limits: Limits, seconds: float, backward: bool) -> None:
+        self.cases, self.limits, self.left, self.backward = cases, limits, seconds, backward
+        self.device = cases.device
+
+    def figure(self, case: Case) -> Figure:
+        """What is found of a module."""
+        work, later = training_work_of(case) if self.backward else (work_of(case), None)
+        figure = Figure(case.name, count(self.cases.config, case.name), Pass(work), sliced=sliced(case))
+        figure = self._forward(case, figure)
+        if later is None or figure.forward.times is None:
+            return figure
+        return self._backward(case, replace(figure, backward=Pass(later)), later)
+
+    def _forward(self, case: Case, figure: Figure) -> Figure:
+        if late := self._late(figure.forward.work):
+            return replace(figure, note=late)
+        module, note = case.module, ""
+        if figure.forward.work.peak > self._room():
+            module, note = self._in_slices(case.module), "in slices, since it does not fit whole"
+
+        def run() -> Any:
+            with torch.inference_mode():
+                return module(*case.inputs)
+
+        times, peak = self._measured(run)
+        return replace(figure, forward=replace(figure.forward, times=times, peak=peak), note=note)
+
+    def _backward(self, case: Case, figure: Figure, work: Work) -> Figure:
+        if late := self._late(work):
+            return replace(figure, note=f"backward: {late}")
+        if work.peak > self._room():
+            return replace(figure, note=f"backward: not measured: takes {work.peak / GIB:.1f} GiB, more than is free")
+        leaves = leaves_of(case, dict(case.module.named_parameters()), case.inputs)
+        for leaf in leaves:
+            leaf.requires_grad_()
+        results: list[Any] = []
+        kept = self._peak(lambda: results.append(case.module(*case.inputs)))
+        times, peak = self._measured(lambda: gradients(results[0], leaves, keep=True))
+        for leaf in leaves:
+            leaf.requires_grad_(False)
+        return replace(figure, backward=Pass(work, times, kept + peak))
+
+    def _measured(self, run: Callable[[], Any]) -> tuple[Times, int]:
+        """Times of warm calls, and the memory of the first one."""
+        if self.device.type == "cuda":
+            run()  # compiles and tunes what it needs
+        first: list[float] = []
+        peak = self._peak(lambda: first.append(seconds(run, self.device)))
+        times = warm_times(run, self.device, first[0])
+        self.left -= sum(times.each)
+        return times, peak
+
+    def _peak(self, run: Callable[[], object]) -> int:
+        if self.device.type == "cpu":
+            return peak_of(run)
+        torch.cuda.synchronize(self.device)
+        reset_peak(self.device)
+        before = torch.cuda.memory_allocated(self.device)
+        run()
+        return peak_bytes(self.device) - before
+
+    def _late(self, work: Work) -> str:
+        """Why there is no time for this work, "" if there is; a GPU has time for everything."""
+        least = self.limits.least_seconds(work)
+        if self.device.type == "cuda" or least <= self.left:
+            return ""
+        return f"not measured: takes {least:.0f} s at least here, and {max(self.left, 0):.0f} s are left of --limit"
+
+    def _room(self) -> float:
+        """Bytes that a module may take; a GPU's kernels take less than the plain bodies, whose bytes are known."""
+        return SHARE * (available_bytes(self.device) or float("inf"))
+
+    def _in_slices(self, module: nn.Module) -> Chunked:
+        return Chunked(module, lambda planner: planner.fit(self._room()) or planner.tightest())
+
+
+def sliced(case: Case) -> Sliced:
+    """What AutoChunk predicts for a module at a quarter of the memory."""
+    planner = Chunked(case.module, Planner.tightest).planner(*case.inputs)
+    whole = planner.whole()
+    plan = planner.fit(QUARTER * whole.peak)
+    if plan is None:
+        return Sliced(whole.peak, None, ())
+    return Sliced(whole.peak, plan.seconds / whole.seconds, tuple(plan.words()))
