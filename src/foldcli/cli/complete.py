@@ -1,0 +1,46 @@
+"""What a shell offers as values of options; it runs at every press of Tab, so that nothing heavy is imported."""
+
+from collections.abc import Callable, Iterable
+
+Completer = Callable[[str], list[str]]
+
+
+def completer(names: Callable[[], Iterable[str]]) -> Completer:
+    """Offer those of the names that go on from what is typed."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names() if name.startswith(incomplete)]
+
+    return complete
+
+
+@completer
+def presets() -> Iterable[str]:
+    from foldcli.compose import presets
+
+    return presets()
+
+
+@completer
+def published_presets() -> Iterable[str]:
+    from foldcli.weights.cache import PRESETS
+
+    return PRESETS
+
+
+@completer
+def recipes() -> Iterable[str]:
+    from foldcli.compose import recipes
+
+    return recipes()
+
+
+def choices(key: str) -> Completer:
+    """Offer what a setting of `foldcli fold` may be."""
+
+    def names() -> Iterable[str]:
+        from foldcli.config.fold import FoldConfig
+
+        return FoldConfig.CHOICES[key]
+
+    return completer(names)

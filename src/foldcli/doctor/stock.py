@@ -1,0 +1,60 @@
+"""What folding takes from the disk: parameters, the library of known folds, and tools that are not required."""
+
+import importlib.util
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+from foldcli.doctor.finding import Finding
+from foldcli.errors import WeightsError
+from foldcli.weights import cache
+
+# What is optional: the package that has it, what it is for and how to get it.
+PACKAGES = (
+    ("openmm", "relaxation", "for --relax: pip install 'foldcli[relax]'"),
+    ("pdbfixer", "relaxation", "for --relax: pip install 'foldcli[relax]'"),
+    ("tensorboard", "figures of a training run", "for tensorboard/ in runs: pip install 'foldcli[train]'"),
+)
+
+
+def weights(sums: bool) -> Iterator[Finding]:
+    """Which parameters the cache has, by size or by sum as they were recorded; broken where a fold would find none."""
+    from foldcli.folding.models import resolve
+
+    present = sum(entry.present for entry in cache.listing())
+    found = f"{present} of {len(cache.PRESETS)} presets in {cache.params_folder()}"
+    try:
+        resolve([], None, [])
+    except WeightsError as error:
+        yield Finding("parameters", found, str(error), broken=not present)
+    else:
+        yield Finding("parameters", found)
+    for problem in cache.verify(sums=sums):
+        damaged = problem.reason.startswith(cache.DAMAGED)
+        yield Finding("parameters", problem.path.name, problem.reason, broken=damaged)
+    if present and not sums:
+        yield Finding("their sums", "sizes alone were compared; foldcli doctor --verify reads every byte")
+
+
+def library() -> Iterator[Finding]:
+    from foldcli.search.library import Library, bundled
+
+    chains = len(Library(bundled()).sequences.letters)
+    yield Finding("known folds", f"{chains} chains in the package's library")
+
+
+def tools() -> Iterator[Finding]:
+    program = shutil.which("mmseqs")
+    yield Finding("mmseqs", program or "none", "" if program else "to search its databases: install MMseqs2 (optional)")
+    for name, purpose, advice in PACKAGES:
+        if importlib.util.find_spec(name):
+            yield Finding(name, f"{_version(name)}, for {purpose}")
+        else:
+            yield Finding(name, "none", f"{advice} (optional)")
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # there, but not from a package
+        return "of unknown version"
