@@ -28,6 +28,8 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     kind = next(option for option in options if option is not types.NoneType)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type) and isinstance(value, Mapping):
         return build(kind, value, f"{path}.")
+    if typing.get_origin(kind) is tuple and isinstance(value, list):
+        return tuple(_convert(typing.get_args(kind)[0], each, path) for each in value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):

@@ -12,8 +12,9 @@ from foldcli.errors import InputError
 class LossConfig:
     """Weight of each term of the loss (Suppl. Sec. 1.9, Eq. 7), and how the backbone's FAPE is clamped.
 
-    backbone_fape is averaged over the structure module's layers; clamp is the share of samples whose backbone FAPE is
-    clamped. Confidence is learnt from chains with a resolution between min_resolution and max_resolution, in angstrom.
+    backbone_fape is averaged over the structure module's layers, as published, or that of the last one where
+    every_layer is off; clamp is the share of samples whose backbone FAPE is clamped. Confidence is learnt from chains
+    with a resolution between min_resolution and max_resolution, in angstrom.
     """
 
     backbone_fape: float = 0.5
@@ -26,6 +27,7 @@ class LossConfig:
     resolved: float = 0.0
     pae: float = 0.0
     violations: float = 0.0
+    every_layer: bool = True
     clamp: float = 0.9
     min_resolution: float = 0.1
     max_resolution: float = 3.0

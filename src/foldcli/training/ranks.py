@@ -43,4 +43,4 @@ class Ranks:
 
     def whole(self, output: Output) -> Output:
         """A pass with nothing left split."""
-        return gather_output(output, self.mesh) if self.mesh else output
+        return gather_output(output)

@@ -15,7 +15,7 @@ EPSILON = 1e-4
 
 
 def backbone_fape(states: list[StructureState], truth: Truth, clamped: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
-    """CA atoms seen from backbone frames, the mean over the structure module's layers (Suppl. Alg. 20, line 17).
+    """CA atoms seen from backbone frames, the mean over layers of the structure module (Suppl. Alg. 20, line 17).
 
     clamped: 1 for samples whose errors end at 10 angstrom, the others' are not clamped (Suppl. Sec. 1.11.5).
     """

@@ -30,11 +30,9 @@ def total(
     The total is multiplied by the square root of the crop's residues, so that short chains count less (Suppl. Sec.
     1.9); AlphaFold's published code ends before this. heads: where the bins of the logits lie.
     """
-    # float32: distances between atoms are differences of numbers a hundred times larger
-    with torch.autocast(features.seq_mask.device.type, enabled=False):
-        terms = _terms(output, features, labels, config, heads)
-        weighted = torch.stack([getattr(config, name) * value for name, value in terms.items()]).sum(0)
-        return {**terms, "total": weighted * features.seq_mask.sum(-1).sqrt()}
+    terms = _terms(output, features, labels, config, heads)
+    weighted = torch.stack([getattr(config, name) * value for name, value in terms.items()]).sum(0)
+    return {**terms, "total": weighted * features.seq_mask.sum(-1).sqrt()}
 
 
 def _terms(output: Output, features: Features, labels: Labels, config: LossConfig, heads: HeadsConfig) -> Terms:
@@ -51,7 +49,7 @@ def _terms(output: Output, features: Features, labels: Labels, config: LossConfi
         return good * confidence.aligned_error(output.pae, final.frames, truth, heads.pae_last_break)
 
     terms: dict[str, Callable[[], Tensor]] = {
-        "backbone_fape": lambda: backbone_fape(states, truth, labels.clamped),
+        "backbone_fape": lambda: backbone_fape(states if config.every_layer else states[-1:], truth, labels.clamped),
         "side_chain_fape": side_chains,
         "chi": lambda: torsion.chi(states, truth),
         "angle_norm": lambda: torsion.angle_norm(states, mask),
