@@ -21,7 +21,7 @@ from tests.cli.conftest import LONG, SHORT, Command, results
 
 def files_of(folder: Path) -> dict[str, bytes]:
     """The contents of a job's files, but for those that hold times."""
-    times = ("timings.json", "job.json")
+    times = ("timings.json", "job.json", "report.html")
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name not in times}
 
 
@@ -44,7 +44,8 @@ def test_a_run_leaves_every_file_and_true_tables(command: Command, fasta: Path) 
     assert sorted([*record["files"], "job.json"]) == sorted(path.name for path in Path("out/b").iterdir())
     rank = "rank_001_tiny_seed_000"
     expected = [f"b_unrelaxed_{rank}.pdb", f"b_unrelaxed_{rank}.cif", f"b_scores_{rank}.json", "b_pae.png"]
-    expected += [f"b_predicted_aligned_error_{rank}.json", "b_plddt.png", "b_coverage.png", "timings.json"]
+    expected += [f"b_predicted_aligned_error_{rank}.json", "b_plddt.png", "b_coverage.png", "timings.json", "b.a3m"]
+    expected += ["report.html", "cite.bibtex"]
     assert sorted(record["files"]) == sorted(expected)
     with Path("out/summary.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -162,16 +163,16 @@ def test_a_job_too_long_for_memory_fails_alone(command: Command, fasta: Path, mo
 def test_an_unforeseen_failure_leaves_the_other_jobs_alone(
     fault: Exception, command: Command, fasta: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import foldcli.folding.run as run
+    import foldcli.folding.predictor as predictor
 
-    predict = run.predict
+    predict = predictor.predict
 
     def failing(*arguments: object) -> object:
         if arguments[1].name == "a":
             raise fault
         return predict(*arguments)
 
-    monkeypatch.setattr(run, "predict", failing)
+    monkeypatch.setattr(predictor, "predict", failing)
     assert command(fasta, "--out", "out").code == 1
     found = results(Path("out"))
     assert (found["a"]["status"], found["b"]["status"]) == ("failed", "done")

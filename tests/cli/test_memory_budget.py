@@ -43,9 +43,9 @@ def test_a_fold_in_slices_is_the_same_fold(command: Command, longer: Path, monke
 def test_what_was_too_much_is_folded_again_by_a_tighter_plan(
     command: Command, longer: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import foldcli.folding.run as run
+    import foldcli.folding.predictor as predictor
 
-    predict, models = run.predict, []
+    predict, models = predictor.predict, []
 
     def failing(model: torch.nn.Module, *arguments: object) -> object:
         models.append(type(model).__name__)
@@ -53,7 +53,7 @@ def test_what_was_too_much_is_folded_again_by_a_tighter_plan(
             raise MemoryError
         return predict(model, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(run, "predict", failing)
+    monkeypatch.setattr(predictor, "predict", failing)
     assert command(longer, "--out", "out").code == 0
     assert models == ["AlphaFold", "Chunked"]
 

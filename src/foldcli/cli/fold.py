@@ -1,5 +1,6 @@
 """`foldcli fold`: read the input, run, print the table."""
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,42 +9,45 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from foldcli.data.attach import attach_alignments
-from foldcli.data.fasta import read_queries
+from foldcli.data.input import read_input
+from foldcli.folding.api import fold
 
 if TYPE_CHECKING:
     from foldcli.folding.forecast import Forecast
     from foldcli.folding.record import Record
 
 GIB = 1 << 30
+MOST_NOTES = 8
 LOG_WIDTH = 1000  # in a log no line of the table is broken
 
 
 def run_fold(
     source: Path, out: Path, models: list[str], msa: Path | None, weights: str | None, overrides: list[str],
-    dry_run: bool = False,
+    dry_run: bool = False, as_json: bool = False,
 ) -> int:  # fmt: skip
     """Fold every record, or say what that would take; return the exit code: 0 if all are done, 1 if some failed."""
-    queries = read_queries(source)
-    if msa is not None:
-        queries = attach_alignments(queries, msa)
+    queries = read_input(source, msa)
     # once the input is known to be good: torch alone takes more than a second to come up
-    from foldcli.folding.models import resolve
-    from foldcli.folding.progress import watch
-    from foldcli.folding.run import Run
-    from foldcli.folding.team import at_its_place
-
-    sources = resolve(models, weights, overrides)
     if dry_run:
         from foldcli.folding.forecast import forecasts
+        from foldcli.folding.models import resolve
 
-        _print(forecast_table(forecasts(sources, queries)))
+        _print(forecast_table(forecasts(resolve(models, weights, overrides), queries)))
         return 0
-    with at_its_place(sources[0].config):
-        run = Run(sources, out)
-        with watch(Console(stderr=True), len(queries)) as watcher:
-            records = run.fold(queries, watcher)
-    _print(table(records, out))
+    from foldcli.folding.progress import JsonLines, watch
+    from foldcli.folding.team import RanksWanted
+    from foldcli.parallel.launch import launch
+
+    lines = JsonLines(sys.stdout)
+    try:
+        with contextlib.nullcontext(lines) if as_json else watch(Console(stderr=True)) as watcher:
+            records = fold(queries, out, models=models, weights=weights, overrides=overrides, watcher=watcher)
+    except RanksWanted as wanted:
+        launch(sys.argv[1:], wanted.ranks)
+    if as_json:
+        lines.run_ended(records)
+    else:
+        _print(table(records, out))
     return int(any(record.status != "done" for record in records))
 
 
@@ -64,6 +68,12 @@ def forecast_table(forecasts: "Sequence[Forecast]") -> Table:
     return grid
 
 
+def told(notes: Sequence[str]) -> list[str]:
+    """Notes as the table has room for."""
+    rest = len(notes) - MOST_NOTES
+    return [*notes[:MOST_NOTES], *([f"and {rest} more, in job.json"] if rest > 0 else [])]
+
+
 def table(records: "Sequence[Record]", out: Path) -> Table:
     """The results as they are printed at the end of a run."""
     untrained = any(not record.trained for record in records)
@@ -75,5 +85,6 @@ def table(records: "Sequence[Record]", out: Path) -> Table:
         formats = ("{:.1f}", "{:.2f}", "{:.1f}", "{:.1f}")
         shown = ("" if value is None else form.format(value) for value, form in zip(numbers, formats, strict=True))
         where = str(out / record.job) if record.status == "done" else record.error
-        grid.add_row(record.job, record.status, str(record.length), str(record.depth), *shown, where)
+        lines = "\n".join([where, *told(record.notes)])
+        grid.add_row(record.job, record.status, str(record.length), str(record.depth), *shown, lines)
     return grid

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from foldcli.cli.complete import published_presets
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
@@ -19,7 +21,10 @@ app = typer.Typer(
 )
 
 Models = Annotated[
-    list[str] | None, typer.Option("--model", help="Take this preset only, such as model_1_ptm; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--model", help="Take this preset only, such as model_1_ptm; may be repeated.", autocompletion=published_presets
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace other parameters of the same preset.")]
 

@@ -9,6 +9,7 @@ import torch
 from foldcli.autochunk import Chunked
 from foldcli.autochunk.search import Planner
 from foldcli.data.query import Query
+from foldcli.folding.alignments import depth_foreseen
 from foldcli.folding.memory import available_bytes
 from foldcli.folding.models import Source, choose_device, choose_precision
 from foldcli.folding.plans import SHARE, blank_inputs, held_bytes
@@ -49,7 +50,7 @@ class Forecaster:
 
     def forecast(self, query: Query) -> Forecast:
         """What a job takes whole and by plan, and the longest that would fit 1, 2, 4 and 8 devices like this one."""
-        depth = query.alignment.depth if query.alignment else 1
+        depth = depth_foreseen(query, self.source.config)
         planner, given = self._planner(len(query.sequence), depth)
         plan = planner.fit(self.budget - given)
         shown = plan or planner.whole()

@@ -3,18 +3,24 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from foldcli.data.alignment import a3m_text
 from foldcli.data.query import Query
 from foldcli.folding.record import Record
-from foldcli.search.hits import Hit
+from foldcli.search.templates import NONE, Found
 
 
 @dataclass(frozen=True)
 class Job:
-    """A query, the hash of what it is folded with, and the known chains that it is shown as templates."""
+    """A query, the hash of what it is folded with, and the known structures that it is shown as templates.
+
+    a3m_found: the query's alignment as a search found it; relaxed: what came of each relaxation.
+    """
 
     query: Query
     key: str
-    hits: Sequence[Hit] = ()
+    found: Found = NONE
+    relaxed: Sequence[str] = ()
+    a3m_found: str = ""
 
     @property
     def length(self) -> int:
@@ -26,13 +32,24 @@ class Job:
         return self.query.alignment.depth if self.query.alignment else 1
 
     @property
+    def a3m(self) -> str:
+        """The alignment as a file, empty where there is none."""
+        return self.a3m_found or (a3m_text(self.query.alignment) if self.query.alignment else "")
+
+    @property
     def input_kind(self) -> str:
         kind = f"alignment of {self.depth} sequences" if self.depth > 1 else "single sequence (no alignment)"
-        return f"{kind}, {len(self.hits)} template{'s' * (len(self.hits) > 1)}" if self.hits else kind
+        count = len(self.found.shown)
+        return f"{kind}, {count} template{'s' * (count > 1)}" if count else kind
 
     @property
     def templates(self) -> list[str]:
-        return [hit.describe(self.length) for hit in self.hits]
+        return [str(shown) for shown in self.found.shown]
+
+    @property
+    def notes(self) -> list[str]:
+        """What came of relaxations, and what was asked for and not done, one line each."""
+        return [*self.relaxed, *(f"template not used: {reason}" for reason in self.found.unused)]
 
     def record(self, status: str, error: str = "") -> Record:
         return Record(self.query.name, status, self.length, self.depth, key=self.key, error=error)

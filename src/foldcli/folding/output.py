@@ -50,17 +50,32 @@ def _earlier_name(final: Path) -> Path:
     return next(path for path in numbered if not path.exists())
 
 
-def write_job(folder: Path, query: Query, ranked: Sequence[tuple[Prediction, Provenance]]) -> None:
-    """Write the structures, scores and plots of a job, best prediction first."""
+def write_job(folder: Path, query: Query, a3m: str, ranked: Sequence[tuple[Prediction, Provenance]]) -> None:
+    """Write the structures, scores and plots of a job, best prediction first, and its alignment if it has one."""
     for rank, (prediction, provenance) in enumerate(ranked, start=1):
-        _write_prediction(
-            folder, f"rank_{rank:03d}_{prediction.model}_seed_{prediction.seed:03d}", prediction, provenance
-        )
+        _write_prediction(folder, _label(rank, prediction), prediction, provenance)
     predictions = [prediction for prediction, _ in ranked]
     plddt_png(predictions, folder / f"{query.name}_plddt.png")
     if any(prediction.pae is not None for prediction in predictions):
         pae_png(predictions, folder / f"{query.name}_pae.png")
+    if a3m:
+        write_atomic(folder / f"{query.name}.a3m", a3m)
     coverage_png((query.alignment or single_sequence(query.sequence)).tokens, folder / f"{query.name}_coverage.png")
+
+
+def structure_file(folder: Path, rank: int, prediction: Prediction, provenance: Provenance) -> Path:
+    """Where `write_job` puts a prediction's mmCIF."""
+    return folder / f"{provenance.name}_unrelaxed_{_label(rank, prediction)}.cif"
+
+
+def write_relaxed(
+    folder: Path, rank: int, prediction: Prediction, provenance: Provenance, figures: Mapping[str, float | int | str]
+) -> None:
+    """Write a relaxed structure and its figures beside the files of its prediction."""
+    label = _label(rank, prediction)
+    _write_structure(folder, f"{provenance.name}_relaxed_{label}", prediction, provenance)
+    text = json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in figures.items()}, indent=1)
+    write_atomic(folder / f"{provenance.name}_relaxation_{label}.json", text + "\n")
 
 
 def write_timings(folder: Path, timings: Mapping[str, float]) -> None:
@@ -68,12 +83,19 @@ def write_timings(folder: Path, timings: Mapping[str, float]) -> None:
     write_atomic(folder / "timings.json", json.dumps({k: round(v, 3) for k, v in timings.items()}, indent=1) + "\n")
 
 
+def _label(rank: int, prediction: Prediction) -> str:
+    return f"rank_{rank:03d}_{prediction.model}_seed_{prediction.seed:03d}"
+
+
+def _write_structure(folder: Path, stem: str, prediction: Prediction, provenance: Provenance) -> None:
+    with contextlib.suppress(PdbLimitError):
+        write_atomic(folder / f"{stem}.pdb", pdb_text(prediction.structure, remarks(prediction, provenance)))
+    write_atomic(folder / f"{stem}.cif", modelcif_text(prediction, provenance))
+
+
 def _write_prediction(folder: Path, label: str, prediction: Prediction, provenance: Provenance) -> None:
     name = provenance.name
-    with contextlib.suppress(PdbLimitError):
-        text = pdb_text(prediction.structure, remarks(prediction, provenance))
-        write_atomic(folder / f"{name}_unrelaxed_{label}.pdb", text)
-    write_atomic(folder / f"{name}_unrelaxed_{label}.cif", modelcif_text(prediction, provenance))
+    _write_structure(folder, f"{name}_unrelaxed_{label}", prediction, provenance)
     write_atomic(folder / f"{name}_scores_{label}.json", scores_json(prediction))
     if prediction.pae is not None:
         write_atomic(folder / f"{name}_predicted_aligned_error_{label}.json", pae_json(prediction))

@@ -1,23 +1,62 @@
 """What the user sees while it runs: live bars on a terminal, plain lines in a log."""
 
 import contextlib
-from collections.abc import Iterator
-from typing import Protocol
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from foldcli.folding.record import Record
 
+SEARCH_LINE_EVERY = 30.0  # seconds
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass of a model over a job: how far it moved the atoms, in angstrom, and how long it took."""
+
+    model: str
+    seed: int
+    number: int
+    moved: float
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.model} seed {self.seed} pass {self.number}: moved {self.moved:.2f} A, {self.seconds:.1f} s"
+
 
 class Watcher(Protocol):
     """Hears of everything that happens in a run."""
 
-    def run_started(self, header: str) -> None: ...
+    def run_started(self, header: str, jobs: int) -> None: ...
+
+    def searching(self, name: str, detail: str, share: float | None) -> None: ...
+
+    def searched(self, name: str, detail: str) -> None: ...
 
     def job_started(self, name: str, detail: str, passes: int) -> None: ...
 
-    def passed(self, name: str, detail: str) -> None: ...
+    def passed(self, name: str, done: Pass) -> None: ...
+
+    def job_ended(self, record: Record, skipped: bool) -> None: ...
+
+
+class Silent:
+    """Says nothing."""
+
+    def run_started(self, header: str, jobs: int) -> None: ...
+
+    def searching(self, name: str, detail: str, share: float | None) -> None: ...
+
+    def searched(self, name: str, detail: str) -> None: ...
+
+    def job_started(self, name: str, detail: str, passes: int) -> None: ...
+
+    def passed(self, name: str, done: Pass) -> None: ...
 
     def job_ended(self, record: Record, skipped: bool) -> None: ...
 
@@ -27,15 +66,24 @@ class PlainLines:
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self.next_search_line = 0.0
 
-    def run_started(self, header: str) -> None:
-        self._print(header)
+    def run_started(self, header: str, jobs: int) -> None:
+        self._print(f"{header}: {jobs} job{'s' * (jobs > 1)}")
+
+    def searching(self, name: str, detail: str, share: float | None) -> None:
+        if time.monotonic() >= self.next_search_line:
+            self._print(f"{name}: {detail}")
+            self.next_search_line = time.monotonic() + SEARCH_LINE_EVERY
+
+    def searched(self, name: str, detail: str) -> None:
+        self._print(f"{name}: {detail}")
 
     def job_started(self, name: str, detail: str, passes: int) -> None:
         self._print(f"{name}: {detail}")
 
-    def passed(self, name: str, detail: str) -> None:
-        self._print(f"{name}: {detail}")
+    def passed(self, name: str, done: Pass) -> None:
+        self._print(f"{name}: {done}")
 
     def job_ended(self, record: Record, skipped: bool) -> None:
         self._print(f"{record.job}: {ending(record, skipped)}")
@@ -47,22 +95,68 @@ class PlainLines:
 class LiveBars(PlainLines):
     """A bar for the jobs and one for the present job's passes; a line for each job that ends."""
 
-    def __init__(self, console: Console, bars: Progress, jobs: int) -> None:
+    def __init__(self, console: Console, bars: Progress) -> None:
         super().__init__(console)
         self.bars = bars
-        self.all = bars.add_task("jobs", total=jobs, detail="")
+        self.all = bars.add_task("jobs", total=None, detail="")
+        self.search = bars.add_task("", total=None, detail="", visible=False)
         self.one = bars.add_task("", total=None, detail="", visible=False)
+
+    def run_started(self, header: str, jobs: int) -> None:
+        super().run_started(header, jobs)
+        self.bars.update(self.all, total=jobs)
+
+    def searching(self, name: str, detail: str, share: float | None) -> None:
+        total, done = (None, 0) if share is None else (100, int(100 * share))
+        self.bars.update(self.search, description=name, detail=detail, total=total, completed=done, visible=True)
+
+    def searched(self, name: str, detail: str) -> None:
+        super().searched(name, detail)
+        self.bars.update(self.search, visible=False)
 
     def job_started(self, name: str, detail: str, passes: int) -> None:
         self.bars.reset(self.one, total=passes, description=name, detail=detail, visible=True)
 
-    def passed(self, name: str, detail: str) -> None:
-        self.bars.update(self.one, advance=1, detail=detail)
+    def passed(self, name: str, done: Pass) -> None:
+        self.bars.update(self.one, advance=1, detail=str(done))
 
     def job_ended(self, record: Record, skipped: bool) -> None:
         super().job_ended(record, skipped)
         self.bars.update(self.one, visible=False)
         self.bars.advance(self.all)
+
+
+class JsonLines:
+    """A JSON object on one line for each event, which says what it is in `event`."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+
+    def run_started(self, header: str, jobs: int) -> None:
+        self._write("run_started", {"header": header, "jobs": jobs})
+
+    def searching(self, name: str, detail: str, share: float | None) -> None:
+        self._write("searching", {"job": name, "detail": detail, "share": share})
+
+    def searched(self, name: str, detail: str) -> None:
+        self._write("searched", {"job": name, "detail": detail})
+
+    def job_started(self, name: str, detail: str, passes: int) -> None:
+        self._write("job_started", {"job": name, "detail": detail, "passes": passes})
+
+    def passed(self, name: str, done: Pass) -> None:
+        self._write("passed", {"job": name, **asdict(done)})
+
+    def job_ended(self, record: Record, skipped: bool) -> None:
+        self._write("job_ended", {**asdict(record), "skipped": skipped})
+
+    def run_ended(self, records: Sequence[Record]) -> None:
+        """The final records, in the order of the input."""
+        self._write("run_ended", {"records": [asdict(record) for record in records]})
+
+    def _write(self, event: str, values: dict[str, Any]) -> None:
+        self.file.write(json.dumps({"event": event, **values}) + "\n")  # at once: searches tell of themselves as well
+        self.file.flush()
 
 
 def ending(record: Record, skipped: bool) -> str:
@@ -76,11 +170,11 @@ def ending(record: Record, skipped: bool) -> str:
 
 
 @contextlib.contextmanager
-def watch(console: Console, jobs: int) -> Iterator[Watcher]:
+def watch(console: Console) -> Iterator[Watcher]:
     """Bars where the console is a terminal, lines where it is not."""
     if not console.is_terminal:
         yield PlainLines(console)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.fields[detail]}"), console=console, transient=True) as bars:
-        yield LiveBars(console, bars, jobs)
+        yield LiveBars(console, bars)

@@ -14,13 +14,15 @@ from foldcli import __version__
 from foldcli.data.query import Query
 from foldcli.errors import InputError
 from foldcli.files import write_atomic
+from foldcli.folding.index import index_html
 from foldcli.folding.models import Source
 
 JOB_FILE = "job.json"
-RESULTS, SUMMARY = "results.jsonl", "summary.csv"
+RESULTS, SUMMARY, INDEX = "results.jsonl", "summary.csv", "index.html"
 # Settings that leave the files of a job as they are, or that are in its key by what they led to.
 OUTSIDE_KEY = (
-    "sort", "num_models", "device", "precision", "gpus", "dap", "library", "overwrite", "autochunk", "memory_budget"
+    "sort", "num_models", "device", "precision", "gpus", "dap", "overwrite", "autochunk", "memory_budget", "library",
+    "template", "template_hits", "template_dir", "msa_mode", "db", "host_url", "msa_rounds",
 )  # fmt: skip
 
 
@@ -30,7 +32,8 @@ class Record:
 
     status: done, failed, interrupted or waiting; depth: rows of the alignment, 1 for a single sequence; seconds: from
     features to files; memory_gib: peak of the process or device; key: what was folded with what, as a hash; error: why
-    it failed; templates: known chains that were shown; files: their names in the job's folder.
+    it failed; templates: known chains that were shown; notes: what came of relaxations, and what was asked for and
+    not done; files: their names in the job's folder.
     """
 
     job: str
@@ -47,15 +50,19 @@ class Record:
     key: str = ""
     error: str = ""
     templates: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
 
 
-def job_key(query: Query, sources: Sequence[Source], library: str, device: str, precision: str) -> str:
-    """Hash of everything that decides the result: sequence, alignment, parameters, settings, library and program."""
+def job_key(query: Query, sources: Sequence[Source], shown: Sequence[str], device: str, precision: str) -> str:
+    """Hash of everything that decides the result: sequence, alignment, parameters, settings and program.
+
+    shown: what tells searches for alignments and templates from others.
+    """
     digest = hashlib.sha256()
     outside = dict.fromkeys(OUTSIDE_KEY)
     settings = [asdict(source.config) | outside | {"parameters": source.digest} for source in sources]
-    known = [__version__, query.sequence, library, device, precision, settings]
+    known = [__version__, query.sequence, *shown, device, precision, settings]
     digest.update(json.dumps(known, sort_keys=True).encode())
     if query.alignment is not None:
         digest.update(query.alignment.tokens.tobytes())
@@ -78,19 +85,20 @@ def write_record(folder: Path, record: Record) -> None:
 
 
 class Results:
-    """results.jsonl and summary.csv of an output folder: every job's newest record, whole at any moment."""
+    """results.jsonl, summary.csv and index.html of a folder: every job's newest record, whole at any moment."""
 
     def __init__(self, out: Path) -> None:
         self.out = out
         self.read()
 
     def add(self, records: Iterable[Record]) -> dict[str, Record]:
-        """Put records in and write both files anew; what others have added meanwhile stays, and is returned as well."""
+        """Put records in and write the files anew; what others have added meanwhile stays, and is returned as well."""
         with FileLock(self.out / ".results.lock"):
             known = self.read() | {record.job: record for record in records}
             lines = [json.dumps(asdict(record)) + "\n" for record in known.values()]
             write_atomic(self.out / RESULTS, "".join(lines))
             write_atomic(self.out / SUMMARY, _table(known.values()))
+            write_atomic(self.out / INDEX, index_html(known.values()))
         return known
 
     def read(self) -> dict[str, Record]:
@@ -109,7 +117,7 @@ class Results:
 
 
 def _table(records: Iterable[Record]) -> str:
-    columns = [f.name for f in fields(Record) if f.name not in ("key", "templates", "files")]
+    columns = [f.name for f in fields(Record) if f.name not in ("key", "templates", "notes", "files")]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -12,20 +12,30 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
 from foldcli.config import FoldConfig
+from foldcli.errors import FoldcliError, InputError
 from foldcli.folding.models import choose_device
 from foldcli.model.alphafold import AlphaFold
-from foldcli.parallel.launch import launch, require_devices
+from foldcli.parallel.launch import require_devices
 from foldcli.parallel.mesh import AXIAL, DATA, build_mesh
 from foldcli.parallel.shard import shard
 from foldcli.parallel.worker import joined, launched, ranks_of_host
 
 # Residues; a pass over fewer takes seconds on one device.
 WORTH_SPLITTING = 256
+FAILED, LOOKING_EVERY = "failed", 0.1  # seconds
+
+
+class RanksWanted(InputError):
+    """Several ranks are asked for, and this process is alone; the command line starts them."""
+
+    def __init__(self, ranks: int) -> None:
+        super().__init__(f"gpus={ranks}: from Python start as many ranks with torchrun, or run `foldcli fold`")
+        self.ranks = ranks
 
 
 @contextlib.contextmanager
 def at_its_place(config: FoldConfig) -> Iterator[None]:
-    """Be one of the ranks inside the block; where several are asked for and nobody has started them, start them."""
+    """Be one of the ranks inside the block; RanksWanted where several are asked for and nobody has started them."""
     kind = choose_device(config).type
     if launched():
         with joined(kind):
@@ -33,7 +43,7 @@ def at_its_place(config: FoldConfig) -> Iterator[None]:
         return
     if config.gpus > 1:
         require_devices(kind, config.gpus)
-        launch(sys.argv[1:], config.gpus)
+        raise RanksWanted(config.gpus)
     yield
 
 
@@ -81,6 +91,30 @@ class Group:
         store = dist.distributed_c10d._get_default_store()
         while (index := self._largest(store.add(queue, 1) if self.leads else 0)) <= len(jobs):
             yield longest_first[index - 1]
+
+    def shared(self, name: str, make: Callable[[], bytes]) -> bytes:
+        """What the leader makes, on every rank of the group; the name is this call's alone.
+
+        The others look for its end as long as it takes: a collective would give up on them. FoldcliError where they
+        wait for what the leader failed to make.
+        """
+        if self.mesh is None or self.size == 1:
+            return make()
+        store, made = dist.distributed_c10d._get_default_store(), b""
+        if self.leads:
+            try:
+                made = make()
+            except BaseException:
+                store.set(name, FAILED)
+                raise
+            store.set(name, str(len(made)))
+        while not store.check([name]):
+            time.sleep(LOOKING_EVERY)
+        if (size := store.get(name).decode()) == FAILED:
+            raise FoldcliError(f"{name}: the first rank of the group could not make it")
+        data = torch.frombuffer(bytearray(made or int(size)), dtype=torch.uint8)
+        dist.broadcast(data, group=self.mesh.get_group(AXIAL), group_src=0)
+        return data.numpy().tobytes()
 
     def _largest(self, number: int) -> int:
         if self.mesh is None or self.size == 1:

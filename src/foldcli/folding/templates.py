@@ -1,8 +1,8 @@
-"""The templates of a run's queries: found in the library of known folds, for the models whose presets ask for them."""
+"""The templates of a run's queries: structures of the user's own, or of known folds, for models that take them."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 
 from foldcli.config import FoldConfig
@@ -10,51 +10,61 @@ from foldcli.data.query import Query
 from foldcli.data.templates import lay_out
 from foldcli.errors import InputError
 from foldcli.model.features import Features
-from foldcli.search.hits import Hit
+from foldcli.search.deposited import Deposited
 from foldcli.search.library import Library, bundled
-from foldcli.search.templates import find_hits
-from foldcli.weights.files import sha256
+from foldcli.search.structures import Structures
+from foldcli.search.templates import MOST, Found, Origin
 
 
 def takes_templates(config: FoldConfig) -> bool:
-    """Whether a model with these settings is shown templates."""
-    return config.templates and config.model.library and config.model.template is not None
+    """Whether a model with these settings is shown templates: known folds, or any where the user names structures."""
+    own = bool(config.template or config.template_hits)
+    return config.templates and config.model.template is not None and (config.model.library or own)
 
 
 class Templates:
     """What a run's models are shown of known structures; nothing is read if none of them takes templates.
 
-    InputError: a library that is none, or that is named for models that take no templates.
+    InputError: files or a library that are none, or that are named for models that take no templates.
     """
 
     def __init__(self, configs: Sequence[FoldConfig]) -> None:
-        self._library: Library | None = None
-        if any(takes_templates(config) for config in configs):
-            self._library = Library(Path(configs[0].library) if configs[0].library else bundled())
-        elif configs[0].library:
-            name = configs[0].model.name
-            raise InputError(f"--library {configs[0].library}: {name} is shown no templates; leave the option out")
+        config = configs[0]
+        named = [option for option in ("template", "template_hits", "library") if getattr(config, option)]
+        self.wanted = any(takes_templates(config) for config in configs)
+        if named and not self.wanted:
+            value = config.template[0] if named[0] == "template" else getattr(config, named[0])
+            option = f"--{named[0].replace('_', '-')} {value}"
+            raise InputError(f"{option}: {config.model.name} is shown no templates; leave the option out")
+        self.origins = list(_origins(config)) if self.wanted else []
 
-    @property
-    def wanted(self) -> bool:
-        """Whether any model takes templates."""
-        return self._library is not None
+    def digest(self, query: Query) -> str:
+        """What tells all that decides a query's templates from anything else."""
+        sums = "".join(origin.digest(query) for origin in self.origins)
+        return hashlib.sha256(sums.encode()).hexdigest()
 
-    @cached_property
-    def digest(self) -> str:
-        """What tells this library from others, empty without one."""
-        return sha256(self._library.path) if self._library else ""
+    def find(self, query: Query) -> Found:
+        """The structures that a query is shown, at most MOST."""
+        found = [origin.find(query) for origin in self.origins]
+        shown = [one for each in found for one in each.shown]
+        late = [f"{one.template.name}: {MOST} others come before it" for one in shown[MOST:]]
+        return Found(shown[:MOST], [*(reason for each in found for reason in each.unused), *late])
 
-    def find(self, query: Query) -> list[Hit]:
-        """The known chains that a query is shown."""
-        return find_hits(self._library.sequences, query) if self._library else []
-
-    def shown(
-        self, features: Iterator[Features], hits: Sequence[Hit], length: int, config: FoldConfig
-    ) -> Iterator[Features]:
-        """The features of each pass, with the structures of hits for a model that takes them."""
-        if self._library is None or not hits or not takes_templates(config):
+    def shown(self, features: Iterator[Features], found: Found, config: FoldConfig) -> Iterator[Features]:
+        """The features of each pass, with what was found for a model that takes it."""
+        templates = [one.template for one in found.shown]
+        if not templates or not takes_templates(config):
             return features
-        templates = [self._library.template(hit, length) for hit in hits]
-        laid_out = lay_out(templates, len(templates), slice(0, length))
+        laid_out = lay_out(templates, len(templates), slice(0, len(templates[0].aatype)))
         return (replace(one, templates=laid_out) for one in features)
+
+
+def _origins(config: FoldConfig) -> Iterator[Origin]:
+    """What the user names, their files before the hits of a search; otherwise the library of known folds."""
+    latest = config.max_template_date
+    if config.template:
+        yield Structures([Path(name) for name in config.template], latest)
+    if config.template_hits:
+        yield Deposited(Path(config.template_hits), Path(config.template_dir), latest)
+    if not config.template and not config.template_hits:
+        yield Library(Path(config.library) if config.library else bundled())

@@ -1,0 +1,118 @@
+"""The alignments of a run's queries: those of the next jobs are searched while the present one is folded."""
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from queue import SimpleQueue
+
+from foldcli.config import FoldConfig
+from foldcli.data.alignment import parse_alignments
+from foldcli.data.query import Query
+from foldcli.folding.job import Job
+from foldcli.folding.progress import Silent, Watcher
+from foldcli.folding.team import Group, Team
+from foldcli.parallel.worker import ranks_of_host
+from foldcli.search.alignments import open_finder
+from foldcli.search.jackhmmer import MOST
+from foldcli.search.report import Stopped
+
+# More would take jobs from other groups long before they are folded.
+AHEAD = 2
+MOST_THREADS = 8
+REPORTED_EVERY = 0.5  # seconds
+LAST_SECONDS = 2.0
+
+
+def depth_foreseen(query: Query, config: FoldConfig) -> int:
+    """Rows that a query's alignment has, or may have once it is found."""
+    if query.alignment is None:
+        return MOST if config.searches else 1
+    return query.alignment.depth
+
+
+class Alignments:
+    """Searches, in a thread of its own, for the alignments of queries that bring none.
+
+    InputError: a database that is none, or an address.
+    """
+
+    def __init__(self, config: FoldConfig, team: Team) -> None:
+        ranks = ranks_of_host() if team.size > 1 else 1
+        self._finder = open_finder(config, max(1, min(MOST_THREADS, len(os.sched_getaffinity(0)) // ranks)))
+        self._found: dict[str, Future[str]] = {}
+        self._waiting: SimpleQueue[tuple[Query, Watcher, Future[str]]] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._over = threading.Event()
+
+    def wanted(self, query: Query) -> bool:
+        """Whether the query's alignment is to be searched for."""
+        return self._finder is not None and query.alignment is None
+
+    def digest(self, query: Query) -> str:
+        """What tells the search for a query's alignment from others, empty where it brings its own."""
+        return self._finder.settings if self._finder and self.wanted(query) else ""
+
+    def ahead(self, jobs: Iterator[Job], leads: bool, watcher: Watcher) -> Iterator[Job]:
+        """The jobs; where this rank leads them, the searches of the next ones have begun when one is given out."""
+        coming: deque[Job] = deque()
+        for job in jobs:
+            if leads and self.wanted(job.query):
+                self._begin(job.query, watcher)
+            coming.append(job)
+            if len(coming) > AHEAD or not self._finder:
+                yield coming.popleft()
+        yield from coming
+
+    def with_alignment(self, job: Job, group: Group) -> Job:
+        """The job with its alignment, as its leader finds it; FoldcliError: why there is none."""
+        text = group.shared(f"alignment of {job.query.name}", lambda: self._result(job.query).encode()).decode()
+        rows = parse_alignments(text, Path(f"{job.query.name}.a3m"))[job.query.sequence]
+        return replace(job, query=replace(job.query, alignment=rows.alignment()), a3m_found=text)
+
+    def close(self) -> None:
+        """End the search that goes on, whose result nobody wants any more."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join(LAST_SECONDS)
+
+    def _result(self, query: Query) -> str:
+        if query.name not in self._found:
+            self._begin(query, Silent())
+        return self._found.pop(query.name).result()
+
+    def _begin(self, query: Query, watcher: Watcher) -> None:
+        self._found[query.name] = Future()
+        self._waiting.put((query, watcher, self._found[query.name]))
+        if not self._thread.ident:
+            self._thread.start()
+
+    def _work(self) -> None:
+        while not self._over.is_set():
+            query, watcher, found = self._waiting.get()
+            try:
+                found.set_result(self._searched(query, watcher))
+            except Exception as error:  # whoever waits for this alignment is to hear of it
+                found.set_exception(error)
+
+    def _searched(self, query: Query, watcher: Watcher) -> str:
+        assert self._finder is not None  # or nothing would be wanted
+        start, due, searched = time.monotonic(), 0.0, str(self._finder.search)
+
+        def report(detail: str, share: float | None = None) -> None:
+            nonlocal due
+            if self._over.is_set():
+                raise Stopped
+            if time.monotonic() >= due:
+                watcher.searching(query.name, f"searching {searched}: {detail}", share)
+                due = time.monotonic() + REPORTED_EVERY
+
+        text = self._finder.find(query.sequence, report)
+        seconds = time.monotonic() - start
+        count = text.count("\n>")
+        watcher.searched(query.name, f"{count:,} relatives in {searched}, {seconds:.1f} s")
+        return text

@@ -1,0 +1,168 @@
+"""Restrained minimization in AMBER ff14SB, as AlphaFold relaxes its models (Jumper et al. 2021, Suppl. Sec. 1.8.6).
+
+OpenMM computes and PDBFixer builds what is missing: atoms of side chains, the last oxygen, hydrogens. Positions in
+arrays are in angstrom, energies in kcal/mol.
+"""
+
+import io
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import numpy as np
+import openmm
+import torch
+from numpy.typing import NDArray
+from openmm import app, unit
+from pdbfixer import PDBFixer
+
+from foldcli.data.compact import residue_types
+from foldcli.errors import FoldcliError
+from foldcli.geometry.atoms import atoms37_to_14
+from foldcli.geometry.violations import violating_residues
+from foldcli.protein.residues import ATOM37_INDEX
+from foldcli.protein.structure import Atom, Structure
+from foldcli.report.pdb import pdb_text
+
+FORCE_FIELD = "amber14/protein.ff14SB.xml"
+STIFFNESS = 10.0 * unit.kilocalories_per_mole / unit.angstrom**2
+# The force at which a minimization ends: OpenMM's own default, as in AlphaFold.
+TOLERANCE = 10.0 * unit.kilojoules_per_mole / unit.nanometer
+PH = 7.0
+ROUNDS = 3
+RESTRAINTS = 1  # the group of forces that the energies leave out
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """A relaxed structure with its hydrogens, and what became of it.
+
+    energy: of the force field, restraints left out, before and after; violations: residues that take part in one,
+    before and after; moved: root mean square over the atoms that there were before, in angstrom.
+    """
+
+    structure: Structure
+    energy: tuple[float, float]
+    violations: tuple[int, int]
+    moved: float
+    rounds: int
+    engine: str
+
+
+@dataclass(frozen=True)
+class _Minimized:
+    topology: app.Topology
+    positions: NDArray[np.float64]
+    energy: tuple[float, float]
+
+
+def relax(structure: Structure, cuda: bool) -> Relaxation:
+    """Minimize the energy with the atoms held where they are, by rounds until no residue has a violation.
+
+    From each round on, residues with one are held no more. FoldcliError: a residue without atoms.
+    """
+    if empty := np.flatnonzero(~structure.mask.any(-1)).tolist():
+        raise FoldcliError(f"residue {structure.residue_index[empty[0]]} has no atoms; a relaxation needs all of them")
+    platform = choose_platform(cuda)
+    before, relaxed, done, loose = _violating(structure), structure, list[_Minimized](), set[int]()
+    while len(done) < ROUNDS:
+        topology, positions = _completed(relaxed, platform)
+        held = [_is_held(atom, structure, loose) for atom in topology.atoms()]
+        done.append(_minimized(topology, positions, held, platform))
+        relaxed = _read(structure, done[-1])
+        after = _violating(relaxed)
+        loose.update(after)
+        if not after:
+            break
+    energy = done[0].energy[0], done[-1].energy[1]
+    moved, rounds = _moved(structure, relaxed), len(done)
+    engine = f"{platform.getName()} with OpenMM {openmm.__version__}"
+    return Relaxation(relaxed, energy, (len(before), len(after)), moved, rounds, engine)
+
+
+def choose_platform(cuda: bool) -> openmm.Platform:
+    """CUDA where it is wanted and OpenMM has it, else the CPU."""
+    names = {openmm.Platform.getPlatform(k).getName() for k in range(openmm.Platform.getNumPlatforms())}
+    return openmm.Platform.getPlatformByName("CUDA" if cuda and "CUDA" in names else "CPU")
+
+
+def _completed(structure: Structure, platform: openmm.Platform) -> tuple[app.Topology, unit.Quantity]:
+    """The structure with every atom that it lacks; those it has stay, but for hydrogens, which are placed anew."""
+    fixer = PDBFixer(pdbfile=io.StringIO(pdb_text(replace(structure, hydrogens=()), [])), platform=platform)
+    fixer.missingResidues = {}
+    fixer.findMissingAtoms()
+    fixer.addMissingAtoms(seed=0)
+    fixer.addMissingHydrogens(PH)
+    return fixer.topology, fixer.positions
+
+
+def _is_held(atom: app.topology.Atom, structure: Structure, loose: Collection[int]) -> bool:
+    """Whether an atom is one that the structure had, of a residue that is not loose."""
+    place, slot = atom.residue.index, ATOM37_INDEX.get(atom.name)
+    return slot is not None and place not in loose and bool(structure.mask[place, slot])
+
+
+def _minimized(
+    topology: app.Topology, positions: unit.Quantity, held: Collection[bool], platform: openmm.Platform
+) -> _Minimized:
+    system = app.ForceField(FORCE_FIELD).createSystem(topology, constraints=app.HBonds)
+    system.addForce(_restraints(positions, held))
+    # The integrator is never asked for a step.
+    simulation = app.Simulation(topology, system, openmm.VerletIntegrator(0.001), platform)
+    simulation.context.setPositions(positions)
+    before = _energy(simulation.context)
+    simulation.minimizeEnergy(TOLERANCE, reporter=_Reporter())
+    state = simulation.context.getState(positions=True)
+    found = state.getPositions(asNumpy=True).value_in_unit(unit.angstrom)
+    if not np.isfinite(found).all():
+        raise FoldcliError("the minimization led to positions that are no numbers")
+    return _Minimized(topology, found, (before, _energy(simulation.context)))
+
+
+class _Reporter(openmm.MinimizationReporter):
+    """Comes back to Python after each iteration, so that Ctrl-C ends a minimization at once."""
+
+    def report(self, iteration: int, x: object, grad: object, args: object) -> bool:
+        return False
+
+
+def _restraints(positions: unit.Quantity, held: Collection[bool]) -> openmm.CustomExternalForce:
+    force = openmm.CustomExternalForce("0.5 * k * ((x - x0)^2 + (y - y0)^2 + (z - z0)^2)")
+    force.setForceGroup(RESTRAINTS)
+    force.addGlobalParameter("k", STIFFNESS)
+    for name in ("x0", "y0", "z0"):
+        force.addPerParticleParameter(name)
+    for number, (place, hold) in enumerate(zip(positions, held, strict=True)):
+        if hold:
+            force.addParticle(number, place)
+    return force
+
+
+def _energy(context: openmm.Context) -> float:
+    energy = context.getState(energy=True, groups=~(1 << RESTRAINTS) & 0xFFFFFFFF).getPotentialEnergy()
+    return float(energy.value_in_unit(unit.kilocalories_per_mole))
+
+
+def _read(structure: Structure, found: _Minimized) -> Structure:
+    """The structure with the positions of its atoms, those that were built, and the hydrogens."""
+    positions, mask, hydrogens = np.zeros_like(structure.positions), np.zeros_like(structure.mask), list[Atom]()
+    for atom, (x, y, z) in zip(found.topology.atoms(), found.positions.tolist(), strict=True):
+        place, slot = atom.residue.index, ATOM37_INDEX.get(atom.name)
+        if slot is None:
+            hydrogens.append((place, atom.name, (x, y, z)))
+        else:
+            positions[place, slot], mask[place, slot] = (x, y, z), True
+    return replace(structure, positions=positions, mask=mask, hydrogens=hydrogens)
+
+
+def _violating(structure: Structure) -> list[int]:
+    """The places of residues that take part in a violation."""
+    aatype = torch.from_numpy(residue_types(structure.sequence).astype(np.int64))
+    atoms = atoms37_to_14(aatype, torch.from_numpy(structure.positions))
+    exists = atoms37_to_14(aatype, torch.from_numpy(structure.mask).float().unsqueeze(-1)).squeeze(-1)
+    bad = violating_residues(atoms, exists, aatype, torch.from_numpy(structure.residue_index))
+    return [int(place) for place in bad.nonzero()]
+
+
+def _moved(before: Structure, after: Structure) -> float:
+    change = (after.positions - before.positions)[before.mask]
+    return float(np.sqrt((change.astype(np.float64) ** 2).sum(-1).mean()))

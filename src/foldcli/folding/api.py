@@ -1,0 +1,82 @@
+"""The Python interface, which the command line calls as well."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foldcli.data.input import read_input
+from foldcli.data.query import Query
+from foldcli.errors import InputError
+
+if TYPE_CHECKING:
+    from foldcli.folding.predictor import Predictor
+    from foldcli.folding.progress import Watcher
+    from foldcli.folding.record import Record
+
+
+def fold(
+    source: str | Path | Query | Sequence[Query],
+    out: str | Path = "results",
+    *,
+    models: str | Sequence[str] = (),
+    msa: str | Path | None = None,
+    weights: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    watcher: "Watcher | None" = None,
+    **settings: Any,
+) -> "list[Record]":
+    """Fold every record of the input into `out` as `foldcli fold` does, and say what became of each, in their order.
+
+    source: a sequence in capital letters, a file or folder, or queries; models: presets, none for the pTM models; msa:
+    an alignment or a folder of them; weights: a file, a folder or `untrained`, None for the cache; settings: keys of
+    conf/fold.yaml, such as num_recycle=1; overrides: any as text (`model.msa.max_extra=512`); watcher: hears of all
+    that happens.
+
+    InputError, WeightsError: what is wrong before any work; Interrupted: by Ctrl-C, with what is done kept. A record
+    that fails raises nothing: its status and error say so.
+    """
+    queries = read_input(source, msa)
+    # once the input is known to be good: torch alone takes more than a second to come up
+    from foldcli.folding.models import resolve
+    from foldcli.folding.progress import Silent
+    from foldcli.folding.run import Run
+    from foldcli.folding.team import at_its_place
+
+    sources = resolve(_listed(models), _text(weights), [*as_overrides(settings), *overrides])
+    with at_its_place(sources[0].config):
+        return Run(sources, Path(out)).fold(queries, watcher or Silent())
+
+
+def load_model(
+    name: str | Path, weights: str | Path | None = None, overrides: Sequence[str] = (), **settings: Any
+) -> "Predictor":
+    """Load one model; its `predict` takes a sequence or a file and returns a Prediction, writing nothing.
+
+    name: a preset, or a file that `foldcli train` wrote; weights, overrides and settings as of `fold`.
+    InputError, WeightsError: no such model, setting or file, or parameters that are not this model's.
+    """
+    from foldcli.folding.models import resolve
+    from foldcli.folding.predictor import Predictor
+    from foldcli.folding.team import Team
+
+    described = weights is None and Path(name).suffix == ".safetensors"
+    models, file = ([], str(name)) if described else ([str(name)], _text(weights))
+    predictor = Predictor(resolve(models, file, [*as_overrides(settings), *overrides]), Team())
+    if predictor.config.gpus > 1:
+        raise InputError(f"gpus={predictor.config.gpus}: a model is loaded on one device; `foldcli fold` takes several")
+    predictor.load()
+    return predictor
+
+
+def as_overrides(settings: dict[str, Any]) -> list[str]:
+    """Settings as `key=value`, text and paths in quotes."""
+    return [f"{key}={json.dumps(value, default=str)}" for key, value in settings.items()]
+
+
+def _listed(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _text(path: str | Path | None) -> str | None:
+    return None if path is None else str(path)

@@ -1,0 +1,58 @@
+"""What a run leaves to look at: a page for each job, with the papers to cite, and one that lists the jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from foldcli.data.rows import single_sequence
+from foldcli.files import write_atomic
+from foldcli.folding.job import Job
+from foldcli.folding.output import structure_file
+from foldcli.protein.structure import Prediction
+from foldcli.report.citations import citations
+from foldcli.report.page import Contents, report_html
+from foldcli.report.provenance import Provenance
+
+if TYPE_CHECKING:
+    from foldcli.folding.predictor import Predictor
+
+REPORT: Final = "report.html"
+BIBTEX: Final = "cite.bibtex"
+
+
+def write_report(folder: Path, job: Job, ranked: Sequence[tuple[Prediction, Provenance]], predictor: Predictor) -> None:
+    """Write the page of a job whose other files are in its folder already, and the BibTeX of what it rests on."""
+    papers = citations(_methods(predictor))
+    write_atomic(folder / BIBTEX, "\n".join(paper.bibtex for paper in papers))
+    alignment = job.query.alignment or single_sequence(job.query.sequence)
+    contents = Contents(
+        ranked=ranked,
+        structures=[structure_file(folder, rank, *one) for rank, one in enumerate(ranked, start=1)],
+        tokens=alignment.tokens,
+        files=sorted(path.name for path in folder.iterdir()),
+        notes=job.notes,
+        settings=_settings(predictor),
+        timings=predictor.phases.seconds,
+        citations=papers,
+    )
+    write_atomic(folder / REPORT, report_html(contents))
+
+
+def _methods(predictor: Predictor) -> Iterator[str]:
+    if predictor.templates.wanted:
+        yield "templates by HMMER"
+    if predictor.group.size > 1:
+        yield "one prediction over several devices"
+    if predictor.room.plans.active:
+        yield "slices that fit into memory"
+
+
+def _settings(predictor: Predictor) -> dict[str, object]:
+    """What the predictions were asked for, by the names of conf/; device and precision are what they came to be."""
+    config = asdict(predictor.config) | {"device": predictor.device, "precision": predictor.precision}
+    model = config.pop("model")
+    settings = config | {f"model.msa.{name}": value for name, value in model["msa"].items()}
+    return {name: value for name, value in settings.items() if value not in ("", ())}

@@ -1,0 +1,135 @@
+"""Loaded models that predict one query after another, in memory: what a run folds with."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from foldcli.config import FoldConfig
+from foldcli.data.featurize import featurize
+from foldcli.data.input import read_input, require_foldable
+from foldcli.data.query import Query
+from foldcli.errors import FoldcliError, InputError
+from foldcli.folding.alignments import Alignments
+from foldcli.folding.job import Job
+from foldcli.folding.memory import reset_peak, savings
+from foldcli.folding.models import Source, choose_device, choose_precision, load_model
+from foldcli.folding.plans import TIGHTER
+from foldcli.folding.predict import predict
+from foldcli.folding.progress import Pass, Silent, Watcher
+from foldcli.folding.room import Room, is_lack_of_memory
+from foldcli.folding.team import Group, Team
+from foldcli.folding.templates import Templates
+from foldcli.model.alphafold import AlphaFold
+from foldcli.phases import Phases
+from foldcli.protein.structure import Prediction
+
+
+class Predictor:
+    """Models with their parameters on a device, and all that shows them a query within the memory there is.
+
+    sources: the models, of which the first one's settings hold for what is not a model's own.
+    """
+
+    def __init__(self, sources: Sequence[Source], team: Team) -> None:
+        self.sources = sources
+        self.config: FoldConfig = sources[0].config
+        self.device = choose_device(self.config)
+        self.precision = choose_precision(self.config, self.device)
+        self.alignments = Alignments(self.config, team)
+        self.templates = Templates([source.config for source in sources])
+        self.models: dict[str, AlphaFold] = {}
+        self.running: dict[str, AlphaFold] = {}
+        self.room = Room(sources, self.device, self.precision, team)
+        self.group = Group()
+        self.phases = Phases()
+
+    def load(self) -> None:
+        """Read every model; WeightsError if the parameters of one are not what it needs."""
+        for source in self.sources:
+            with self.phases.timed(f"{source.name}_load"):
+                self.models[source.name] = load_model(source, self.device, self.precision)
+        self.running = self.models
+
+    def join(self, group: Group) -> None:
+        """Fold the next jobs together with other ranks."""
+        self.group = group
+        self.running = {name: group.split(model) for name, model in self.models.items()}
+
+    def predict(self, source: str | Path | Query, msa: str | Path | None = None) -> Prediction:
+        """The best prediction for one protein: a sequence, a file with one record, or a query.
+
+        InputError: what cannot be folded; FoldcliError: too little memory, and how much would do.
+        """
+        query, *others = read_input(source, msa)
+        if others:
+            raise InputError(f"{query.source} is one of {len(others) + 1}; predict them one by one, or fold the file")
+        require_foldable(query)
+        job = self.with_evidence(Job(query, ""))
+        try:
+            return self.ranked(job, Silent())[0]
+        except Exception as error:
+            if is_lack_of_memory(error):
+                raise FoldcliError(f"{query.name}: {self.advice_on_memory}") from error
+            raise
+
+    def with_evidence(self, job: Job) -> Job:
+        """The job with its alignment, where one is to be found, and what templates it is shown; errors as theirs."""
+        if self.alignments.wanted(job.query):
+            with self.phases.timed("alignment"):
+                job = self.alignments.with_alignment(job, self.group)
+        if self.templates.wanted:
+            with self.phases.timed("templates"):
+                job = replace(job, found=self.templates.find(job.query))
+        return job
+
+    def ranked(self, job: Job, watcher: Watcher) -> list[Prediction]:
+        """Every model's predictions from every seed, best first; where memory ends, once more by a tighter plan.
+
+        FoldcliError: the job does not fit, in slices neither; it or another error also where the second time fails.
+        """
+        try:
+            return self._ranked(job, watcher)
+        except Exception as error:
+            if not (is_lack_of_memory(error) and self.config.autochunk and self.group.size == 1):
+                raise
+            lack = error.with_traceback(None)  # its frames hold what the first time has allocated
+        try:
+            return self._ranked(job, watcher, TIGHTER)
+        except Exception as error:
+            if is_lack_of_memory(error) or isinstance(error, FoldcliError):
+                raise lack from None
+            raise
+
+    @property
+    def advice_on_memory(self) -> str:
+        """What is said where memory ended without being foreseen."""
+        return f"out of memory; {savings(self.precision.itemsize)}, or fold a shorter sequence"
+
+    def _ranked(self, job: Job, watcher: Watcher, share: float = 1.0) -> list[Prediction]:
+        self.room.settle(job, self.group, self.models, share)
+        reset_peak(self.device)
+        return sorted(self._predictions(job, watcher), key=self._score, reverse=True)
+
+    def _score(self, prediction: Prediction) -> float:
+        ptm = prediction.ptm if self.config.rank_by == "ptm" else None
+        return prediction.mean_plddt if ptm is None else ptm
+
+    def _predictions(self, job: Job, watcher: Watcher) -> Iterator[Prediction]:
+        first = self.config.random_seed
+        for source in self.sources:
+            for seed in range(first, first + self.config.num_seeds):
+                yield self._predict(source, job, seed, watcher)
+
+    def _predict(self, source: Source, job: Job, seed: int, watcher: Watcher) -> Prediction:
+        query, config, label = job.query, source.config, f"{source.name}_seed_{seed:03d}"
+        passes = config.num_recycle + 1
+        watcher.job_started(query.name, f"{job.length} residues, {job.input_kind}, {source.name} seed {seed}", passes)
+
+        def passed(number: int, moved: float, seconds: float) -> None:
+            self.phases.add(f"{label}_pass_{number}", seconds)
+            watcher.passed(query.name, Pass(source.name, seed, number, moved, seconds))
+
+        features = self.phases.making(f"{label}_features", featurize(query, config.model.msa, seed, passes))
+        features = self.templates.shown(features, job.found, config)
+        model = self.room.plans.model(source.name, self.running[source.name])
+        return predict(model, query, features, config, seed, passed)

@@ -1,0 +1,64 @@
+"""Which predictions of a job are relaxed, and what is said of each."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from foldcli.errors import InputError
+from foldcli.folding.output import write_relaxed
+from foldcli.phases import Phases
+from foldcli.protein.structure import Prediction
+from foldcli.report.provenance import Provenance
+
+if TYPE_CHECKING:
+    from foldcli.folding.amber import Relaxation
+
+NEEDED = ("openmm", "pdbfixer")
+
+
+def require_openmm(which: str) -> None:
+    """InputError where a relaxation is asked for that this installation cannot do."""
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if which != "none" and missing:
+        raise InputError(f"--relax {which}: {missing[0]} is not installed; pip install 'foldcli[relax]'")
+
+
+def relax_ranked(
+    folder: Path, ranked: Sequence[tuple[Prediction, Provenance]], which: str, cuda: bool, phases: Phases
+) -> Iterator[str]:
+    """Relax none, the best or all of a job's predictions, and write them beside the others; say how each one went.
+
+    One that cannot be relaxed leaves the others, and its own unrelaxed files, as they are.
+    """
+    count = {"none": 0, "best": 1, "all": len(ranked)}[which]
+    for rank, (prediction, provenance) in enumerate(ranked[:count], start=1):
+        try:
+            with phases.timed(f"{prediction.model}_seed_{prediction.seed:03d}_relax"):
+                from foldcli.folding.amber import relax
+
+                found = relax(prediction.structure, cuda)
+            said = describe(found)
+            relaxed = replace(prediction, structure=found.structure)
+            write_relaxed(folder, rank, relaxed, replace(provenance, relaxation=said), figures(found))
+            yield f"rank {rank} relaxed: {said}"
+        except Exception as error:  # whatever OpenMM says of it, the prediction itself is good
+            yield f"rank {rank} not relaxed: {type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def describe(found: "Relaxation") -> str:
+    """A relaxation in one phrase."""
+    energies, violations = (f"{before:.0f} to {after:.0f}" for before, after in (found.energy, found.violations))
+    rounds = f"{found.rounds} round{'s' * (found.rounds > 1)} on {found.engine}"
+    moved = f"atoms moved {found.moved:.2f} A"
+    return f"energy {energies} kcal/mol, residues with violations {violations}, {moved}, {rounds}"
+
+
+def figures(found: "Relaxation") -> dict[str, float | int | str]:
+    """A relaxation's figures by name: energies in kcal/mol, the moved distance in angstrom."""
+    return {
+        "energy_before": found.energy[0], "energy_after": found.energy[1],
+        "violating_residues_before": found.violations[0], "violating_residues_after": found.violations[1],
+        "moved_rms": found.moved, "rounds": found.rounds, "engine": found.engine,
+    }  # fmt: skip

@@ -1,0 +1,105 @@
+"""What chemistry forbids: wrong bonds and angles between residues, clashes, distorted residues (Suppl. Sec. 1.9.11)."""
+
+import torch
+from torch.linalg import vecdot
+
+from foldcli.geometry.atoms import residue_table
+from foldcli.geometry.lddt import distances
+from foldcli.protein import residues
+from foldcli.protein import stereochemistry as known
+from foldcli.shapes import Atoms14, Bool, Float, ResidueIndex, Tensor
+
+DEVIATIONS = 12.0
+OVERLAP = 1.5
+LOWER, UPPER = known.distance_bounds(DEVIATIONS, OVERLAP)
+N, CA, C = range(3)
+# The sulphur of cysteine. AlphaFold's code leaves out this slot of all residues where the paper means disulfides.
+SULPHUR = 5
+
+
+def violating_residues(
+    atoms: Float[Tensor, "i 14 3"], exists: Float[Tensor, "i 14"], aatype: Tensor, residue_index: Tensor
+) -> Bool[Tensor, "i"]:
+    """The residues that take part in any violation beyond its tolerance, both ends of a broken bond among them."""
+    errors, bonded = peptide_errors(atoms, exists, aatype, residue_index)
+    broken = ((errors > 0) & (bonded > 0)).any(0)
+    bad = (outside_bounds(atoms, exists, aatype) > 0).any(-1).any(-1)
+    bad[:-1] |= broken
+    bad[1:] |= broken
+    radius = residue_table(known.ATOM14_RADIUS, aatype, atoms)
+    alone = atoms.reshape(1, -1, 3), exists.reshape(1, -1), radius.reshape(1, -1), residue_index[None]
+    _, first, second = clashing_pairs(*alone)
+    bad[first // 14] = True
+    bad[second // 14] = True
+    return bad
+
+
+def peptide_errors(
+    atoms: Atoms14, exists: Float[Tensor, "*b i 14"], aatype: ResidueIndex, residue_index: ResidueIndex
+) -> tuple[Float[Tensor, "3 *b bonds"], Float[Tensor, "*b bonds"]]:
+    """What exceeds the tolerances of the bond C-N, in angstrom, and of its two angles' cosines (Suppl. Eq. 44, 45).
+
+    Returns the three errors, and where there is a bond. As in AlphaFold's code, the angle CA-C-N has the tolerance of
+    the bond's length.
+    """
+    (ca, c), (n, next_ca) = (atoms[..., :-1, k, :] for k in (CA, C)), (atoms[..., 1:, k, :] for k in (N, CA))
+    bonded = (residue_index.diff(dim=-1) == 1).to(atoms.dtype) * exists[..., :-1, C] * exists[..., 1:, N]
+    to_proline = aatype[..., 1:] == residues.INDEX["P"]
+    bond = torch.where(
+        to_proline[..., None], atoms.new_tensor(known.PEPTIDE_BOND_TO_PROLINE), atoms.new_tensor(known.PEPTIDE_BOND)
+    )
+    (to_ca, _), (to_n, length), (n_to_ca, _) = _direction(ca - c), _direction(n - c), _direction(next_ca - n)
+    errors = [
+        _beyond(length - bond[..., 0], DEVIATIONS * bond[..., 1]),
+        _beyond(vecdot(to_ca, to_n) - known.COS_CA_C_N, DEVIATIONS * known.PEPTIDE_BOND[1]),
+        _beyond(vecdot(-to_n, n_to_ca) - known.COS_C_N_CA[0], DEVIATIONS * known.COS_C_N_CA[1]),
+    ]
+    return torch.stack(errors), bonded
+
+
+@torch.no_grad()
+def clashing_pairs(
+    points: Float[Tensor, "b n 3"],
+    exists: Float[Tensor, "b n"],
+    radius: Float[Tensor, "b n"],
+    residue_index: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sample and both atoms of each pair that clashes: of two residues, and no bond between them (Suppl. Eq. 46).
+
+    points: the atoms of the 14 slots of each residue, one after another; residue_index [b, n / 14].
+    """
+    residue = residue_index.repeat_interleave(14, dim=-1)
+    slot = torch.arange(14, device=points.device).repeat(residue_index.shape[-1])
+    reach = torch.where(exists > 0, radius, -torch.inf)
+    near = distances(points, points) < reach.unsqueeze(-1) + reach.unsqueeze(-2) - OVERLAP
+    near &= residue.unsqueeze(-1) < residue.unsqueeze(-2)
+    sample, first, second = near.nonzero(as_tuple=True)
+    peptide = (slot[first] == C) & (slot[second] == N) & (residue[sample, first] + 1 == residue[sample, second])
+    sulphurs = (slot[first] == SULPHUR) & (slot[second] == SULPHUR)
+    clash = ~(peptide | sulphurs)
+    return sample[clash], first[clash], second[clash]
+
+
+def outside_bounds(
+    atoms: Atoms14, exists: Float[Tensor, "*b i 14"], aatype: ResidueIndex
+) -> Float[Tensor, "*b i 14 14"]:
+    """How far distances within residues leave their bounds, in angstrom (Suppl. Eq. 46)."""
+    lower, upper = (residue_table(bound, aatype, atoms) for bound in (LOWER, UPPER))
+    distance = length_of(atoms.unsqueeze(-2) - atoms.unsqueeze(-3))
+    pairs = exists.unsqueeze(-1) * exists.unsqueeze(-2) * (1 - torch.eye(14, device=atoms.device, dtype=atoms.dtype))
+    return ((lower - distance).relu() + (distance - upper).relu()) * pairs
+
+
+def length_of(v: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
+    # 1e-10: coincident atoms have a gradient, which is zero.
+    return (v.square().sum(-1) + 1e-10).sqrt()
+
+
+def _direction(v: Float[Tensor, "*n 3"]) -> tuple[Float[Tensor, "*n 3"], Float[Tensor, "*n"]]:
+    length = (v.square().sum(-1) + 1e-6).sqrt()
+    return v / length.unsqueeze(-1), length
+
+
+def _beyond(error: Float[Tensor, "*n"], tolerance: Float[Tensor, "*n"] | float) -> Float[Tensor, "*n"]:
+    """What of an error exceeds its tolerance."""
+    return ((error.square() + 1e-6).sqrt() - tolerance).relu()

@@ -1,0 +1,44 @@
+"""A violation is put down to the residues that take part in it, and only to them."""
+
+import numpy as np
+import torch
+
+from foldcli.data.compact import residue_types
+from foldcli.geometry.atoms import atoms37_to_14
+from foldcli.geometry.violations import violating_residues
+from tests.folding.test_relax import fragment
+
+
+def violating(move: tuple[slice, slice, list[float]] | None = None) -> list[int]:
+    """Of the fragment, with some atoms of some residues moved, in angstrom."""
+    chain = fragment()
+    if move:
+        residues, slots, shift = move
+        chain.positions[residues, slots] += np.array(shift, np.float32)
+    aatype = torch.from_numpy(residue_types(chain.sequence).astype(np.int64))
+    atoms = atoms37_to_14(aatype, torch.from_numpy(chain.positions))
+    exists = atoms37_to_14(aatype, torch.from_numpy(chain.mask).float().unsqueeze(-1)).squeeze(-1)
+    return violating_residues(atoms, exists, aatype, torch.arange(len(aatype))).nonzero().flatten().tolist()
+
+
+EVERY = slice(None)
+
+
+def test_a_crystal_structure_has_none() -> None:
+    assert violating() == []
+
+
+def test_a_broken_bond_is_of_both_its_residues() -> None:
+    assert violating((slice(10, None), EVERY, [0.0, 30.0, 30.0])) == [9, 10]
+
+
+def test_a_distorted_residue_is_one() -> None:
+    beta = slice(3, 4)
+    assert violating((slice(8, 9), beta, [0.8, 0.0, 0.0])) == [8]
+
+
+def test_atoms_of_two_residues_that_clash_are_of_both() -> None:
+    chain = fragment()
+    shift = chain.positions[2, 1] - chain.positions[18, 1]
+    clashing = violating((slice(15, None), EVERY, (shift + 0.5).tolist()))
+    assert {2, 14, 15, 18} <= set(clashing) and 9 not in clashing
