@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH ?= $(if $(shell command -v nvidia-smi),torch,torch==2.13.0)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help fold test lint parity bench-cpu bench-autochunk bench-parallel kernels-report gpu-report clean
+.PHONY: help fold test lint notebook parity bench-cpu bench-autochunk bench-parallel kernels-report gpu-report clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -28,23 +28,21 @@ fold: $(VENV)/installed  ## fold examples/ (with untrained parameters, until tra
 test: $(VENV)/installed-dev  ## run the tests
 	$(BIN)/python -m pytest
 
+NOTEBOOK := import nbclient, nbformat; page = nbformat.read("examples/fold.ipynb", 4); \
+	nbclient.NotebookClient(page, record_timing=False, resources={"metadata": {"path": "examples"}}).execute(); \
+	nbformat.write(page, "examples/fold.ipynb")
+notebook: $(VENV)/installed  ## run examples/fold.ipynb and keep what it prints and draws
+	$(PIP) --editable '.[notebook]'
+	$(BIN)/python -c '$(NOTEBOOK)'
+
 lint: $(VENV)/installed-dev  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# DeepMind's own model in JAX, in an environment of its own.
-.venv-alphafold/installed: Makefile
-	test -x .venv-alphafold/bin/python || $(PYTHON) -m venv .venv-alphafold
-	.venv-alphafold/bin/python -m pip install --quiet --disable-pip-version-check \
-		jax jaxlib dm-haiku ml_collections dm-tree immutabledict biopython scipy pandas chex absl-py
-	.venv-alphafold/bin/python -m pip install --quiet --disable-pip-version-check --no-deps alphafold-colabfold colabfold-kernels
-	touch $@
-
-.venv-alphafold: .venv-alphafold/installed  ## prepare DeepMind's own model for comparisons
-
-parity: $(VENV)/installed-dev .venv-alphafold/installed  ## compare with DeepMind's model at full depth, fresh seeds (about 15 minutes)
+parity: $(VENV)/installed-dev  ## compare with DeepMind's model at full depth, fresh seeds (about 15 minutes)
+	$(BIN)/foldcli bench --prepare-peers
 	$(BIN)/python -m tests.parity
 
 bench-cpu: $(VENV)/installed-dev .venv-alphafold/installed  ## time one pass against DeepMind's model on the CPU

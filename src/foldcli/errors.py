@@ -23,3 +23,8 @@ class Interrupted(FoldcliError):
     """The user stopped the work."""
 
     exit_code = 130
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an exception says, its kind if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

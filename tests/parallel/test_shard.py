@@ -61,7 +61,7 @@ def worst_difference(axial: int, shape: dict) -> dict[str, float]:  # type: igno
     sample = features(**shape | {"seed": 5 + mesh.get_local_rank(DATA)})
     expected, wanted = outcome(small_model().eval(), sample, lambda output: output)
     model = shard(small_model().eval(), mesh)
-    found, gradients = outcome(model, sample, lambda output: gather_output(output, mesh))
+    found, gradients = outcome(model, sample, gather_output)
     sum_over_axial(gradients, mesh)
     names = [name for name, _ in model.named_parameters()]
     pairs = [(key, found[key], expected[key]) for key in expected]

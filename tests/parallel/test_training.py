@@ -22,8 +22,7 @@ def step(seed: int, mesh: dist.DeviceMesh | None) -> list[torch.Tensor]:
     if mesh is not None:
         recompute_blocks(shard(model, mesh))
     sample = features(**SHAPE, seed=seed)
-    output = model(sample)
-    output = output if mesh is None else gather_output(output, mesh)
+    output = gather_output(model(sample))
     return list(torch.autograd.grad(loss(output, sample.seq_mask), list(model.parameters()), materialize_grads=True))
 
 

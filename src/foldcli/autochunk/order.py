@@ -13,8 +13,8 @@ from foldcli.autochunk.graph import Block, Call, Graph, Ref, mapped
 def late(graph: Graph, values: Mapping[int, Spec]) -> Graph:
     """The same calls, put from the last to the first, each as late as its results allow.
 
-    Of those that may be put, views come first, then what no block leads up to, since a block takes memory that no loop
-    can spare, then what makes most, then the first operand of what was put before. Pinned calls keep the order.
+    Of those that may be put, views come first and blocks last, since a block takes memory that no loop can spare; among
+    the others what makes most, then the first operand of what was put before. Pinned calls keep the order.
     """
     if any(call.pinned for call in graph.calls):
         return graph
@@ -22,7 +22,7 @@ def late(graph: Graph, values: Mapping[int, Spec]) -> Graph:
     makers = [{maker[value] for value in call.operands if value in maker} for call in graph.calls]
     waited_for = Counter(itertools.chain.from_iterable(makers))
     ready = {index for index in range(len(graph.calls)) if not waited_for[index]}
-    ranks, placed = _ranks(graph, values, makers), list[Call]()
+    ranks, placed = [_rank(call, values) for call in graph.calls], list[Call]()
     while ready:
         chosen = min(ready, key=lambda index: (ranks[index], index))
         ready.remove(chosen)
@@ -32,16 +32,11 @@ def late(graph: Graph, values: Mapping[int, Spec]) -> Graph:
     return replace(graph, calls=tuple(reversed(placed)))
 
 
-def _ranks(graph: Graph, values: Mapping[int, Spec], makers: list[set[int]]) -> list[tuple[bool, bool, int]]:
-    """For each call: whether it makes memory, whether a block leads up to it, and bytes that it makes, negative."""
-    after: list[bool] = []
-    found = []
-    for call, before in zip(graph.calls, makers, strict=True):
-        after.append(isinstance(call.function, Block) or any(after[index] for index in before))
-        roots = {values[value].storage for value in call.operands}
-        made = sum(values[value].numbers_bytes for value in call.results if values[value].storage not in roots)
-        found.append((made > 0, after[-1], -made))
-    return found
+def _rank(call: Call, values: Mapping[int, Spec]) -> tuple[bool, bool, int]:
+    """Whether a call makes memory, whether it is a block, and bytes that it makes, negative."""
+    roots = {values[value].storage for value in call.operands}
+    made = sum(values[value].numbers_bytes for value in call.results if values[value].storage not in roots)
+    return made > 0, isinstance(call.function, Block), -made
 
 
 def own_views(graph: Graph, values: Mapping[int, Spec]) -> tuple[Graph, Mapping[int, Spec]]:

@@ -48,8 +48,12 @@ class EvoformerBlock(nn.Module):
         z = self.add_pair(z, self.outgoing(z, mask))
         z = self.add_pair(z, self.incoming(z, mask))
         z = self.add_pair(z, self.starting(z, mask))
-        z = self.add_ending(z, self.transpose(self.ending(self.transpose(z), mask)))
+        z = self.attend_to_ends(z, mask)
         return z + self.pair_transition(z)
+
+    def attend_to_ends(self, z: Pair, mask: PairMask) -> Pair:
+        """The attention that reads columns (line 9)."""
+        return self.add_ending(z, self.transpose(self.ending(self.transpose(z), mask)))
 
 
 class EvoformerStack(nn.Module):

@@ -1,5 +1,6 @@
 """Gated attention over rows, with a bias that all share (Suppl. Alg. 7, 8, 13, 14), and its global form (Alg. 19)."""
 
+import torch
 import torch.nn.functional as F
 from torch._subclasses.fake_tensor import is_fake
 
@@ -35,6 +36,10 @@ def gated_attention(
     packed: queries, keys, values and gates side by side, [4, heads, dim] in the last axis; bias is added to every row's
     logits; mask [g, n] is 1 where a key may be attended to.
     """
+    if packed.dim() > 3:  # one by one: given more axes, torch writes every logit out
+        biases = [None] * len(packed) if bias is None else bias
+        each = zip(packed, mask, biases, strict=True)
+        return torch.stack([gated_attention(rows, gate_bias, heads, keys, own) for rows, keys, own in each])
     q, k, v, gate = packed.unflatten(-1, (4, heads, -1)).movedim(-3, 0)
     logits_bias = _additive(mask, bias, packed)
     out = F.scaled_dot_product_attention(

@@ -41,6 +41,11 @@ def backend(name: str) -> Iterator[None]:
         _chosen = before
 
 
+def chosen() -> str:
+    """The backend in use: "auto", or what FOLDCLI_BACKEND or `backend` names."""
+    return _chosen
+
+
 def too_wide(channels: int, most: int) -> str:
     """Say that a kernel takes fewer channels, "" if it takes as many."""
     return f"{channels} channels, and its kernel takes at most {most}" if channels > most else ""
@@ -93,7 +98,7 @@ def _takes(twin: Twin, chosen: str, device: torch.device, dtype: torch.dtype, re
     key = (twin, chosen, device, dtype, reason)
     if key not in _runs:
         forced = _known(chosen) == "triton"
-        obstacle = reason or _obstacle(device, dtype, forced) or _missing(twin.module)
+        obstacle = reason or obstacle_on(device, dtype, forced) or _missing(twin.module)
         if obstacle and forced:
             raise FoldcliError(f"backend triton: {twin.operation} cannot run: {obstacle}; use FOLDCLI_BACKEND=auto")
         if obstacle and twin.operation not in _declined:
@@ -116,7 +121,7 @@ def _known(name: str) -> str:
     return name
 
 
-def _obstacle(device: torch.device, dtype: torch.dtype, forced: bool) -> str:
+def obstacle_on(device: torch.device, dtype: torch.dtype, forced: bool) -> str:
     """Say why kernels cannot run on tensors of this device and dtype, "" if they can."""
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
     if dtype not in DTYPES:

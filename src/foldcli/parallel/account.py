@@ -10,7 +10,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from foldcli.config import StackConfig
 from foldcli.parallel.mesh import Axis
-from foldcli.shapes import Tensor
 
 GATHER, SCATTER, EXCHANGE = "all_gather_into_tensor", "reduce_scatter_tensor", "all_to_all_single"
 
@@ -44,16 +43,19 @@ class Account(TorchDispatchMode):
             return result
         result = call()
         self.messages[name] += 1
-        self.sent[name] += self._sent(name, args[0], args)
+        self.sent[name] += sent_bytes(name, args, self.ranks)
         self.largest[name] = max(self.largest[name], result.nbytes)
         return result
 
-    def _sent(self, name: str, buffer: Tensor, args: tuple[Any, ...]) -> int:
-        if name == EXCHANGE:
-            split = args[2]
-            return buffer.nbytes * (sum(split) - split[self.ranks.rank]) // max(sum(split), 1)
-        others = self.ranks.size - 1
-        return buffer.nbytes * others if name == GATHER else buffer.nbytes * others // self.ranks.size
+
+def sent_bytes(name: str, args: tuple[Any, ...], ranks: Axis) -> int:
+    """Bytes that this rank sends to others by the collective of that name, called with these arguments."""
+    nbytes: int = args[0].nbytes
+    if name == EXCHANGE:
+        split = args[2]
+        return nbytes * (sum(split) - split[ranks.rank]) // max(sum(split), 1)
+    others = ranks.size - 1
+    return nbytes * others if name == GATHER else nbytes * others // ranks.size
 
 
 def block_messages(ranks: int, backward: bool = False) -> Counter[str]:

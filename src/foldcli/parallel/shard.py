@@ -45,7 +45,11 @@ class SplitAlphaFold(AlphaFold):
 
 def shard(model: AlphaFold, mesh: DeviceMesh) -> AlphaFold:
     """Split the model's activations over the mesh's axial ranks; the same model, its parts changed in place."""
-    ranks = axis_of(mesh, AXIAL)
+    return split_over(model, axis_of(mesh, AXIAL))
+
+
+def split_over(model: AlphaFold, ranks: Axis) -> AlphaFold:
+    """The same by the axial ranks themselves."""
     if ranks.size == 1:
         return model
     for module in model.modules():
@@ -57,11 +61,11 @@ def shard(model: AlphaFold, mesh: DeviceMesh) -> AlphaFold:
     return model
 
 
-def gather_output(output: Output, mesh: DeviceMesh) -> Output:
+def gather_output(output: Output) -> Output:
     """The whole pass on every rank, of which each computes the same loss: gradients go back to whose part it was."""
     if not isinstance(output, SplitOutput):
         return output
-    ranks, length = axis_of(mesh, AXIAL), output.lddt.shape[-2]
+    ranks, length = output.ranks, output.lddt.shape[-2]
 
     def pairs(x: Tensor) -> Tensor:
         return _for_every_rank(x, -3, ranks)[..., :length, :length, :]

@@ -52,6 +52,11 @@ class SplitBlock(EvoformerBlock):
         z = self.close_triangles(z, pair_mask)
         return returning.wait(), z
 
+    def attend_to_ends(self, z: Pair, mask: PairMask) -> Pair:
+        """On the transpose throughout: there all rows share the dropout's mask, and no rank draws that of others."""
+        z = self.transpose(z)
+        return self.transpose(self.add_pair(z, self.ending(z, mask)))
+
 
 class SplitStack(EvoformerStack):
     """Every block gets the mask of all sequences."""

@@ -1,9 +1,16 @@
 """A predicted chain, and what a model says of its own error."""
 
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from foldcli.protein.residues import ATOM37
+
+# An atom: the place of its residue in the chain, its name, and where it stands, in angstrom.
+Atom = tuple[int, str, tuple[float, float, float]]
 
 
 @dataclass(frozen=True)
@@ -11,7 +18,8 @@ class Structure:
     """One chain in the 37-slot atom layout of `residues.ATOM37`.
 
     sequence: one letter for each residue; positions [i, 37, 3] in angstrom; mask [i, 37], true where an atom stands;
-    residue_index [i], numbering from 1; b_factor [i], what the file's B column holds (pLDDT).
+    residue_index [i], numbering from 1; b_factor [i], what the file's B column holds (pLDDT); hydrogens, which have no
+    slots, of a relaxed structure.
     """
 
     sequence: str
@@ -20,6 +28,18 @@ class Structure:
     residue_index: NDArray[np.int64]
     b_factor: NDArray[np.float32]
     chain: str = "A"
+    hydrogens: Sequence[Atom] = ()
+
+    def atoms(self) -> Iterator[Atom]:
+        """Every atom, residue by residue, the hydrogens of each behind its other atoms."""
+        hydrogens: dict[int, list[Atom]] = defaultdict(list)
+        for atom in self.hydrogens:
+            hydrogens[atom[0]].append(atom)
+        for i, present in enumerate(self.mask):
+            for slot in np.flatnonzero(present):
+                x, y, z = map(float, self.positions[i, slot])
+                yield i, ATOM37[slot], (x, y, z)
+            yield from hydrogens[i]
 
 
 @dataclass(frozen=True)

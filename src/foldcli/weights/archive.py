@@ -4,9 +4,9 @@ import tarfile
 from collections.abc import Callable, Collection
 from pathlib import Path, PurePosixPath
 
-from foldcli.errors import WeightsError
+from foldcli.errors import WeightsError, first_line
 from foldcli.files import is_full
-from foldcli.weights.files import DamagedError, copy, counter, first_line, require_space
+from foldcli.weights.files import DamagedError, copy, counter, require_space
 
 LICENSE_FILE = "LICENSE"
 LICENSE_LIMIT = 1 << 20  # bytes; what calls itself the licence is not to fill the disk

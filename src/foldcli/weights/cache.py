@@ -23,6 +23,7 @@ NOTICE = (
     "(https://creativecommons.org/licenses/by/4.0/); cite Jumper et al., Nature 596, 583 (2021)"
 )
 MANIFEST = "manifest.json"
+DAMAGED = "damaged"  # how the reason of a problem begins that spoils a file
 
 
 @dataclass(frozen=True)
@@ -108,24 +109,27 @@ def _entry(preset: str, path: Path | None, recorded: Mapping[str, Entry]) -> Ent
     return recorded.get(path.name) or Entry(preset, path.name, path.stat().st_size)
 
 
-def verify(progress: Progress | None = None) -> list[Problem]:
-    """Compare every file with its recorded size and sum; return those that differ, are gone or were never recorded."""
+def verify(progress: Progress | None = None, sums: bool = True) -> list[Problem]:
+    """Compare every file with its recorded size and sum; return those that differ, are gone or were never recorded.
+
+    sums: without them sizes alone are compared, at no cost.
+    """
     recorded = read_manifest()
     present = {path.name for preset in PRESETS if (path := find(preset))}
     names = sorted(present | recorded.keys())
     checked = ((params_folder() / name, recorded.get(name)) for name in names)
-    return [Problem(path, reason) for path, entry in checked if (reason := _fault(path, entry, progress))]
+    return [Problem(path, reason) for path, entry in checked if (reason := _fault(path, entry, progress, sums))]
 
 
-def _fault(path: Path, entry: Entry | None, progress: Progress | None) -> str:
+def _fault(path: Path, entry: Entry | None, progress: Progress | None, sums: bool) -> str:
     if not path.is_file():
         return "recorded, but gone; bring it back with `foldcli weights download` or `foldcli weights import PATH`"
     if entry is None:
         return f"no sum was ever recorded; record it with `foldcli weights import {path}`"
     if (size := path.stat().st_size) != entry.size:
-        return f"damaged: {size} bytes, {entry.size} were recorded; delete it, then download or import it again"
-    if (found := sha256(path, progress)) != entry.sha256:
-        return f"damaged: SHA-256 {found}, {entry.sha256} was recorded; delete it, then download or import it again"
+        return f"{DAMAGED}: {size} bytes, {entry.size} were recorded; delete it, then download or import it again"
+    if sums and (found := sha256(path, progress)) != entry.sha256:
+        return f"{DAMAGED}: SHA-256 {found}, {entry.sha256} was recorded; delete it, then download or import it again"
     return ""
 
 

@@ -6,22 +6,19 @@ import json
 import logging
 import re
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock, Timeout
 
-from foldcli import __version__
-from foldcli.errors import WeightsError
+from foldcli.errors import WeightsError, first_line
 from foldcli.files import is_full, settle
-from foldcli.weights.files import BLOCK, MAKE_ROOM, Progress, amount, first_line, require_space, sha256
+from foldcli.web import BrokenError, RefusedError, ask, read_some
+from foldcli.weights.files import BLOCK, MAKE_ROOM, Progress, amount, require_space, sha256
 
-RETRIED = (408, 425, 429, 500, 502, 503, 504)
 log = logging.getLogger(__name__)
 
 
@@ -41,14 +38,6 @@ class Remote:
     url: str
     version: str = ""
     size: int | None = None
-
-
-class BrokenError(Exception):
-    """The connection or the server failed in a way that may pass; `reached` says whether it had answered at all."""
-
-    def __init__(self, reason: str, reached: bool = True) -> None:
-        super().__init__(reason)
-        self.reached = reached
 
 
 def download(
@@ -211,7 +200,7 @@ def _receive(part: Part, start: int, remote: Remote, answer: http.client.HTTPRes
     try:
         part.begin(remote, start)
         with part.open() as handle:
-            while block := _read(answer):
+            while block := read_some(answer, BLOCK):
                 _write(handle, block)
                 start += len(block)
                 progress(start, remote.size)
@@ -230,55 +219,14 @@ def _write(handle: IO[bytes], block: bytes) -> None:
         rest = rest[handle.write(rest) :]
 
 
-def _read(answer: http.client.HTTPResponse) -> bytes:
-    try:
-        return answer.read1(BLOCK)
-    except (http.client.HTTPException, OSError, ValueError) as error:
-        raise BrokenError(first_line(error)) from error
-
-
 def _request(part: Part, start: int, known: Remote, timeout: float) -> http.client.HTTPResponse:
-    headers = {"User-Agent": f"foldcli/{__version__}", "Accept-Encoding": "identity"}
-    if start:
-        headers |= {"Range": f"bytes={start}-", "If-Range": known.version}
     try:
-        answer: http.client.HTTPResponse = _opener().open(
-            urllib.request.Request(part.url, headers=headers), timeout=timeout
-        )
-        return answer
-    except urllib.error.HTTPError as error:
-        error.close()
+        return ask(part.url, {"Range": f"bytes={start}-", "If-Range": known.version} if start else {}, timeout)
+    except RefusedError as error:
         if error.code == 416 and start:
             part.discard()
             raise BrokenError("the server has no such part of the file") from error
-        if error.code in RETRIED:
-            raise BrokenError(f"the server answered {error.code} {error.reason}") from error
-        raise WeightsError(f"{part.url}: the server answered {error.code} {error.reason}; {bring(part.url)}") from error
-    except urllib.error.URLError as error:
-        raise BrokenError(str(error.reason), reached=False) from error
-    except (http.client.InvalidURL, ValueError) as error:
-        raise WeightsError(f"{part.url}: not an address ({first_line(error)}); {bring(part.url)}") from error
-    except (http.client.HTTPException, OSError) as error:
-        raise BrokenError(first_line(error)) from error
-
-
-class _NoDowngrade(urllib.request.HTTPRedirectHandler):
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request | None:
-        if urlsplit(newurl).scheme != "https" and req.type == "https":
-            raise WeightsError(f"{req.full_url}: leads to {newurl}, which is not encrypted; {bring(req.full_url)}")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    opener = urllib.request.OpenerDirector()  # not the default one, which follows ftp and opens local files too
-    for handler in (
-        urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.HTTPSHandler, _NoDowngrade,
-        urllib.request.UnknownHandler, urllib.request.HTTPDefaultErrorHandler, urllib.request.HTTPErrorProcessor,
-    ):  # fmt: skip
-        opener.add_handler(handler())
-    return opener
+        raise WeightsError(f"{part.url}: {error}; {bring(part.url)}") from error
 
 
 def _remote(answer: http.client.HTTPResponse, url: str) -> tuple[int, Remote]:

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foldcli.errors import WeightsError
+from foldcli.errors import WeightsError, first_line
 from foldcli.files import atomic
 
 if TYPE_CHECKING:
@@ -194,11 +194,6 @@ def _require_file(path: Path) -> None:
     except OSError as error:
         reason = f"cannot be reached ({error.strerror})"
     raise WeightsError(f"{path}: {reason}; `foldcli weights list` shows what is there")
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of what an exception says, its kind if it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def copy(stream: IO[bytes], target: Path, heard: Callable[[int], None] | None = None) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from foldcli.errors import WeightsError
+from foldcli.errors import WeightsError, first_line
 from foldcli.files import is_full, settle
 from foldcli.weights import archive
 from foldcli.weights.cache import (
@@ -29,7 +29,6 @@ from foldcli.weights.files import (
     Progress,
     copy,
     counter,
-    first_line,
     read_metadata,
     read_npz,
     read_state_dict,
