@@ -210,7 +210,9 @@ def test_a_full_disk_costs_only_what_could_not_be_written(
 def test_ctrl_c_leaves_finished_jobs_and_the_same_command_goes_on(tmp_path: Path) -> None:
     (tmp_path / "in.fasta").write_text(f">a\n{SHORT}\n>b\n{LONG}\n>c\n{LONG * 2}\n")
     arguments = "fold in.fasta --out out --model tiny --weights untrained --num-recycle 20".split()
-    call = [sys.executable, "-c", "from foldcli.cli.main import run; run()", *arguments]
+    # A shell's background jobs, such as these tests may be, begin with Ctrl-C ignored.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    call = [sys.executable, "-c", f"{heard}; from foldcli.cli.main import run; run()", *arguments]
     with subprocess.Popen(call, cwd=tmp_path, stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL) as process:
         assert process.stderr is not None
         for line in process.stderr:

@@ -37,6 +37,11 @@ class Block:
     share: float
 
 
+def _beginning(text: bytes) -> str:
+    """What a message shows of a file: the first letters of its first line."""
+    return text.splitlines()[0][:20].decode("ascii", "replace")
+
+
 class Database:
     """A FASTA file, packed by gzip or not, read some `most` bytes at a time; InputError if it is none."""
 
@@ -45,7 +50,7 @@ class Database:
         with self._opened() as (_, file):
             first = file.read(1 << 16).lstrip()
         if not first.startswith(b">"):
-            seen = f"starts with {first[:20].decode('ascii', 'replace')!r}" if first else "the file is empty"
+            seen = f"starts with {_beginning(first)!r}" if first else "the file is empty"
             raise InputError(f"--db {path}: line 1: {seen}; expected FASTA, with a header line that starts with '>'")
 
     @property
