@@ -83,10 +83,12 @@ class SourceConfig:
 class OptimizerConfig:
     """Adam as AlphaFold has it (Suppl. Sec. 1.11.3): warm-up and decay count samples, not steps.
 
+    matrices: what steps weights with two axes, adam or muon; the rate is the same, Muon's steps being as large as Adam's.
     clip: largest norm of one micro-batch's gradient; ema: the decay of the averaged parameters, which are those
     evaluated; cooldown_steps: the last steps, over which the rate falls to zero.
     """
 
+    matrices: str = "adam"
     rate: float = 1e-3
     warmup_samples: int = 128_000
     decay_after_samples: int = 6_400_000
@@ -97,6 +99,9 @@ class OptimizerConfig:
     epsilon: float = 1e-6
     clip: float = 0.1
     ema: float = 0.999
+
+    def __post_init__(self) -> None:
+        require_choices(self, {"matrices": ("adam", "muon")})
 
 
 @dataclass(frozen=True)

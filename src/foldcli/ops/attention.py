@@ -11,6 +11,8 @@ from foldcli.shapes import Float, Tensor
 MASKED = -1e9
 # Head dims that the kernels' tiles are made for.
 HEAD_DIMS = (8, 16, 32, 64)
+# All logits of rows as short as training's small crops fit into a CPU's caches.
+SHORT = 64
 
 
 def _unfit_heads(packed: Tensor, gate_bias: Tensor, heads: int, *_: Tensor | None) -> str:
@@ -36,17 +38,23 @@ def gated_attention(
     packed: queries, keys, values and gates side by side, [4, heads, dim] in the last axis; bias is added to every row's
     logits; mask [g, n] is 1 where a key may be attended to.
     """
-    if packed.dim() > 3:  # one by one: given more axes, torch writes every logit out
+    short = packed.dim() > 3 and packed.shape[-2] <= SHORT and packed.device.type == "cpu"
+    if packed.dim() > 3 and not short:  # one by one: torch's fused attention takes no more axes
         biases = [None] * len(packed) if bias is None else bias
         each = zip(packed, mask, biases, strict=True)
         return torch.stack([gated_attention(rows, gate_bias, heads, keys, own) for rows, keys, own in each])
     q, k, v, gate = packed.unflatten(-1, (4, heads, -1)).movedim(-3, 0)
     logits_bias = _additive(mask, bias, packed)
-    out = F.scaled_dot_product_attention(
-        q.transpose(-2, -3), k.transpose(-2, -3), v.transpose(-2, -3), attn_mask=logits_bias
-    )
+    attend = _written_out if short else F.scaled_dot_product_attention
+    out = attend(q.transpose(-2, -3), k.transpose(-2, -3), v.transpose(-2, -3), logits_bias)
     gate = (gate.flatten(-2) + gate_bias).sigmoid()
     return out.transpose(-2, -3).flatten(-2) * gate
+
+
+def _written_out(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    """Attention with its logits in memory, which for a batch of short rows on the CPU is the sooner way."""
+    logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    return (logits if bias is None else logits + bias).softmax(-1) @ v
 
 
 def _additive(mask: Tensor, bias: Tensor | None, like: Tensor) -> Tensor | None:

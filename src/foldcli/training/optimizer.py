@@ -1,4 +1,8 @@
-"""Adam with each micro-batch's gradient clipped, float32 masters and an average of them (Suppl. Sec. 1.11.3)."""
+"""Adam with each micro-batch's gradient clipped, float32 masters and an average of them (Suppl. Sec. 1.11.3).
+
+Weights with two axes may be stepped by Muon instead: the momentum made orthogonal, in steps as large as Adam's
+(Jordan et al. 2024; Liu et al. 2025, arXiv:2502.16982).
+"""
 
 from collections.abc import Sequence
 
@@ -26,10 +30,19 @@ class Optimizer:
         self.parameters = list(model.parameters())
         self.masters = [p.detach().float() for p in self.parameters]  # one memory where they are float32 already
         self.averages = [m.clone() for m in self.masters]
-        self.adam = torch.optim.Adam(
-            self.masters, config.rate, (config.beta1, config.beta2), config.epsilon, fused=True
-        )  # fmt: skip
+        self.steppers = self._steppers()
         self.clear()
+
+    def _steppers(self) -> list[torch.optim.Optimizer]:
+        config = self.config
+        matrices = [m for m in self.masters if config.matrices == "muon" and m.dim() == 2]
+        others = [m for m in self.masters if config.matrices != "muon" or m.dim() != 2]
+        steppers: list[torch.optim.Optimizer] = [
+            torch.optim.Adam(others, config.rate, (config.beta1, config.beta2), config.epsilon, fused=True)
+        ]
+        if matrices:
+            steppers.append(torch.optim.Muon(matrices, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"))
+        return steppers
 
     def clear(self) -> None:
         """Forget the gradients that were added since the last step."""
@@ -53,8 +66,9 @@ class Optimizer:
     def step(self, samples: int, steps_left: int, number: int) -> float:
         """Take step `number`, counted from 0, by the gradients added; returns the learning rate."""
         rate = learning_rate(self.config, samples, steps_left)
-        self.adam.param_groups[0]["lr"] = rate
-        self.adam.step()
+        for stepper in self.steppers:
+            stepper.param_groups[0]["lr"] = rate
+            stepper.step()
         # young averages follow faster, or they would hold the random start for thousands of steps
         decay = min(self.config.ema, (1 + number) / (10 + number))
         torch._foreach_lerp_(self.averages, self.masters, 1 - decay)
@@ -72,10 +86,19 @@ class Optimizer:
     def state(self) -> dict[str, Tensor]:
         """All that a step depends on, by name; the tensors themselves, not copies."""
         state = {}
+        names = {id(master): name for name, master in zip(self.names, self.masters, strict=True)}
         for name, master, average in zip(self.names, self.masters, self.averages, strict=True):
-            adam = self.adam.state[master]
-            if not adam:  # as Adam's own first step sets it
-                adam.update(step=torch.zeros(()), exp_avg=torch.zeros_like(master), exp_avg_sq=torch.zeros_like(master))
             state[f"parameter.{name}"], state[f"average.{name}"] = master, average
-            state |= {f"adam.{kind}.{name}": adam[kind] for kind in ("step", "exp_avg", "exp_avg_sq")}
+        for stepper in self.steppers:
+            for master in stepper.param_groups[0]["params"]:
+                held = stepper.state[master]
+                if not held:  # as the first step sets it
+                    held.update(_fresh(stepper, master))
+                state |= {f"{type(stepper).__name__.lower()}.{kind}.{names[id(master)]}": held[kind] for kind in held}
         return state
+
+
+def _fresh(stepper: torch.optim.Optimizer, master: Tensor) -> dict[str, Tensor]:
+    if isinstance(stepper, torch.optim.Muon):
+        return {"momentum_buffer": torch.zeros_like(master)}
+    return {"step": torch.zeros(()), "exp_avg": torch.zeros_like(master), "exp_avg_sq": torch.zeros_like(master)}
