@@ -22,8 +22,8 @@ $(VENV)/installed-dev: $(VENV)/installed
 	$(PIP) --editable '.[dev]'
 	touch $@
 
-fold: $(VENV)/installed  ## fold examples/ (with untrained parameters, until trained ones are in the package)
-	$(BIN)/foldcli fold examples/proteins.fasta --msa examples/msa --model tiny --weights untrained --out results
+fold: $(VENV)/installed  ## fold examples/ with the model that comes with the package
+	$(BIN)/foldcli fold examples/proteins.fasta --msa examples/msa --out results
 
 test: $(VENV)/installed-dev  ## run the tests
 	$(BIN)/python -m pytest

@@ -15,7 +15,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 SMALL = [
     f"train.shards={GOLDEN / 'chains.npz'}", f"validation.shards={GOLDEN / 'chains_val.npz'}", "workers=0",
     "sample.crop=16", "model.evoformer.blocks=1", "model.structure.layers=2", "validation_chains=1",
-    "validate_every=0", "checkpoint.every=2", "steps=6",
+    "validate_every=0", "checkpoint.every=2", "steps=6", "optimizer.matrices=muon",
 ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from foldcli.data.input import read_input
 from foldcli.folding.api import fold
+from foldcli.weights import default
 
 if TYPE_CHECKING:
     from foldcli.folding.forecast import Forecast
@@ -48,10 +49,13 @@ def run_fold(
         lines.run_ended(records)
     else:
         _print(table(records, out))
+        if by_default := [record for record in records if record.model == default.NAME]:
+            measured = dict.fromkeys(default.measured(record.depth, len(record.templates)) for record in by_default)
+            _print(f"{default.NAME}, {default.MEASURED} {', '.join(measured)}. {default.BETTER}")
     return int(any(record.status != "done" for record in records))
 
 
-def _print(grid: Table) -> None:
+def _print(grid: Table | str) -> None:
     width = None if sys.stdout.isatty() else LOG_WIDTH
     Console(markup=False, highlight=False, width=width).print(grid)
 

@@ -78,7 +78,11 @@ class MsaConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """AlphaFold 2's widths and depths, as one preset; library: it takes templates from the library of known folds."""
+    """AlphaFold 2's widths and depths, as one preset.
+
+    library: it takes templates from the library of known folds; side_chains: it has learnt them, otherwise backbones
+    and CB are all that a prediction holds.
+    """
 
     name: str
     c_z: int = 128
@@ -88,6 +92,7 @@ class ModelConfig:
     extra_msa: StackConfig = field(default_factory=lambda: StackConfig(blocks=4, c_m=64))
     template: TemplateConfig | None = None
     library: bool = False
+    side_chains: bool = True
     structure: StructureConfig = field(default_factory=StructureConfig)
     heads: HeadsConfig = field(default_factory=HeadsConfig)
     msa: MsaConfig = field(default_factory=MsaConfig)

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from foldcli.doctor.finding import Finding
 from foldcli.errors import WeightsError
-from foldcli.weights import cache
+from foldcli.weights import cache, default
 
 # What is optional: the package that has it, what it is for and how to get it.
 PACKAGES = (
@@ -28,7 +28,8 @@ def weights(sums: bool) -> Iterator[Finding]:
     except WeightsError as error:
         yield Finding("parameters", found, str(error), broken=not present)
     else:
-        yield Finding("parameters", found)
+        advice = "" if present else f"{default.NAME}, which comes with the package, folds; {default.BETTER}"
+        yield Finding("parameters", found, advice)
     for problem in cache.verify(sums=sums):
         damaged = problem.reason.startswith(cache.DAMAGED)
         yield Finding("parameters", problem.path.name, problem.reason, broken=damaged)

@@ -13,7 +13,7 @@ from foldcli.compose import fold_config
 from foldcli.config import FoldConfig, ModelConfig
 from foldcli.errors import InputError, WeightsError
 from foldcli.model.alphafold import AlphaFold
-from foldcli.weights import cache
+from foldcli.weights import cache, default
 from foldcli.weights.alphafold import from_alphafold, published_shapes
 from foldcli.weights.files import read_metadata, read_npz, read_safetensors, read_state_dict, sha256
 from foldcli.weights.openfold import from_openfold
@@ -38,11 +38,12 @@ class Source:
     def trained(self) -> bool:
         return self.path is not None
 
-    @property
-    def parameters(self) -> str:
-        """What the files of a prediction say of its parameters."""
+    def parameters(self, depth: int, templates: int) -> str:
+        """What the files of a prediction say of its parameters; depth and templates are what it was shown."""
         if self.path is None:
             return "untrained, rebuilt from their names"
+        if self.name == default.NAME:
+            return f"{default.NAME}, backbone and CB only; {default.MEASURED} {default.measured(depth, templates)}"
         return (
             f"{self.path.name}, AlphaFold parameters, {cache.LICENSE}" if self.path.suffix == ".npz" else self.path.name
         )
@@ -59,11 +60,14 @@ class Source:
 
 
 def resolve(models: list[str], weights: str | None, overrides: list[str]) -> list[Source]:
-    """Settings and parameters of the models to run, in order; all five pTM models where none is named.
+    """Settings and parameters of the models to run, in order.
 
-    weights: a parameter file, a folder of them, or `untrained`; None takes them from the cache.
+    Where none is named, the pTM models if the cache has any, else the model that comes with the package. weights: a
+    parameter file, a folder of them, or `untrained`; None takes them from the cache or the package.
     InputError, WeightsError: what cannot be, before any parameter is read.
     """
+    if weights is None and models in ([], [default.NAME]) and (models or not any(map(cache.find, PTM_MODELS))):
+        models, weights = [], str(default.default_parameters())
     if not models and weights and (described := describe_model(Path(weights))):
         return [Source(_rankable(fold_config(described, overrides)), Path(weights))]
     first = fold_config(models[0] if models else PTM_MODELS[0], overrides)

@@ -71,10 +71,13 @@ def assemble(output: Output, query: Query, config: FoldConfig, seed: int, recycl
     confidence = _array(plddt(output.lddt))
     last = config.model.heads.pae_last_break
     aatype = [residues.INDEX[letter] for letter in query.sequence]
+    atoms = residues.ATOM37_MASK[aatype].astype(bool)
+    if not config.model.side_chains:
+        atoms[:, residues.O + 1 :] = False  # behind N, CA, C, CB and O
     structure = Structure(
         sequence=query.sequence,
         positions=_array(output.positions),
-        mask=residues.ATOM37_MASK[aatype].astype(bool),
+        mask=atoms,
         residue_index=np.arange(1, len(query.sequence) + 1),
         b_factor=confidence,
     )

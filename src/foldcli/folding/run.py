@@ -186,10 +186,10 @@ class Run:
 
     def _provenance(self, prediction: Prediction, job: Job) -> Provenance:
         source = next(source for source in self.sources if source.name == prediction.model)
+        templates = tuple(job.templates) if takes_templates(source.config) else ()
         return Provenance(
-            name=job.query.name, title=job.query.title, version=__version__, parameters=source.parameters,
-            trained=source.trained, depth=job.depth,
-            templates=tuple(job.templates) if takes_templates(source.config) else (),
+            name=job.query.name, title=job.query.title, version=__version__, trained=source.trained, depth=job.depth,
+            parameters=source.parameters(job.depth, len(templates)), templates=templates,
         )  # fmt: skip
 
 

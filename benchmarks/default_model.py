@@ -1,0 +1,222 @@
+"""How good the model that comes with the package is: MODEL_CARD.md's table, and the figures that every fold prints.
+
+    python benchmarks/default_model.py                          # the shipped weights on the 40 chains carried here
+    python benchmarks/default_model.py --chains chains_val.npz --clusters chains_train.npz chains_train_more.npz
+
+Each chain is folded as `foldcli fold` folds it: from its sequence alone, with the profile of its alignment, and each
+with the known folds that a search of the library finds. `--clusters` adds one chain of each held-out cluster
+(`held_out.py`), folded with a library that holds the cluster's other members. Beside the model stand the same network
+untrained, ideal secondary structure from the true states, and the plain copy of the best hit's CA atoms. `--write`
+keeps the figures that a fold prints, in the package; `--plot` draws predicted against true lDDT.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import mean, median
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from library import HELD_OUT, NEAR, chains_of, copied_lddt
+from secondary_structure import ideal_trace
+
+from foldcli.compose import train_config
+from foldcli.config import TrainConfig
+from foldcli.data.chain import Chain
+from foldcli.data.collate import stack
+from foldcli.data.exclude import read_names
+from foldcli.data.query import Query
+from foldcli.data.shards import Shard
+from foldcli.data.training_sample import whole_sample
+from foldcli.files import write_atomic
+from foldcli.folding.models import load_model, resolve
+from foldcli.geometry.lddt import lddt_per_residue
+from foldcli.model.alphafold import AlphaFold
+from foldcli.model.confidence import plddt
+from foldcli.phases import Phases
+from foldcli.protein.residues import CA
+from foldcli.search.chains import read_chains
+from foldcli.search.library import Library, bundled, write_library
+from foldcli.training.initialize import initialize
+from foldcli.training.learner import predict
+from foldcli.training.metrics import agreement, backbone_quality
+from foldcli.weights.default import FIGURES, default_parameters
+
+CARRIED = Path(__file__).with_name("held_out_chains.npz")
+LENGTHS = ((0, 100), (100, 180), (180, 10_000))
+
+
+@dataclass(frozen=True)
+class Score:
+    """One chain folded from one kind of input; lDDT-CA, TM-score and predicted lDDT from 0 to 1.
+
+    identity: that of the best template, 0 without any; c_n: the median bond in angstrom, twist: the median peptide's
+    in degrees; clashes: share of residues; sure: the correlation of predicted and true lDDT over residues.
+    """
+
+    name: str
+    kind: str
+    length: int
+    lddt: float
+    tm_score: float
+    predicted: float
+    identity: float = 0.0
+    c_n: float = 0.0
+    twist: float = 0.0
+    clashes: float = 0.0
+    sure: float = 0.0
+
+
+def kinds_of(chain: Chain, library: Library | None) -> Iterator[tuple[str, Chain, float]]:
+    """The chain as each kind of input shows it, and the identity of its best template."""
+    alone = replace(chain, profile=None)
+    yield "sequence", alone, 0.0
+    yield "profile", chain, 0.0
+    if library is not None and (shown := library.find(Query(chain.name, "", chain.sequence, chain.name)).shown):
+        templates, identity = [one.template for one in shown], shown[0].hit.identity
+        yield "sequence + known folds", replace(alone, templates=templates), identity
+        yield "profile + known folds", replace(chain, templates=templates), identity
+
+
+@torch.inference_mode()
+def folded(model: AlphaFold, chain: Chain, kind: str, identity: float, config: TrainConfig) -> Score:
+    """One chain folded and compared with the truth."""
+    sample = stack([whole_sample(chain, config, alone=False)])
+    output = predict(model, sample, Phases())
+    atoms, true = output.positions[0], sample.labels.positions[0][:, CA]
+    known = sample.labels.mask[0][:, CA]
+    reached, expected = agreement(atoms[:, CA], true, known), plddt(output.lddt)[0] / 100
+    each = lddt_per_residue(atoms[:, CA], true, known)
+    quality = backbone_quality(atoms, torch.arange(len(atoms)))
+    return Score(
+        chain.name, kind, len(atoms), reached.lddt, reached.tm_score, float(expected.mean()), identity,
+        quality.c_n, quality.twist, quality.clashes, float(torch.corrcoef(torch.stack([expected, each]))[0, 1]),
+    )  # fmt: skip
+
+
+def baselines(chain: Chain, dssp: str, library: Library) -> Iterator[Score]:
+    """What needs no model: ideal secondary structure, and the best hit copied."""
+    true, known = torch.from_numpy(chain.positions[:, CA]), torch.from_numpy(chain.mask[:, CA]).float()
+    ideal = agreement(torch.from_numpy(ideal_trace(dssp)), true, known)
+    yield Score(chain.name, "true secondary structure, ideal", len(dssp), ideal.lddt, ideal.tm_score, 0.0)
+    yield from copied(chain, library)
+
+
+def copied(chain: Chain, library: Library) -> Iterator[Score]:
+    """The best hit's CA atoms as they are."""
+    for shown in library.find(Query(chain.name, "", chain.sequence, chain.name)).shown[:1]:
+        score = copied_lddt(chain, shown.template)
+        yield Score(chain.name, "copy of the best hit", len(chain.sequence), score, 0.0, 0.0, shown.hit.identity)
+
+
+def dssp_of(path: Path) -> dict[str, str]:
+    """The DSSP states of each chain of a shard."""
+    arrays = Shard(path).arrays
+    ends = np.cumsum(arrays["lengths"])
+    states = arrays["dssp"].tobytes().decode("ascii")
+    return {str(n): states[e - k : e] for n, e, k in zip(arrays["names"], ends, arrays["lengths"], strict=True)}
+
+
+def validation(model: AlphaFold, path: Path, config: TrainConfig) -> list[Score]:
+    """Every chain of a shard, from every kind of input, beside the baselines."""
+    library, states, untrained = Library(bundled()), dssp_of(path), AlphaFold(config.model).eval()
+    initialize(untrained, 0)
+    scores = list[Score]()
+    for chain in chains_of([path]).values():
+        scores += [folded(model, shown, kind, identity, config) for kind, shown, identity in kinds_of(chain, library)]
+        scores += [folded(untrained, chain, "untrained", 0.0, config), *baselines(chain, states[chain.name], library)]
+    return scores
+
+
+def clusters(model: AlphaFold, shards: Sequence[Path], config: TrainConfig) -> list[Score]:
+    """The first chain of each held-out cluster, folded with a library that holds all others."""
+    chains, names = read_chains(shards), read_names(HELD_OUT)
+    queries = {chain.cluster: chain.name for chain in reversed(chains) if chain.name in names}.values()
+    with tempfile.TemporaryDirectory() as folder:
+        write_library(Path(folder) / "library.npz", chains, set(queries), 10**9)
+        library = Library(Path(folder) / "library.npz")
+        scores = list[Score]()
+        for chain in chains_of(shards, queries).values():
+            inputs = [one for one in kinds_of(chain, library) if "known folds" in one[0]]
+            scores += [folded(model, shown, kind, identity, config) for kind, shown, identity in inputs]
+            scores += copied(chain, library)
+    near = [replace(s, kind=f"{s.kind}, 30 to 60 % identity") for s in scores if NEAR[0] <= s.identity <= NEAR[1]]
+    return [replace(score, kind=f"cluster: {score.kind}") for score in [*scores, *near]]
+
+
+def table(scores: Sequence[Score]) -> list[dict[str, object]]:
+    """A row for each kind: means over its chains, and over those of three ranges of length."""
+    rows = []
+    for kind in dict.fromkeys(score.kind for score in scores):
+        those = [score for score in scores if score.kind == kind]
+        row: dict[str, object] = {"kind": kind, "chains": len(those)}
+        row |= {key: round(mean(getattr(s, key) for s in those), 3) for key in ("lddt", "tm_score", "predicted")}
+        for low, high in LENGTHS:
+            within = [s.lddt for s in those if low <= s.length < high]
+            row[f"lddt, {low} to {high}"] = round(mean(within), 3) if within else None
+        row |= {key: round(median(getattr(s, key) for s in those), 3) for key in ("c_n", "twist", "sure")}
+        row["clashes"] = round(mean(s.clashes for s in those), 4)
+        if len(those) > 2 and row["predicted"]:
+            row["r of the means"] = round(float(np.corrcoef([(s.predicted, s.lddt) for s in those], rowvar=False)[0, 1]), 3)
+        rows.append(row)
+    return rows
+
+
+def figures(scores: Sequence[Score]) -> dict[str, float]:
+    """What a fold prints: the mean lDDT-CA of each kind of input, and of a sequence with the library or without a hit."""
+    found = {score.name: score.lddt for score in scores if score.kind == "sequence + known folds"}
+    alone = {score.name: score.lddt for score in scores if score.kind == "sequence"}
+    kinds = ("sequence", "profile", "sequence + known folds", "profile + known folds")
+    means = {kind: mean(score.lddt for score in scores if score.kind == kind) for kind in kinds}
+    means["sequence, known folds where there are any"] = mean((alone | found).values())
+    return {kind: round(value, 3) for kind, value in means.items()}
+
+
+def draw(scores: Sequence[Score], path: Path) -> None:
+    """Predicted against true lDDT of every chain."""
+    figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
+    for kind in ("sequence", "profile", "sequence + known folds", "profile + known folds"):
+        those = [score for score in scores if score.kind == kind]
+        axes.plot([s.predicted for s in those], [s.lddt for s in those], "o", markersize=3, label=kind)
+    axes.axline((0, 0), slope=1, color="grey", linewidth=1)
+    axes.set(xlabel="predicted lDDT-CA (mean pLDDT)", ylabel="true lDDT-CA", xlim=(0, 1), ylim=(0, 1))
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--weights", type=Path, default=default_parameters())
+    parser.add_argument("--chains", type=Path, default=CARRIED)
+    parser.add_argument("--clusters", nargs="*", type=Path, default=[])
+    parser.add_argument("--recycles", type=int, default=3)
+    parser.add_argument("--out", type=Path, help="where every chain's scores and the table go, as JSON")
+    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    (source,) = resolve([], str(options.weights), [])
+    model = load_model(source, torch.device("cpu"), torch.float32)
+    config = train_config("mini", [f"sample.max_recycle={options.recycles}", "sample.templates=4"])
+    config = replace(config, model=source.config.model)
+    scores = validation(model, options.chains, config)
+    means = figures(scores)
+    if options.clusters:
+        scores += clusters(model, options.clusters, config)
+    for row in table(scores):
+        print(json.dumps(row))
+    print(json.dumps(means))
+    if options.out:
+        made = {"weights": source.digest, "recycles": options.recycles, "table": table(scores), "figures": means}
+        write_atomic(options.out, json.dumps(made | {"scores": [asdict(score) for score in scores]}, indent=1) + "\n")
+    if options.plot:
+        draw(scores, options.plot)
+    if options.write:
+        write_atomic(FIGURES, json.dumps(means, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

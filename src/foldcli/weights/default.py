@@ -1,0 +1,30 @@
+"""The trained parameters that come with the package, and what was measured of them."""
+
+import json
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+NAME = "foldcli-mini"
+# Written by benchmarks/default_model.py: mean lDDT-CA, 0 to 1, of proteins it never saw, by kind of input.
+FIGURES = Path(str(files("foldcli.weights").joinpath("foldcli_mini.json")))
+MEASURED = "mean lDDT-CA on proteins that it never saw:"
+BETTER = "AlphaFold's parameters are far more accurate: foldcli weights download"
+
+
+def default_parameters() -> Path:
+    """The packaged parameter file."""
+    return FIGURES.with_suffix(".safetensors")
+
+
+@cache
+def _figures() -> dict[str, float]:
+    return json.loads(FIGURES.read_text(encoding="utf-8"))
+
+
+def measured(depth: int, templates: int) -> str:
+    """The figure of folds from an alignment of so many rows, 1 for none, and so many known folds."""
+    kind = ("profile" if depth > 1 else "sequence") + (" + known folds" if templates else "")
+    words = "an alignment" if depth > 1 else "a sequence"
+    words += " and known folds" if templates else "" if depth > 1 else " alone"
+    return f"{_figures()[kind]:.2f} from {words}"

@@ -1,0 +1,50 @@
+"""`foldcli fold` with nothing named and nothing cached: the model that comes with the package."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from foldcli.compose import model_config
+from foldcli.data.shards import Shard
+from foldcli.folding.api import load_model
+from foldcli.folding.models import resolve
+from foldcli.geometry.lddt import lddt
+from foldcli.protein.residues import CA
+from foldcli.weights import default
+from tests.cli.conftest import Command, results
+
+CHAINS = Path(__file__).parents[2] / "benchmarks" / "held_out_chains.npz"
+
+
+def test_it_folds_and_says_how_good_it_is(command: Command, fasta: Path) -> None:
+    outcome = command(fasta, "--no-templates", "--out", "out", usual="--num-recycle 0")
+    assert outcome.code == 0, outcome.err
+    assert results(Path("out"))["a"]["model"] == default.NAME
+    assert f"{default.MEASURED} {default.measured(1, 0)}. {default.BETTER}" in outcome.out
+    (pdb,) = Path("out/a").glob("*.pdb")
+    lines = pdb.read_text().splitlines()
+    assert {line[12:16].strip() for line in lines if line.startswith("ATOM")} == {"N", "CA", "C", "O", "CB"}
+    assert any("backbone and CB only" in line for line in lines)
+
+
+def test_it_stands_back_for_parameters_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOLDCLI_HOME", str(tmp_path))
+    (packaged,) = resolve([], None, [])
+    assert packaged.path == default.default_parameters() and packaged.path.stat().st_size < 20e6
+    assert packaged.config.model == dataclasses.replace(model_config("mini"), name=default.NAME)
+    (tmp_path / "params").mkdir()
+    for number in range(1, 6):
+        (tmp_path / "params" / f"params_model_{number}_ptm.npz").touch()
+    assert [source.name for source in resolve([], None, [])] == [f"model_{number}_ptm" for number in range(1, 6)]
+    (named,) = resolve([default.NAME], None, [])
+    assert named.path == packaged.path
+
+
+def test_it_has_learnt_to_fold() -> None:
+    """A held-out chain from its sequence alone; an untrained model has an lDDT of about 0.02."""
+    chain = Shard(CHAINS).load(0)
+    predicted = load_model(default.NAME, templates=False, num_recycle=1).predict(chain.sequence)
+    true, known = torch.from_numpy(chain.positions[:, CA]), torch.from_numpy(chain.mask[:, CA]).float()
+    assert float(lddt(torch.from_numpy(predicted.structure.positions[:, CA]), true, known)) > 0.2
