@@ -80,7 +80,7 @@ class Learner:
         torch.manual_seed(self._draws_of(place))
         output = self.ranks.whole(predict(self.model, sample, self.phases))
         with self.phases.timed("loss"):
-            terms = total(output, sample.passes[-1], sample.labels, self.config.loss, self.config.model.heads)
+            terms = total(output, sample.passes[-1], sample.labels, self.config.loss, self.config.model)
         with self.phases.timed("backward"):
             loss = terms["total"].mean()
             gradients = torch.autograd.grad(loss, self.optimizer.parameters, materialize_grads=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from foldcli.config import HeadsConfig, LossConfig
+from foldcli.config import LossConfig, ModelConfig
 from foldcli.data.sample import Labels
 from foldcli.geometry.atoms import atoms37_to_14, torsions_to_frames
 from foldcli.model.alphafold import Output
@@ -17,25 +17,25 @@ from foldcli.training.losses.masked_msa import masked_msa
 from foldcli.training.losses.truth import truth_of
 from foldcli.training.losses.violations import violations
 
-PUBLISHED = HeadsConfig()
+PUBLISHED = ModelConfig("published")
 # Terms by their names in LossConfig, without their weights, and `total`, their weighted sum.
 Terms = dict[str, Float[Tensor, "*b"]]
 
 
 def total(
-    output: Output, features: Features, labels: Labels, config: LossConfig, heads: HeadsConfig = PUBLISHED
+    output: Output, features: Features, labels: Labels, config: LossConfig, model: ModelConfig = PUBLISHED
 ) -> Terms:
     """Each term of one pass against the truth, and the total [b]; terms of weight 0 are not computed.
 
     The total is multiplied by the square root of the crop's residues, so that short chains count less (Suppl. Sec.
-    1.9); AlphaFold's published code ends before this. heads: where the bins of the logits lie.
+    1.9); AlphaFold's published code ends before this. model: where the bins of the logits lie, and what is learnt.
     """
-    terms = _terms(output, features, labels, config, heads)
+    terms = _terms(output, features, labels, config, model)
     weighted = torch.stack([getattr(config, name) * value for name, value in terms.items()]).sum(0)
     return {**terms, "total": weighted * features.seq_mask.sum(-1).sqrt()}
 
 
-def _terms(output: Output, features: Features, labels: Labels, config: LossConfig, heads: HeadsConfig) -> Terms:
+def _terms(output: Output, features: Features, labels: Labels, config: LossConfig, model: ModelConfig) -> Terms:
     aatype, mask, states = features.aatype, features.seq_mask, output.states
     final, truth = states[-1], truth_of(labels, features)
     atoms = atoms37_to_14(aatype, output.positions)
@@ -46,18 +46,18 @@ def _terms(output: Output, features: Features, labels: Labels, config: LossConfi
 
     def pae() -> Tensor:
         assert output.pae is not None, "TrainConfig gives loss.pae a weight only where the model has this head"
-        return good * confidence.aligned_error(output.pae, final.frames, truth, heads.pae_last_break)
+        return good * confidence.aligned_error(output.pae, final.frames, truth, model.heads.pae_last_break)
 
     terms: dict[str, Callable[[], Tensor]] = {
         "backbone_fape": lambda: backbone_fape(states if config.every_layer else states[-1:], truth, labels.clamped),
         "side_chain_fape": side_chains,
         "chi": lambda: torsion.chi(states, truth),
         "angle_norm": lambda: torsion.angle_norm(states, mask),
-        "distogram": lambda: distogram(output.distogram, truth, heads),
+        "distogram": lambda: distogram(output.distogram, truth, model.heads),
         "masked_msa": lambda: masked_msa(output.masked_msa, labels, features),
         "lddt": lambda: good * confidence.lddt(output.lddt, atoms[..., 1, :], truth),
         "resolved": lambda: good * confidence.resolved(output.resolved, truth, aatype, mask),
         "pae": pae,
-        "violations": lambda: violations(atoms, features),
+        "violations": lambda: violations(atoms, features, model.side_chains),
     }
     return {name: term() for name, term in terms.items() if getattr(config, name)}

@@ -11,9 +11,18 @@ from foldcli.shapes import Atoms14, Float, Tensor
 from foldcli.training.losses.average import masked_mean
 
 
-def violations(atoms: Atoms14, features: Features) -> Float[Tensor, "*b"]:
-    """Bonds and angles between residues, and clashes per atom, all beyond their tolerance (Suppl. Eq. 44 to 47)."""
+# In the 14-slot layout N, CA, C, O and CB come first.
+BEFORE_SIDE_CHAINS = 5
+
+
+def violations(atoms: Atoms14, features: Features, side_chains: bool = True) -> Float[Tensor, "*b"]:
+    """Bonds and angles between residues, and clashes per atom, all beyond their tolerance (Suppl. Eq. 44 to 47).
+
+    side_chains: whether atoms behind CB count.
+    """
     exists = residue_table(residues.ATOM14_MASK, features.aatype, atoms) * features.seq_mask.unsqueeze(-1)
+    if not side_chains:
+        exists = exists * (torch.arange(exists.shape[-1], device=exists.device) < BEFORE_SIDE_CHAINS)
     errors, bonded = peptide_errors(atoms, exists, features.aatype, features.residue_index)
     between = torch.stack([masked_mean(error, bonded, 1) for error in errors]).sum(0)
     within = 2 * outside_bounds(atoms, exists, features.aatype).sum((-1, -2, -3))
