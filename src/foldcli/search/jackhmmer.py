@@ -45,6 +45,8 @@ class Match:
 class Jackhmmer:
     """Searches a FASTA database in so many rounds, in so many threads."""
 
+    methods = ("alignment by HMMER",)
+
     def __init__(self, database: Database, rounds: int, threads: int) -> None:
         self.database, self.rounds, self.threads = database, rounds, threads
 

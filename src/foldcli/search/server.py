@@ -55,6 +55,8 @@ class Unavailable(FoldcliError):
 class Server:
     """One server; what it finds is searched one ticket at a time."""
 
+    methods = ("alignment from the ColabFold server",)
+
     def __init__(self, host: str, deadlines: Deadlines = Deadlines()) -> None:
         self.host, self.deadlines = host.rstrip("/"), deadlines
         self.reached = False
@@ -169,7 +171,8 @@ class Server:
                 raise FoldcliError(f"{self.host}: sends more than the {most >> 10} KiB that an answer may have")
             if time.monotonic() > until:
                 raise BrokenError("it trickled in")
-            report(f"{len(data) >> 10} KiB received")
+            if len(data) >= 1 << 10:  # a ticket has less
+                report(f"{len(data) >> 10} KiB received")
         if answer.length:  # what the server announced and never sent
             raise BrokenError("the connection ended early")
         return bytes(data)
