@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH ?= $(if $(shell command -v nvidia-smi),torch,torch==2.13.0)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help fold test lint notebook report-check parity bench-cpu bench-autochunk bench-parallel kernels-report gpu-report clean
+.PHONY: help fold test lint notebook report-check report-picture parity bench-cpu bench-autochunk bench-parallel kernels-report gpu-report clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -45,6 +45,10 @@ CHROMIUM ?= $(firstword $(shell command -v chromium chromium-browser google-chro
 report-check: $(VENV)/installed-dev  ## open the report's pages in a real Chromium: CHROMIUM=/path/to/chromium
 	$(PIP) playwright
 	FOLDCLI_CHROMIUM="$(CHROMIUM)" $(BIN)/python -m pytest tests/report/test_browser.py
+
+report-picture: fold  ## take the README's picture of a report, of what `make fold` makes
+	$(PIP) playwright
+	FOLDCLI_CHROMIUM="$(CHROMIUM)" $(BIN)/python -m tests.report.picture results/1UBQ examples/report.png
 
 parity: $(VENV)/installed-dev  ## compare with DeepMind's model at full depth, fresh seeds (about 15 minutes)
 	$(BIN)/foldcli bench --prepare-peers

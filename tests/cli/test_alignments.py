@@ -1,6 +1,7 @@
 """`foldcli fold` with alignments that it searches for: in databases, and on a server of this machine."""
 
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,8 +29,10 @@ def structures(out: str) -> list[bytes]:
 
 
 def test_a_database_gives_alignments_that_are_kept_and_taken_back(command: Command) -> None:
+    threads = threading.active_count()
     outcome = command("in.fasta", "--db", "db.fasta", "--out", "out")
     assert outcome.code == 0
+    assert threading.active_count() == threads  # the one that searches has ended with the run
     assert "kin: 76 residues, alignment of 3 sequences, tiny seed 0" in outcome.err.splitlines()
     assert "alone: 46 residues, single sequence (no alignment), tiny seed 0" in outcome.err.splitlines()
     assert {name: record["depth"] for name, record in results(Path("out")).items()} == {"kin": 3, "alone": 1}
@@ -43,6 +46,8 @@ def test_a_database_gives_alignments_that_are_kept_and_taken_back(command: Comma
     assert command("in.fasta", "--msa", "msa", "--out", "again").code == 0
     assert structures("again") == structures("out")
     assert Path("again/alone/alone.a3m").read_text() == f">query\n{STRANGER}\n"
+    # what came with the query was not searched for
+    assert ["{eddy2011," in Path(out, "kin/cite.bibtex").read_text() for out in ("out", "again")] == [True, False]
 
 
 def test_a_search_is_repeated_only_if_its_database_is_another(
@@ -92,6 +97,7 @@ def test_a_server_is_asked_for_the_next_job_while_one_is_folded(
     assert seen == [7]
     found = results(Path("out"))
     assert (found["kin"]["status"], found["kin"]["depth"]) == ("done", 2)
+    assert "{mirdita2022," in Path("out/kin/cite.bibtex").read_text()
     assert found["liar"]["status"] == "failed"
     assert found["liar"]["error"].endswith("uniref.a3m: is the alignment of another sequence than the one sent")
     plan.archive, plan.states = tar_gz({UNIREF: f">101\n{QUERY[:-1]}\n"}), [COMPLETE]

@@ -5,20 +5,21 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserType, Page, sync_playwright
 
 SOFTWARE_WEBGL = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 
 
 @contextlib.contextmanager
-def chromium(*flags: str) -> Iterator[Browser]:
-    """The browser that FOLDCLI_CHROMIUM names. Pages are our own, so it may run as root, who has no sandbox."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=os.environ["FOLDCLI_CHROMIUM"], args=[*(flags or SOFTWARE_WEBGL), "--no-sandbox"]
-        )
+def chromium() -> Iterator[Browser]:
+    """The browser that FOLDCLI_CHROMIUM names."""
+    with sync_playwright() as playwright, launched(playwright.chromium, *SOFTWARE_WEBGL) as browser:
         yield browser
-        browser.close()
+
+
+def launched(kind: BrowserType, *flags: str) -> Browser:
+    """One with flags of its own. Pages are our own, so it may run as root, who has no sandbox."""
+    return kind.launch(executable_path=os.environ["FOLDCLI_CHROMIUM"], args=[*flags, "--no-sandbox"])
 
 
 def opened(browser: Browser, file: Path, width: int, height: int, dark: bool = False) -> Page:
@@ -34,4 +35,4 @@ def opened(browser: Browser, file: Path, width: int, height: int, dark: bool = F
 
 def wait_until_drawn(page: Page) -> None:
     """Wait for the structure of a job's page, and for its map where it has one."""
-    page.wait_for_function("document.body.ariaBusy === 'false'")
+    page.wait_for_selector("body[aria-busy=false]")  # the page's policy lets no function that waits run in it

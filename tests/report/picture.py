@@ -1,4 +1,4 @@
-"""A picture of a job's page: `python -m tests.report.picture results/1UBQ docs/report.png`."""
+"""A picture of a job's page: `python -m tests.report.picture results/1UBQ examples/report.png`."""
 
 import sys
 from pathlib import Path

@@ -22,7 +22,7 @@ from tests.report.samples import moved, provenance
 if "FOLDCLI_CHROMIUM" not in os.environ:
     pytest.skip("needs a browser: make report-check", allow_module_level=True)
 
-from tests.report.browser import chromium, opened, wait_until_drawn
+from tests.report.browser import chromium, launched, opened, wait_until_drawn
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -167,9 +167,10 @@ def test_the_policy_stops_what_escaping_would_let_through(browser: "Browser", jo
     assert page.title() == "job · predicted structure"
 
 
-def test_without_webgl_the_page_says_so_and_the_rest_works(job: Path) -> None:
-    with chromium("--disable-3d-apis") as browser:
-        page = opened(browser, job, *LAPTOP)
+def test_without_webgl_the_page_says_so_and_the_rest_works(browser: "Browser", job: Path) -> None:
+    flags = ("--disable-gpu", "--disable-software-rasterizer", "--disable-3d-apis")
+    with launched(browser.browser_type, *flags) as without:
+        page = opened(without, job, *LAPTOP)
         wait_until_drawn(page)
         assert "no WebGL" in page.inner_text("#viewer")
         page.mouse.click(*at(page, 0.5, 0.5))

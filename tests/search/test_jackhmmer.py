@@ -57,7 +57,7 @@ def in_one_go(path: Path, sequence: str, rounds: int) -> IterationResult:
     return next(results)
 
 
-@given(seed=st.integers(0, 2**32 - 1), length=st.integers(30, 90), rounds=st.integers(1, 3))
+@given(seed=st.integers(0, 2**32 - 1), length=st.integers(30, 90), rounds=st.integers(1, 5))
 @settings(max_examples=15)
 def test_what_is_found_is_what_hmmer_writes(
     tmp_path_factory: pytest.TempPathFactory, seed: int, length: int, rounds: int

@@ -57,7 +57,11 @@ def fold(
     ] = None,
     msa: Annotated[Path | None, typer.Option(help="Alignment (A3M, Stockholm), or a folder of them by name.")] = None,
     msa_mode: Annotated[
-        str | None, typer.Option(help="Search alignments: auto (--db, if any), server, local, none. [default: auto]")
+        str | None,
+        typer.Option(
+            help="Search alignments: auto (--db, if any), server, local, none. [default: auto]",
+            autocompletion=choices("msa_mode"),
+        ),
     ] = None,
     db: Annotated[
         list[Path] | None, typer.Option(help="Database to search: FASTA, .gz too, or MMseqs2; repeat for several.")

@@ -20,6 +20,8 @@ from foldcli.protein.residues import INDEX, NAMES
 
 # Chains are alike with so many identical residues for each aligned one, over so much of the shorter chain.
 IDENTITY, COVERAGE = 0.3, 0.8
+# What MMseqs2 says of chains so short, or so plain, that none has a word for it to look up.
+NO_WORDS = "No k-mer could be extracted"
 # The plain search: letters in a word, width of a band of diagonals, bands aligned, words in one for it to count.
 WORD, BAND, CANDIDATES, WORDS_IN_BAND = 3, 16, 10, 2
 # BLOSUM62, and the score, gaps at the ends not counted, that each residue of the shorter chain must bring: of 2,000
@@ -41,9 +43,9 @@ def cluster_chains(names: Sequence[str], sequences: Sequence[str], file: Path | 
     """Number the clusters of chains; InputError for a file that cannot be read, FoldcliError if MMseqs2 fails."""
     if file:
         return _from_file(names, file)
-    if program := shutil.which("mmseqs"):
-        return Clustering(_by_mmseqs(sequences, program), "by MMseqs2 at 30 % identity")
-    return Clustering(_plain(sequences), "by shared words and alignment at 30 % identity; MMseqs2 is not there")
+    if (program := shutil.which("mmseqs")) and (numbers := _by_mmseqs(sequences, program)):
+        return Clustering(numbers, "by MMseqs2 at 30 % identity")
+    return Clustering(_plain(sequences), "by shared words and alignment at 30 % identity, without MMseqs2")
 
 
 def _from_file(names: Sequence[str], file: Path) -> Clustering:
@@ -64,7 +66,8 @@ def _plain_name(name: str) -> str:
     return f"{entry.lower()}_{chain}"
 
 
-def _by_mmseqs(sequences: Sequence[str], program: str) -> list[int]:
+def _by_mmseqs(sequences: Sequence[str], program: str) -> list[int] | None:
+    """The cluster of each chain, None where MMseqs2 cannot compare a single one."""
     with tempfile.TemporaryDirectory() as scratch:
         fasta = Path(scratch, "chains.fasta")
         fasta.write_text("".join(f">{k}\n{sequence}\n" for k, sequence in enumerate(sequences)))
@@ -72,6 +75,8 @@ def _by_mmseqs(sequences: Sequence[str], program: str) -> list[int]:
         options = ["--min-seq-id", str(IDENTITY), "-c", str(COVERAGE), "--cov-mode", "1", "-v", "1"]
         command = [program, "easy-cluster", str(fasta), f"{scratch}/result", f"{scratch}/tmp", *options]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
+        if run.returncode and NO_WORDS in run.stderr:
+            return None
         if run.returncode:
             reason = (run.stderr or run.stdout).strip().splitlines()[-1:] or [f"exit code {run.returncode}"]
             raise FoldcliError(f"{program}: {reason[0]}; give the clusters as a file with --clusters")

@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +45,7 @@ class Alignments:
         ranks = ranks_of_host() if team.size > 1 else 1
         self._finder = open_finder(config, max(1, min(MOST_THREADS, len(os.sched_getaffinity(0)) // ranks)))
         self._found: dict[str, Future[str]] = {}
-        self._waiting: SimpleQueue[tuple[Query, Watcher, Future[str]]] = SimpleQueue()
+        self._waiting: SimpleQueue[tuple[Query, Watcher, Future[str]] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._over = threading.Event()
 
@@ -56,6 +56,10 @@ class Alignments:
     def digest(self, query: Query) -> str:
         """What tells the search for a query's alignment from others, empty where it brings its own."""
         return self._finder.settings if self._finder and self.wanted(query) else ""
+
+    def methods(self, job: Job) -> Sequence[str]:
+        """What was used to find a job's alignment, by the names of `report.citations`; nothing if it came with it."""
+        return self._finder.search.methods if self._finder and job.a3m_found else ()
 
     def ahead(self, jobs: Iterator[Job], leads: bool, watcher: Watcher) -> Iterator[Job]:
         """The jobs; where this rank leads them, the searches of the next ones have begun when one is given out."""
@@ -77,6 +81,7 @@ class Alignments:
     def close(self) -> None:
         """End the search that goes on, whose result nobody wants any more."""
         self._over.set()
+        self._waiting.put(None)  # a thread that has nothing to do would not look
         if self._thread.is_alive():
             self._thread.join(LAST_SECONDS)
 
@@ -92,8 +97,8 @@ class Alignments:
             self._thread.start()
 
     def _work(self) -> None:
-        while not self._over.is_set():
-            query, watcher, found = self._waiting.get()
+        while (wanted := self._waiting.get()) and not self._over.is_set():
+            query, watcher, found = wanted
             try:
                 found.set_result(self._searched(query, watcher))
             except Exception as error:  # whoever waits for this alignment is to hear of it
@@ -114,5 +119,5 @@ class Alignments:
         text = self._finder.find(query.sequence, report)
         seconds = time.monotonic() - start
         count = text.count("\n>")
-        watcher.searched(query.name, f"{count:,} relatives in {searched}, {seconds:.1f} s")
+        watcher.searched(query.name, f"{count:,} relative{'s' * (count != 1)} in {searched}, {seconds:.1f} s")
         return text

@@ -25,7 +25,7 @@ BIBTEX: Final = "cite.bibtex"
 
 def write_report(folder: Path, job: Job, ranked: Sequence[tuple[Prediction, Provenance]], predictor: Predictor) -> None:
     """Write the page of a job whose other files are in its folder already, and the BibTeX of what it rests on."""
-    papers = citations(_methods(predictor))
+    papers = citations(_methods(job, predictor))
     write_atomic(folder / BIBTEX, "\n".join(paper.bibtex for paper in papers))
     alignment = job.query.alignment or single_sequence(job.query.sequence)
     contents = Contents(
@@ -41,13 +41,16 @@ def write_report(folder: Path, job: Job, ranked: Sequence[tuple[Prediction, Prov
     write_atomic(folder / REPORT, report_html(contents))
 
 
-def _methods(predictor: Predictor) -> Iterator[str]:
-    if predictor.templates.wanted:
+def _methods(job: Job, predictor: Predictor) -> Iterator[str]:
+    yield from predictor.alignments.methods(job)
+    if job.found.shown:
         yield "templates by HMMER"
     if predictor.group.size > 1:
         yield "one prediction over several devices"
     if predictor.room.plans.active:
         yield "slices that fit into memory"
+    if job.relaxed:
+        yield "relaxation by OpenMM"
 
 
 def _settings(predictor: Predictor) -> dict[str, object]:

@@ -12,6 +12,7 @@ METHODS: Final = {
     "one prediction over several devices": ("cheng2024",),
     "slices that fit into memory": ("zhao2024",),
     "alignment from the ColabFold server": ("mirdita2022", "steinegger2017"),
+    "alignment by HMMER": ("eddy2011", "larralde2023"),
     "alignment by MMseqs2": ("steinegger2017",),
     "templates by HMMER": ("eddy2011", "larralde2023"),
     "relaxation by OpenMM": ("eastman2024", "maier2015"),

@@ -24,6 +24,11 @@ class Search(Protocol):
     """A way to find relatives; its name is what it searches."""
 
     @property
+    def methods(self) -> Sequence[str]:
+        """What papers are cited for, as `report.citations` names it."""
+        ...
+
+    @property
     def settings(self) -> str:
         """All that decides what is found."""
         ...
@@ -44,6 +49,10 @@ class Databases:
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.parts))
+
+    @property
+    def methods(self) -> Sequence[str]:
+        return [method for part in self.parts for method in part.methods]
 
     @property
     def settings(self) -> str:

@@ -24,9 +24,11 @@ CELL = re.compile("([A-Z-])([a-z]*)")
 
 @dataclass(frozen=True)
 class Stretch:
-    """A part of a sequence aligned to the query: its header and row in A3M, and how likely chance is."""
+    """A part of a sequence aligned to the query: whose it is, from where to where, its row in A3M, and how likely
+    chance is."""
 
-    header: str
+    name: str
+    place: str
     row: str
     pvalue: float
 
@@ -43,6 +45,8 @@ class Match:
 class Jackhmmer:
     """Searches a FASTA database in so many rounds, in so many threads."""
 
+    methods = ("alignment by HMMER",)
+
     def __init__(self, database: Database, rounds: int, threads: int) -> None:
         self.database, self.rounds, self.threads = database, rounds, threads
 
@@ -57,18 +61,20 @@ class Jackhmmer:
     def search(self, sequence: str, report: Report) -> str:
         """The relatives of a sequence in A3M, itself first; InputError for a database that cannot be read.
 
-        A round that finds what the one before did is the last.
+        As in HMMER the last round is the first that finds no new sequence, and no more stretches than the one before.
         """
         builder, background = Builder(AMINO, architecture="hand"), Background(AMINO)
         profile, _, _ = builder.build(TextSequence(name="query", sequence=sequence).digitize(AMINO), background)
-        found = self._scan(profile, 1, report)
-        for number in range(2, self.rounds + 1):
+        found, known = list[Stretch](), set[str]()
+        for number in range(1, self.rounds + 1):
+            before, found = found, self._scan(profile, number, report)
+            names = {one.name for one in found}
+            if number == self.rounds or (names <= known and len(found) <= len(before)):
+                break
+            known |= names
             rows = equal_width([sequence, *(one.row for one in found)])
             profile, _, _ = builder.build_msa(rows.digitize(AMINO), background)
-            before, found = found, self._scan(profile, number, report)
-            if {one.header for one in before} == {one.header for one in found}:
-                break
-        return "".join(f">{one.header}\n{one.row}\n" for one in [Stretch("query", sequence, 0), *found])
+        return f">query\n{sequence}\n" + "".join(f">{one.name}/{one.place}\n{one.row}\n" for one in found)
 
     def _scan(self, profile: "HMM[Any]", number: int, report: Report) -> list[Stretch]:
         """The stretches in the database that a round's profile finds, the best sequence first."""
@@ -109,7 +115,7 @@ def _stretch(domain: Domain, length: int) -> Stretch:
     """A domain as a row of A3M: HMMER writes insertions in lower case as well."""
     at = domain.alignment
     row = "-" * (at.hmm_from - 1) + at.target_sequence + "-" * (length - at.hmm_to)
-    return Stretch(f"{at.target_name}/{at.target_from}-{at.target_to}", row, domain.pvalue)
+    return Stretch(at.target_name, f"{at.target_from}-{at.target_to}", row, domain.pvalue)
 
 
 def best(matches: list[Match]) -> list[Match]:

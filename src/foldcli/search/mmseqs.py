@@ -29,6 +29,8 @@ def is_database(path: Path) -> bool:
 class Mmseqs:
     """A database of MMseqs2; InputError if there is no mmseqs on the path."""
 
+    methods = ("alignment by MMseqs2",)
+
     def __init__(self, path: Path, threads: int) -> None:
         self.path, self.threads = path, threads
         if shutil.which("mmseqs") is None:

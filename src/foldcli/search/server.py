@@ -20,6 +20,7 @@ PUBLIC = "https://api.colabfold.com"
 MODE = "env"  # UniRef30 and environmental sequences, filtered
 FIRST_NUMBER = 101
 LARGEST_ANSWER, LARGEST_ARCHIVE = 1 << 16, 1 << 27
+INSTEAD = "try again later, or search with --db"
 STATES = ("PENDING", "RUNNING", "COMPLETE", "ERROR", "UNKNOWN", "RATELIMIT", "MAINTENANCE")
 
 
@@ -55,6 +56,8 @@ class Unavailable(FoldcliError):
 class Server:
     """One server; what it finds is searched one ticket at a time."""
 
+    methods = ("alignment from the ColabFold server",)
+
     def __init__(self, host: str, deadlines: Deadlines = Deadlines()) -> None:
         self.host, self.deadlines = host.rstrip("/"), deadlines
         self.reached = False
@@ -71,21 +74,24 @@ class Server:
 
     def search(self, sequence: str, report: Report) -> str:
         """The relatives of a sequence in A3M, itself first; FoldcliError: what the server did, or did not in time."""
-        lost = "none was drawn"
         with held(home() / "alignments" / f"{urlsplit(self.host).hostname}.server"):  # one ticket at a time
-            for number in range(FIRST_NUMBER, FIRST_NUMBER + self.deadlines.tickets):
-                try:
-                    return self._search(sequence, number, report)
-                except LostTicketError as error:
-                    lost = str(error)
-        raise FoldcliError(f"{self.host}: {self.deadlines.tickets} tickets came to nothing, the last because {lost}")
+            try:
+                return self._checked(self._download(self._finished(sequence, report), report), sequence)
+            except FoldcliError as error:
+                raise type(error)(f"{error}; {INSTEAD}") from error
 
-    def _search(self, sequence: str, number: int, report: Report) -> str:
-        """Draw a ticket and wait for its end. The query's number is part of the server's name for the ticket: with
+    def _finished(self, sequence: str, report: Report) -> str:
+        """A ticket whose search is COMPLETE. The query's number is part of the server's name for the ticket: with
         another one it searches anew, and does not hand out what has failed before."""
-        ticket = self._submit(f">{number}\n{sequence}\n", report)
-        self._finish(ticket, report)
-        return self._checked(self._download(ticket, report), sequence)
+        lost = "none was drawn"
+        for number in range(FIRST_NUMBER, FIRST_NUMBER + self.deadlines.tickets):
+            try:
+                ticket = self._submit(f">{number}\n{sequence}\n", report)
+                self._finish(ticket, report)
+                return ticket
+            except LostTicketError as error:
+                lost = str(error)
+        raise FoldcliError(f"{self.host}: {self.deadlines.tickets} tickets came to nothing, the last because {lost}")
 
     def _submit(self, query: str, report: Report) -> str:
         """The ticket for a query, once the server takes it."""
@@ -111,7 +117,7 @@ class Server:
         while True:
             state, ticket = self._state(path, form, report)
             if state == "MAINTENANCE":
-                raise Unavailable(f"{self.host}: is under maintenance; try again later, or search with --db")
+                raise Unavailable(f"{self.host}: is under maintenance")
             if state != present:
                 pause, present, since = self.deadlines.pause, state, time.monotonic()
             yield state, ticket
@@ -124,7 +130,7 @@ class Server:
     def _too_long(self, state: str, limit: float) -> None:
         reason = f"it was {state} for more than {limit:g} s"
         if state == "RATELIMIT":
-            raise Unavailable(f"{self.host}: {reason}; try again later, or search with --db")
+            raise Unavailable(f"{self.host}: {reason}")
         raise LostTicketError(reason) if state in ("UNKNOWN", "RUNNING") else FoldcliError(f"{self.host}: {reason}")
 
     def _state(self, path: str, form: bytes | None, report: Report) -> tuple[str, str]:
@@ -135,7 +141,7 @@ class Server:
         except (ValueError, TypeError, KeyError, AttributeError):
             state = ticket = None
         if state not in STATES or not isinstance(ticket, str):
-            raise FoldcliError(f"{self.host}: answered {text[:60]!r}, expected a ticket; is it a server of ColabFold?")
+            raise FoldcliError(f"{self.host}: answered {text[:60]!r}, expected a ticket, as ColabFold's servers give")
         return state, ticket
 
     def _download(self, ticket: str, report: Report) -> bytes:
@@ -155,9 +161,9 @@ class Server:
             except BrokenError as error:
                 self.reached = self.reached or error.reached
                 if not self.reached:
-                    raise Unavailable(f"{self.host}: cannot be reached ({error}); search with --db instead") from error
+                    raise Unavailable(f"{self.host}: cannot be reached ({error})") from error
                 if time.monotonic() + pause > until:
-                    raise Unavailable(f"{url}: no answer in {within:g} s ({error}); try again later") from error
+                    raise Unavailable(f"{url}: no answer in {within:g} s ({error})") from error
                 _wait(pause, str(error), report)
                 pause = min(2 * pause, self.deadlines.longest_pause)
 
@@ -169,7 +175,8 @@ class Server:
                 raise FoldcliError(f"{self.host}: sends more than the {most >> 10} KiB that an answer may have")
             if time.monotonic() > until:
                 raise BrokenError("it trickled in")
-            report(f"{len(data) >> 10} KiB received")
+            if len(data) >= 1 << 10:  # a ticket has less
+                report(f"{len(data) >> 10} KiB received")
         if answer.length:  # what the server announced and never sent
             raise BrokenError("the connection ended early")
         return bytes(data)
