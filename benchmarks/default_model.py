@@ -128,7 +128,8 @@ def validation(model: AlphaFold, path: Path, config: TrainConfig) -> list[Score]
     scores = list[Score]()
     for chain in chains_of([path]).values():
         scores += [folded(model, shown, kind, identity, config) for kind, shown, identity in kinds_of(chain, library)]
-        scores += [folded(untrained, chain, "untrained", 0.0, config), *baselines(chain, states[chain.name], library)]
+        nothing = replace(folded(untrained, chain, "untrained", 0.0, config), predicted=0.0, sure=0.0)
+        scores += [nothing, *baselines(chain, states[chain.name], library)]
     return scores
 
 

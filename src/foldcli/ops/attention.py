@@ -12,7 +12,7 @@ MASKED = -1e9
 # Head dims that the kernels' tiles are made for.
 HEAD_DIMS = (8, 16, 32, 64)
 # All logits of rows as short as training's small crops fit into a CPU's caches.
-SHORT = 64
+SHORT = 128
 
 
 def _unfit_heads(packed: Tensor, gate_bias: Tensor, heads: int, *_: Tensor | None) -> str:
