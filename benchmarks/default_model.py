@@ -162,7 +162,9 @@ def table(scores: Sequence[Score]) -> list[dict[str, object]]:
         row |= {key: round(median(getattr(s, key) for s in those), 3) for key in ("c_n", "twist", "sure")}
         row["clashes"] = round(mean(s.clashes for s in those), 4)
         if len(those) > 2 and row["predicted"]:
-            row["r of the means"] = round(float(np.corrcoef([(s.predicted, s.lddt) for s in those], rowvar=False)[0, 1]), 3)
+            row["r of the means"] = round(
+                float(np.corrcoef([(s.predicted, s.lddt) for s in those], rowvar=False)[0, 1]), 3
+            )
         rows.append(row)
     return rows
 

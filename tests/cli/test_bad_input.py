@@ -83,7 +83,7 @@ def test_typers_own_errors_end_with_2(command: Command, fasta: Path) -> None:
 
 
 def test_without_parameters_the_error_says_how_to_get_them(command: Command, fasta: Path) -> None:
-    outcome = command(fasta, usual="")
+    outcome = command(fasta, usual="--model model_1_ptm")
     assert outcome.code == 2
     assert "no parameters for model_1_ptm" in outcome.error
     assert "`foldcli weights download`" in outcome.error

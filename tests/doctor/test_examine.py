@@ -64,7 +64,7 @@ def test_a_machine_that_folds(monkeypatch: pytest.MonkeyPatch, capfd: pytest.Cap
     assert torch.__version__ in rows["torch"]
 
 
-def test_without_parameters_folding_cannot_work(
+def test_without_parameters_the_package_has_its_own(
     home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     shutil.rmtree(home)
@@ -72,8 +72,8 @@ def test_without_parameters_folding_cannot_work(
     with pytest.raises(SystemExit) as end:
         run()
     out = capfd.readouterr().out
-    assert (end.value.code, out.splitlines()[-1]) == (1, "folding cannot work: parameters")
-    assert "`foldcli weights download`" in out
+    assert (end.value.code, out.splitlines()[-1]) == (0, "folding works")
+    assert "foldcli-mini" in out and "foldcli weights download" in " ".join(out.replace("│", " ").split())
     assert not home.exists()  # it only looks
 
 

@@ -46,7 +46,9 @@ def fold(
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results"),
     model: Annotated[
         list[str] | None,
-        typer.Option(help="Preset; repeat for several. [default: the pTM models, else foldcli-mini]", autocompletion=presets),
+        typer.Option(
+            help="Preset; repeat for several. [default: the pTM models, else foldcli-mini]", autocompletion=presets
+        ),
     ] = None,
     num_models: Annotated[int | None, typer.Option(help="How many of the pTM models. [default: 5]")] = None,
     num_seeds: Annotated[int | None, typer.Option(help="Runs of each model, each from a seed. [default: 1]")] = None,
@@ -68,7 +70,8 @@ def fold(
     ] = None,
     host_url: Annotated[str | None, typer.Option(help="Server of --msa-mode server. [default: ColabFold's]")] = None,
     weights: Annotated[
-        str | None, typer.Option(help="Parameter file or folder; `untrained` for none. [default: the cache, else the package]")
+        str | None,
+        typer.Option(help="Parameter file or folder; `untrained` for none. [default: the cache, else the package]"),
     ] = None,
     templates: Annotated[
         bool, typer.Option("--templates/--no-templates", help="Known folds, for models that take them.")

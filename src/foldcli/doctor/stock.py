@@ -18,7 +18,7 @@ PACKAGES = (
 
 
 def weights(sums: bool) -> Iterator[Finding]:
-    """Which parameters the cache has, by size or by sum as they were recorded; broken where a fold would find none."""
+    """Which parameters the cache has, by size or by sum as they were recorded."""
     from foldcli.folding.models import resolve
 
     present = sum(entry.present for entry in cache.listing())
@@ -26,7 +26,7 @@ def weights(sums: bool) -> Iterator[Finding]:
     try:
         resolve([], None, [])
     except WeightsError as error:
-        yield Finding("parameters", found, str(error), broken=not present)
+        yield Finding("parameters", found, str(error))
     else:
         advice = "" if present else f"{default.NAME}, which comes with the package, folds; {default.BETTER}"
         yield Finding("parameters", found, advice)
