@@ -170,7 +170,7 @@ def table(scores: Sequence[Score]) -> list[dict[str, object]]:
 
 
 def figures(scores: Sequence[Score]) -> dict[str, float]:
-    """What a fold prints: the mean lDDT-CA of each kind of input, and of a sequence with the library or without a hit."""
+    """What a fold prints: the mean lDDT-CA of each kind of input, and of a sequence with what the library has."""
     found = {score.name: score.lddt for score in scores if score.kind == "sequence + known folds"}
     alone = {score.name: score.lddt for score in scores if score.kind == "sequence"}
     kinds = ("sequence", "profile", "sequence + known folds", "profile + known folds")

@@ -24,8 +24,8 @@ FOUR = Path(__file__).parents[1] / "examples" / "training" / "four.npz"
 SETTINGS = [
     f"train.shards={FOUR}", f"validation.shards={FOUR}", "sample.crop=64", "sample.max_recycle=0",
     "sample.template_share=0", "sample.alignment_share=1", "loss.clamp=0", "optimizer.warmup_samples=100",
-    "optimizer.ema=0.95", "optimizer.matrices=adam", "optimizer.rate=1e-3", "batch_size=4", "micro_batch=4", "workers=0", "steps=1900",
-    "optimizer.cooldown_steps=900", "validate_every=100",
+    "optimizer.ema=0.95", "optimizer.matrices=adam", "optimizer.rate=1e-3",
+    "batch_size=4", "micro_batch=4", "workers=0", "steps=1900", "optimizer.cooldown_steps=900", "validate_every=100",
     "checkpoint.every=1000000", "checkpoint.keep=1", "device=cpu",
 ]  # fmt: skip
 

@@ -13,7 +13,8 @@ from tests.training.conftest import small
 
 STEADY = [
     "steps=1000000", "batch_size=1", "micro_batch=1", "sample.crop=16", "sample.template_share=0", "loss.clamp=0",
-    "loss.masked_msa=0", "loss.resolved=0", "loss.pae=0", "loss.lddt=0", "optimizer.warmup_samples=20", "optimizer.matrices=adam",
+    "loss.masked_msa=0", "loss.resolved=0", "loss.pae=0", "loss.lddt=0", "optimizer.warmup_samples=20",
+    "optimizer.matrices=adam",
     "model.evoformer.msa_dropout=0", "model.evoformer.pair_dropout=0", "model.structure.dropout=0",
 ]  # fmt: skip
 

@@ -158,7 +158,7 @@ class Simulation:
             with torch.set_grad_enabled(train):
                 output = model(given)
                 if loss is not None:
-                    value = total(gather_output(output), given, truth, loss, config.heads)["total"]
+                    value = total(gather_output(output), given, truth, loss, config)["total"]
                     torch.autograd.grad(value, list(model.parameters()), materialize_grads=True)
 
         if isinstance(device, Device):

@@ -83,7 +83,7 @@ class SourceConfig:
 class OptimizerConfig:
     """Adam as AlphaFold has it (Suppl. Sec. 1.11.3): warm-up and decay count samples, not steps.
 
-    matrices: what steps weights with two axes, adam or muon; the rate is the same, Muon's steps being as large as Adam's.
+    matrices: what steps weights with two axes, adam or muon, whose steps are as large at the same rate.
     clip: largest norm of one micro-batch's gradient; ema: the decay of the averaged parameters, which are those
     evaluated; cooldown_steps: the last steps, over which the rate falls to zero.
     """

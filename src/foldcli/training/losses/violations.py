@@ -10,7 +10,6 @@ from foldcli.protein import stereochemistry as known
 from foldcli.shapes import Atoms14, Float, Tensor
 from foldcli.training.losses.average import masked_mean
 
-
 # In the 14-slot layout N, CA, C, O and CB come first.
 BEFORE_SIDE_CHAINS = 5
 
