@@ -82,7 +82,7 @@ def slow_link(rate: str) -> Iterator[list[list[str]]]:
                 f"ip -n {space} addr add {address}/24 dev foldcli{k}",
                 f"ip -n {space} link set foldcli{k} up",
                 f"ip -n {space} link set lo up",
-                f"tc -n {space} qdisc add dev foldcli{k} root tbf rate {rate} burst 4mb latency 50ms",
+                f"tc -n {space} qdisc add dev foldcli{k} root tbf rate {rate} burst 1mb latency 50ms",
             )
         yield [
             ["ip", "netns", "exec", space, "env", f"GLOO_SOCKET_IFNAME=foldcli{k}"] for k, space in enumerate(SPACES)

@@ -93,7 +93,7 @@ class SplitTriangleMultiplication(TriangleMultiplication):
     """
 
     def forward(self, z: Pair, mask: PairMask) -> Pair:
-        stacked = (parameter.unflatten(0, (4, -1)).chunk(2, dim=1) for parameter in dense(self.operands))
+        stacked = (x.unflatten(0, (4, -1)).chunk(2, dim=1) for x in self.operands.parameters())
         halves = [(weight.flatten(0, 1), bias.flatten()) for weight, bias in zip(*stacked, strict=True)]
         finish = [self.contract(*ops.triangle_operands(z, self.norm.parts, half, mask)) for half in halves]
         product = torch.cat([end() for end in finish], dim=-3)
