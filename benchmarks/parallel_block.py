@@ -102,8 +102,8 @@ class Case:
         return play(schedule, Network(there, there), self.ranks.size).total
 
     def memory(self) -> tuple[int, int]:
-        """Bytes at most, of the whole block and of the split one."""
-        return peak_of(self.run_whole), peak_of(self.run_split)
+        """Bytes at most, of the whole block, which runs on one rank, and of the split one."""
+        return peak_of(self.run_whole) if self.ranks.rank == 0 else 0, peak_of(self.run_split)
 
 
 def seconds(work: Callable[[], None]) -> float:

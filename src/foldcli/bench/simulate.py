@@ -72,11 +72,12 @@ class Simulation:
 
     def __str__(self) -> str:
         sheet, net, dtype = self.device, self.network, str(self.dtype).removeprefix("torch.")
-        kernels = "are measured here"
         if isinstance(sheet, Device):
-            kernels = f"reach {sheet.reached:.0%} of the data sheet's rates and take {sheet.launch * 1e6:.0f} us at least"
-        name = sheet.name if isinstance(sheet, Device) else sheet.type
-        return f"{name} in {dtype}: kernels {kernels}; {net.host} to a host, {net.inside} within, {net.between} between"
+            reached = f"{sheet.reached:.0%} of the data sheet's rates and take {sheet.launch * 1e6:.0f} us at least"
+            kernels = f"{sheet.name} in {dtype}: kernels reach {reached}"
+        else:
+            kernels = f"{sheet.type} in {dtype}: kernels are measured here"
+        return f"{kernels}; {net.host} to a host, {net.inside} within, {net.between} between"
 
     def predictions(
         self, training: TrainConfig, model: ModelConfig, sizes: Sizes, gpus: int, dap: int

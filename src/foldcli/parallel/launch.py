@@ -19,7 +19,7 @@ def require_devices(device: str, ranks: int) -> None:
     """InputError if this machine has fewer GPUs than ranks are asked for; those on the CPU, asked for, share cores."""
     present = torch.cuda.device_count()
     if device != "cpu" and ranks > present:
-        raise InputError(f"--gpus {ranks}: this machine has {present}; take fewer, or device=cpu for ranks on its cores")
+        raise InputError(f"--gpus {ranks}: this machine has {present}; take fewer, or device=cpu for ranks on cores")
 
 
 def launch(arguments: Sequence[str], ranks: int) -> NoReturn:
