@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[1]
 RANK = str(Path(__file__).with_name("parallel_block.py"))
 EFFICIENCY, HIDDEN, MEMORY = 0.93, 0.5, 1.15
 LINK = "4gbit"
+QUIET = {"KINETO_LOG_LEVEL": "99", "TORCH_CPP_LOG_LEVEL": "ERROR"}
 SPACES, ADDRESSES = ("foldcli-0", "foldcli-1"), ("10.99.7.1", "10.99.7.2")
 
 
@@ -36,7 +37,7 @@ def ranks(count: int, *options: str, prefixes: Sequence[Sequence[str]] = (), **p
     for rank in range(count):
         place = {"RANK": str(rank), "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29713"}
         command = [*(prefixes[rank] if prefixes else ()), sys.executable, RANK, *options]
-        environment = os.environ | place | {"OMP_NUM_THREADS": "1"} | places
+        environment = os.environ | QUIET | place | {"OMP_NUM_THREADS": "1"} | places
         running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
     said = [process.communicate()[0] for process in running]
     if any(process.returncode for process in running):
@@ -61,11 +62,11 @@ def efficiency(count: int, *options: str) -> dict[str, float]:
     return found
 
 
-def memory(count: int, *options: str) -> float:
+def memory(count: int, what: str, *options: str) -> float:
     """Most bytes of a rank, in parts of what 1/N of the whole would be."""
     found = ranks(count, "--memory", *options)
     share = count * found["split"] / found["whole"]
-    print(f"{count} ranks: {share:.3f} of 1/{count} of {found['whole'] / 2**20:.0f} MiB (aim below {MEMORY})")
+    print(f"{count} ranks, {what}: {share:.3f} of 1/{count} of {found['whole'] / 2**20:.0f} MiB (aim below {MEMORY})")
     return share
 
 
@@ -82,7 +83,7 @@ def slow_link(rate: str) -> Iterator[list[list[str]]]:
                 f"ip -n {space} addr add {address}/24 dev foldcli{k}",
                 f"ip -n {space} link set foldcli{k} up",
                 f"ip -n {space} link set lo up",
-                f"tc -n {space} qdisc add dev foldcli{k} root tbf rate {rate} burst 4mb latency 50ms",
+                f"tc -n {space} qdisc add dev foldcli{k} root tbf rate {rate} burst 1mb latency 50ms",
             )
         yield [
             ["ip", "netns", "exec", space, "env", f"GLOO_SOCKET_IFNAME=foldcli{k}"] for k, space in enumerate(SPACES)
@@ -129,7 +130,8 @@ def main() -> None:
         "date": datetime.date.today().isoformat(),
         "forward, 2 ranks": efficiency(2, *turns),
         "training step, 2 ranks": efficiency(2, "--train", *turns),
-        "memory": {f"{count} ranks": memory(count, "--train") for count in (2, 4)},
+        "memory, forward": {f"{count} ranks": memory(count, "forward") for count in (2, 4)},
+        "memory, training step": {f"{count} ranks": memory(count, "training step", "--train") for count in (2, 4)},
         "slow link": {"rate": options.rate, "forward": overlap(options.rate, *turns),
                       "training step": overlap(options.rate, "--train", *turns)},
     }  # fmt: skip

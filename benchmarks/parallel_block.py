@@ -15,6 +15,7 @@ import torch.distributed as dist
 from foldcli.bench.network import Link, Network
 from foldcli.bench.schedule import by_clock, play
 from foldcli.config import StackConfig
+from foldcli.folding.allocator import keep_freed_memory
 from foldcli.model.evoformer import EvoformerBlock
 from foldcli.model.msa import MsaColumnAttention
 from foldcli.parallel.account import Account, peak_of
@@ -101,8 +102,8 @@ class Case:
         return play(schedule, Network(there, there), self.ranks.size).total
 
     def memory(self) -> tuple[int, int]:
-        """Bytes at most, of the whole block and of the split one."""
-        return peak_of(self.run_whole), peak_of(self.run_split)
+        """Bytes at most, of the whole block, which runs on one rank, and of the split one."""
+        return peak_of(self.run_whole) if self.ranks.rank == 0 else 0, peak_of(self.run_split)
 
 
 def seconds(work: Callable[[], None]) -> float:
@@ -134,6 +135,7 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as a fold does
     dist.init_process_group("gloo")
     case = Case(options.depth, options.length, options.train)
     with nullcontext() if options.train else torch.inference_mode():

@@ -13,6 +13,10 @@ from pathlib import Path
 import gemmi
 import numpy as np
 import pytest
+import torch
+
+from foldcli.errors import InputError
+from foldcli.parallel.launch import require_devices
 
 SEQUENCES = {"a": "NLYIQWLKDG", "b": "TTCCPSIVARSNFN", "c": "MQIFVKTLTGKTI"}
 LONG = 40 * SEQUENCES["a"]  # takes long enough to be ended in the middle
@@ -52,6 +56,15 @@ def test_several_ranks_give_the_structures_of_one(fasta: Path) -> None:
     for name in SEQUENCES:
         one, several = (alphas(fasta.parent / out / name) for out in ("one", "several"))
         assert np.abs(one - several).max() < 1.5e-3  # a thousandth is the last digit of the file
+
+
+def test_more_gpus_than_there_are_end_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for device in ("auto", "cuda"):
+        with pytest.raises(InputError, match="--gpus 3: this machine has 2; take fewer, or device=cpu"):
+            require_devices(device, 3)
+        require_devices(device, 2)
+    require_devices("cpu", 3)
 
 
 def of_rank(launcher: int, rank: int) -> int:

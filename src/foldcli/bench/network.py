@@ -47,6 +47,9 @@ class Link:
     latency: float
     bandwidth: float
 
+    def __str__(self) -> str:
+        return f"{self.bandwidth / 1e9:g} GB/s after {self.latency * 1e6:g} us"
+
 
 # Bytes a second of one direction of what a single GPU has, of which messages get about four fifths.
 LINKS = {

@@ -71,18 +71,22 @@ class Simulation:
         self._schedules = cache(self._schedule)
 
     def __str__(self) -> str:
-        sheet, dtype, host = self.device, str(self.dtype).removeprefix("torch."), f"{self.network.host} to a host"
-        if isinstance(sheet, torch.device):
-            return f"{sheet.type} in {dtype}, {host}: kernels as measured here"
-        return (
-            f"{sheet.name} in {dtype}, {host}: kernels reach {sheet.reached:.0%} of the data sheet's rates and take "
-            f"{sheet.launch * 1e6:.0f} us at least"
-        )
+        sheet, net, dtype = self.device, self.network, str(self.dtype).removeprefix("torch.")
+        if isinstance(sheet, Device):
+            reached = f"{sheet.reached:.0%} of the data sheet's rates and take {sheet.launch * 1e6:.0f} us at least"
+            kernels = f"{sheet.name} in {dtype}: kernels reach {reached}"
+        else:
+            kernels = f"{sheet.type} in {dtype}: kernels are measured here"
+        return f"{kernels}; {net.host} to a host, {net.inside} within, {net.between} between"
 
     def predictions(
         self, training: TrainConfig, model: ModelConfig, sizes: Sizes, gpus: int, dap: int
     ) -> list[Predicted]:
-        """A pass of a model and a step of training at these sizes; InputError if the GPUs cannot be shared so."""
+        """A pass of a model and a step of training at these sizes; dap 0: as many GPUs of a host as divide them.
+
+        InputError if the GPUs cannot be shared so.
+        """
+        dap = dap or max(k for k in range(1, self.network.host + 1) if gpus % k == 0)
         if gpus % dap:
             raise InputError(f"--dap {dap}: does not divide {gpus} GPUs")
         if training.batch_size % (gpus // dap):

@@ -195,7 +195,7 @@ def _simulate(
     training, here = train_config(recipe, overrides), simulation(*on, *links)
     residues, *rows = sizes
     asked = Sizes(residues or training.sample.crop, *rows)
-    found = here.predictions(training, model_config(model), asked, gpus, dap or min(gpus, here.network.host))
+    found = here.predictions(training, model_config(model), asked, gpus, dap)
     console = _console()
     console.print(f"{gpus} x {here}", soft_wrap=True)
     console.print(table(found, here.device))

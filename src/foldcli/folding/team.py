@@ -42,7 +42,7 @@ def at_its_place(config: FoldConfig) -> Iterator[None]:
             yield
         return
     if config.gpus > 1:
-        require_devices(kind, config.gpus)
+        require_devices(config.device, config.gpus)
         raise RanksWanted(config.gpus)
     yield
 

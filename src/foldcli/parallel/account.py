@@ -59,9 +59,9 @@ def sent_bytes(name: str, args: tuple[Any, ...], ranks: Axis) -> int:
 
 
 def block_messages(ranks: int, backward: bool = False) -> Counter[str]:
-    """How many collectives one Evoformer block takes: four changes of layout, three biases, three rings."""
-    rings = 3 if backward else 2  # outgoing edges take a second turn: one for an operand, one for its gradient
-    return Counter({EXCHANGE: 4 + (rings + 1) * (ranks - 1), SCATTER if backward else GATHER: 3})
+    """How many collectives one Evoformer block takes: four changes of layout, three biases, rings for five products."""
+    rings = 7 if backward else 5  # outgoing edges take a second turn: one for an operand, one for its gradient
+    return Counter({EXCHANGE: 4 + rings * (ranks - 1), SCATTER if backward else GATHER: 3})
 
 
 def block_sent(

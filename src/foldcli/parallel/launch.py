@@ -15,11 +15,11 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from foldcli.errors import InputError, Interrupted
 
 
-def require_devices(device_type: str, ranks: int) -> None:
-    """InputError if this machine has fewer GPUs than ranks are asked for; ranks on the CPU share its cores."""
+def require_devices(device: str, ranks: int) -> None:
+    """InputError if this machine has fewer GPUs than ranks are asked for; those on the CPU, asked for, share cores."""
     present = torch.cuda.device_count()
-    if device_type == "cuda" and ranks > present:
-        raise InputError(f"--gpus {ranks}: this machine has {present}; take --gpus {present}, or --device cpu")
+    if device != "cpu" and ranks > present:
+        raise InputError(f"--gpus {ranks}: this machine has {present}; take fewer, or device=cpu for ranks on cores")
 
 
 def launch(arguments: Sequence[str], ranks: int) -> NoReturn:

@@ -5,6 +5,8 @@ else stay as they are. Every tensor with residues is split over them; gradients 
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
@@ -23,51 +25,79 @@ from foldcli.model.layers import (
     Whole,
     dense,
 )
-from foldcli.model.msa import OuterProduct
+from foldcli.model.msa import MsaRowAttention, OuterProduct
 from foldcli.model.template import TemplateTorsionEmbedder
-from foldcli.model.triangle import Incoming, Outgoing, TriangleAttention
+from foldcli.model.triangle import Incoming, Outgoing, TriangleAttention, TriangleMultiplication
 from foldcli.ops.dropout import kept
 from foldcli.parallel.collectives import Pending
 from foldcli.parallel.entry import own_templates
 from foldcli.parallel.layouts import deal, gather, own, to_columns, to_rows, transpose
 from foldcli.parallel.mesh import Axis
-from foldcli.parallel.ring import RightAround, SumsAround, around
+from foldcli.parallel.ring import RightAround, Sums, SumsAround, around
 from foldcli.shapes import Float, Msa, MsaMask, Pair, PairMask, ResidueIndex, Tensor
 
 
 class SplitBlock(EvoformerBlock):
     """Row attention on sequences, column attention on residues; on its way back the MSA passes the whole pair track.
 
-    m is split over sequences; msa_mask is that of all sequences.
+    m is split over sequences; msa_mask is that of all sequences. z comes and goes transposed, as the attention to ends
+    leaves it, and passes the whole MSA track on its way back.
     """
 
     ranks: Axis
 
     def forward(self, m: Msa, z: Pair, msa_mask: MsaMask, pair_mask: PairMask) -> tuple[Msa, Pair]:
+        rows = transpose(z, self.ranks)
         m = to_columns(self.read_pairs(m, z, own(msa_mask, -2, self.ranks)), self.ranks).wait()
         columns = own(msa_mask, -1, self.ranks)
         m = self.read_columns(m, columns)
         returning = to_rows(m, self.ranks)
-        z = z + self.outer_product_mean(m, columns)
-        z = self.close_triangles(z, pair_mask)
+        update = self.outer_product_mean(m, columns)
+        z = self.close_triangles(rows.wait() + update, pair_mask)
         return returning.wait(), z
 
     def attend_to_ends(self, z: Pair, mask: PairMask) -> Pair:
         """On the transpose throughout: there all rows share the dropout's mask, and no rank draws that of others."""
         z = self.transpose(z)
-        return self.transpose(self.add_pair(z, self.ending(z, mask)))
+        return self.add_pair(z, self.ending(z, mask))
 
 
 class SplitStack(EvoformerStack):
-    """Every block gets the mask of all sequences."""
+    """Every block gets the mask of all sequences, and the pairs transposed."""
 
     ranks: Axis
 
     def forward(self, m: Msa, z: Pair, msa_mask: MsaMask, pair_mask: PairMask) -> tuple[Msa, Pair]:
-        whole = gather(msa_mask, -2, self.ranks).wait()
+        whole, z = gather(msa_mask, -2, self.ranks).wait(), transpose(z, self.ranks).wait()
         for block in self.blocks:
             m, z = block(m, z, whole, pair_mask)
-        return m, z
+        return m, transpose(z, self.ranks).wait()
+
+
+class SplitRowAttention(MsaRowAttention):
+    """The pairs are transposed, and so is the bias that all ranks bring together; it travels during the projection."""
+
+    ranks: Axis
+
+    def forward(self, m: Msa, z: Pair, mask: MsaMask) -> Msa:
+        (projected,) = ops.norm_linear(z, self.norm_z.parts, [dense(self.pair_weight)])
+        bias = gather(projected.transpose(-1, -3), -1, self.ranks)
+        (packed,) = ops.norm_linear(m, self.norm.parts, [dense(self.attention.packed)])
+        return self.attention(packed, mask, bias)
+
+
+class SplitTriangleMultiplication(TriangleMultiplication):
+    """In two halves of the channels: while what one sends is under way, the other is projected.
+
+    The price is a second look at the pairs.
+    """
+
+    def forward(self, z: Pair, mask: PairMask) -> Pair:
+        stacked = (x.unflatten(0, (4, -1)).chunk(2, dim=1) for x in self.operands.parameters())
+        halves = [(weight.flatten(0, 1), bias.flatten()) for weight, bias in zip(*stacked, strict=True)]
+        finish = [self.contract(*ops.triangle_operands(z, self.norm.parts, half, mask)) for half in halves]
+        product = torch.cat([end() for end in finish], dim=-3)
+        return ops.triangle_update(product, z, self.center.parts, dense(self.output), self.norm.parts, dense(self.gate))
 
 
 class SplitTriangleAttention(TriangleAttention):
@@ -97,21 +127,22 @@ class AwaitingAttention(GatedAttention):
 
 
 class RingOutgoing(Outgoing):
-    """The right operands of other rows come around the ring."""
+    """The right operands of other rows come around the ring; returns what waits for them and gives the product."""
 
     ranks: Axis
 
-    def forward(self, left: Float[Tensor, "*b c i k"], right: Float[Tensor, "*b c j k"]) -> Float[Tensor, "*b c i jj"]:
-        return RightAround.apply(left, right, self.ranks)  # type: ignore[no-untyped-call]
+    def forward(self, left: Tensor, right: Tensor) -> Callable[[], Tensor]:  # type: ignore[override]
+        return partial(RightAround.apply, left, right, around(right.detach(), self.ranks), self.ranks)
 
 
 class RingIncoming(Incoming):
-    """What these rows add to the products of other rows goes around the ring."""
+    """What these rows add to the products of other rows goes around the ring; returns what waits and gives the sum."""
 
     ranks: Axis
 
-    def forward(self, left: Float[Tensor, "*b c k j"], right: Float[Tensor, "*b c k ii"]) -> Float[Tensor, "*b c i j"]:
-        return SumsAround.apply(right, left, self.ranks)  # type: ignore[no-untyped-call]
+    def forward(self, left: Tensor, right: Tensor) -> Callable[[], Tensor]:  # type: ignore[override]
+        sums = Sums(self.ranks).add_product(right.detach(), left.detach())
+        return partial(SumsAround.apply, right, left, sums, self.ranks)
 
 
 class RingOuterProduct(OuterProduct):
@@ -218,7 +249,9 @@ class SplitDropout(nn.Dropout):
 TWINS: dict[type[nn.Module], type[nn.Module]] = {
     # unit: its twin         what the twin takes and gives
     EvoformerStack: SplitStack,  # m over sequences, z over rows
-    EvoformerBlock: SplitBlock,  # m over sequences, over residues, over sequences; z over rows
+    EvoformerBlock: SplitBlock,  # m over sequences, over residues, over sequences; z's transpose over rows, z, again
+    MsaRowAttention: SplitRowAttention,  # z's transpose over rows -> its heads whole
+    TriangleMultiplication: SplitTriangleMultiplication,
     TriangleAttention: SplitTriangleAttention,
     PairBias: GatheredBias,  # z's heads over rows -> whole
     GatedAttention: AwaitingAttention,

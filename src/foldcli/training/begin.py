@@ -38,7 +38,7 @@ def place(config: TrainConfig) -> Iterator[tuple[torch.device, Ranks]]:
             yield device, Ranks(build_mesh(kind, config.dap))
         return
     if config.gpus > 1:
-        require_devices(kind, config.gpus)
+        require_devices(config.device, config.gpus)
         launch(sys.argv[1:], config.gpus)
     yield torch.device(kind), Ranks()
 

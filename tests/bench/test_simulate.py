@@ -1,0 +1,82 @@
+"""A simulation plays the very program that ranks run, and takes what its network takes."""
+
+from collections import Counter
+
+import jaxtyping
+import pytest
+import torch
+
+from foldcli.bench.cases import Sizes
+from foldcli.bench.network import DEVICES, LINKS, Link, Network
+from foldcli.bench.schedule import Message, Played, Schedule, Wait, by_roofline, play
+from foldcli.bench.simulate import Simulation
+from foldcli.compose import model_config, train_config
+from foldcli.config import StackConfig
+from foldcli.errors import InputError
+from foldcli.model.evoformer import EvoformerBlock
+from foldcli.model.msa import MsaColumnAttention
+from foldcli.parallel.account import block_messages, block_sent
+from foldcli.parallel.layouts import own
+from foldcli.parallel.mesh import Axis
+from foldcli.parallel.shard import split_over
+
+LINK = Link(latency=1.0, bandwidth=10.0)
+
+
+@pytest.fixture(autouse=True)
+def any_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rank's share of the pairs has fewer rows than there are residues: one letter has two lengths."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+def test_messages_wait_for_each_other_and_what_is_computed_hides_them() -> None:
+    first, second = Message("", peers=1, sent=20), Message("", peers=1, sent=10)  # 3 and 2 seconds
+    schedule = Schedule([first, second, 2.0, Wait(0), 1.0, Wait(1), 1.0])
+    assert play(schedule, Network(LINK, LINK), ranks=2) == Played(total=6.0, communication=5.0, exposed=2.0)
+
+
+def block_schedule(size: int, depth: int, length: int, train: bool = False) -> Schedule:
+    """What one of so many ranks does for a block of the full model."""
+    config, ranks = StackConfig(), Axis(0, size, "")
+    with torch.device("meta"):
+        block = split_over(EvoformerBlock(config, 128, MsaColumnAttention(config.c_m, config.msa_heads)), ranks)
+        m, z = (own(torch.ones(shape), -3, ranks) for shape in ((depth, length, config.c_m), (length, length, 128)))
+        masks = torch.ones(depth, length), own(torch.ones(length, length), -2, ranks)
+
+    def work() -> None:
+        with torch.set_grad_enabled(train):
+            ends = block.eval()(m.requires_grad_(train), z.requires_grad_(train), *masks)
+            if train:
+                torch.autograd.backward([end.sum() for end in ends])
+
+    return by_roofline(work, ranks, DEVICES["a100"])
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_a_schedule_sends_what_a_block_sends(size: int) -> None:
+    schedule = block_schedule(size, 8, 16)
+    sent: Counter[str] = Counter()
+    for message in (event for event in schedule.events if isinstance(event, Message)):
+        sent[message.kind] += message.sent
+    assert sent == block_sent(StackConfig(), 128, 8, 16, size, 4)
+    assert sum(isinstance(event, Wait) for event in schedule.events) == block_messages(size).total()
+
+
+def test_what_is_computed_meanwhile_hides_most_messages_in_the_backward_pass_too() -> None:
+    """All but two changes of layout each way; a wait that comes too early shows."""
+    network = Network(LINKS["nvlink"], LINKS["nvlink"])
+    forward, both = (play(block_schedule(2, 128, 256, train), network, ranks=2) for train in (False, True))
+    assert forward.exposed < 0.25 * forward.communication
+    assert both.exposed - forward.exposed < 0.25 * (both.communication - forward.communication)
+
+
+def test_more_gpus_take_less_memory_and_lose_what_they_wait_for() -> None:
+    model, training = model_config("tiny"), train_config("tiny", ["sample.crop=32", "batch_size=4"])
+    simulation = Simulation(DEVICES["a100"], torch.bfloat16, Network(LINK, LINK))
+    sizes = Sizes(residues=32, depth=8, extra=8)
+    (one, step), (two, shared) = (simulation.predictions(training, model, sizes, gpus, 0) for gpus in (1, 2))
+    assert (one.waited, one.efficiency, step.waited, step.efficiency) == (0.0, 1.0, 0.0, 1.0)
+    assert two.waited > 0 and two.bytes < one.bytes and shared.bytes < step.bytes
+    assert two.efficiency == pytest.approx(one.seconds / (2 * two.seconds))
+    with pytest.raises(InputError, match=r"--gpus 3 --dap 1: 3 groups do not share 4 samples a step evenly"):
+        simulation.predictions(training, model, sizes, 3, 1)
