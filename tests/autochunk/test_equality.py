@@ -20,7 +20,7 @@ from foldcli.model.alphafold import AlphaFold
 from foldcli.model.features import Features, Recycled, TemplateFeatures
 from tests.autochunk.nets import UNet, gpt, vit
 
-COSTS = Machine(3e10, 1e10, 5e-6)
+COSTS = Machine(3e10, 1e10, 1e10, 1e-9, 5e-6)
 
 
 def at(share: float) -> Any:

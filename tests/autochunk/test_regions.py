@@ -26,7 +26,7 @@ def program(module: nn.Module, x: Tensor) -> Program:
 
 def run_with(module: nn.Module, found: Program, region: Region, steps: int, x: Tensor) -> object:
     rest = [Whole(index) for index in range(len(found.calls))]
-    plan = Plan(found, (*rest[: region.start], Loop(region, steps), *rest[region.stop :]), {}, 0, 0, 0)
+    plan = Plan(found, (*rest[: region.start], Loop(region, steps, tuple(map(Whole, region.before))), *rest[region.stop :]), {}, 0, 0, 0)
     return output_of(plan, Runner(plan).run([x], own_tensors(module).__getitem__))
 
 

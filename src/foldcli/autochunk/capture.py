@@ -1,9 +1,10 @@
 """Record what a module calls, on tensors without memory; sizes are symbols, so that one capture serves every length."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import Any
 
 import torch
@@ -157,9 +158,9 @@ class Recorder(TorchFunctionMode):
         try:
             tape, numbers = self.tape, tuple(self.tape.add(tensor) for tensor in inputs)
             output = mapped(self._ref, work())
-            own = tape.sizes.keys()
+            own, calls = tape.sizes.keys(), read_results(tape.calls, output)
             conditions = [g.expr for g in self.symbols.guards[first:] if g.expr.free_symbols & own]
-            return Graph(numbers, tape.parameters, tuple(tape.calls), output, tape.sizes, tuple(conditions))
+            return Graph(numbers, tape.parameters, calls, output, tape.sizes, tuple(conditions))
         finally:
             self.tape = before
 
@@ -203,6 +204,20 @@ class Recorder(TorchFunctionMode):
             return result
 
         return call
+
+
+def read_results(calls: Sequence[Call], output: Any) -> tuple[Call, ...]:
+    """The calls, of which blocks give only those results that anybody reads: others would be kept to a block's end."""
+    read = {leaf.value for leaf in leaves(output) if isinstance(leaf, Ref)}.union(*(call.operands for call in calls))
+
+    def trimmed(call: Call) -> Call:
+        if not isinstance(call.function, Block) or read.issuperset(call.results):
+            return call
+        block, kept = call.function, [value in read for value in call.results]
+        graph = replace(block.graph, output=[Ref(value) for value in compress(block.graph.outputs, kept)])
+        return replace(call, function=replace(block, graph=graph), results=tuple(compress(call.results, kept)))
+
+    return tuple(map(trimmed, calls))
 
 
 def _plain(leaf: Any) -> Any:

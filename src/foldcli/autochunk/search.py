@@ -16,7 +16,7 @@ from foldcli.autochunk.regions import WIDEST, Region, regions
 from foldcli.autochunk.rules_ops import in_parts
 from foldcli.autochunk.slices import Slices
 
-TOLERANCE = 0.02
+TOLERANCE = 0.005
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class _Form:
                 steps = math.ceil(region.length / math.ceil(region.length / steps))
                 extra = max(profile.extra_seconds(steps, region.length), 0.0)
                 peak = max(profile.least, profile.peak.at(steps))
-                yield _Choice(extra, peak, region.start, Loop(region, steps))
+                yield _Choice(extra, peak, region.start, Loop(region, steps, self.slices.before(region)))
 
     def _plan(self, best: list[_Choice | None]) -> Plan:
         steps, blocks, peak = [], {}, 0.0
