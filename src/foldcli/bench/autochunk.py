@@ -25,7 +25,7 @@ from foldcli.folding.memory import peak_bytes, reset_peak
 from foldcli.parallel.account import peak_of
 
 # Time at most, as a multiple of what the module takes whole.
-SLOWDOWNS = (1.02, 1.08, 1.25, 2.0)
+SLOWDOWNS = (1.02, 1.08, 1.25)
 # A plan that takes hardly less than the one before is not measured.
 CLOSE = 0.97
 WHOLE = "whole"
@@ -77,10 +77,12 @@ class Ways:
         if self.device.type == "cpu":
             keep_freed_memory()  # else the time of large tensors is that of their fresh pages
         self.expected: Any = None
+        self.run = Chunked(module, Planner.tightest)
+        self.planner = self.run.planner(*inputs)
 
     def whole(self) -> Point:
         self.expected, peak, taken = self._measured(self.module)
-        return Point(WHOLE, peak, taken)
+        return Point(WHOLE, peak, taken, predicted=self.planner.whole().peak)
 
     def point(self, name: str, run: Callable[..., Any]) -> Point:
         found, peak, taken = self._measured(run)
@@ -89,18 +91,16 @@ class Ways:
 
     def plans(self, slowdowns: Sequence[float] = SLOWDOWNS) -> Iterator[Point]:
         """The least memory within each slow-down that is predicted."""
-        run = Chunked(self.module, Planner.tightest)
-        planner = run.planner(*self.inputs)
         before = float("inf")
         for slowdown in slowdowns:
-            plan = planner.within(slowdown)
+            plan = self.planner.within(slowdown)
             if plan.peak > CLOSE * before:
                 continue
             before = plan.peak
-            run.choose = partial(_given, plan)
-            run.runners.clear()
-            run.plan(*self.inputs)
-            yield replace(self.point(f"plan {slowdown}", run), predicted=plan.peak, words=tuple(plan.words()))
+            self.run.choose = partial(_given, plan)
+            self.run.runners.clear()
+            self.run.plan(*self.inputs)
+            yield replace(self.point(f"plan {slowdown}", self.run), predicted=plan.peak, words=tuple(plan.words()))
 
     def _measured(self, run: Callable[..., Any]) -> tuple[Any, int, float]:
         """Results, bytes and seconds; of a long call its first time counts, else the median of several."""
