@@ -25,7 +25,7 @@ class Joined:
         return [Cut(cut.dim, cut.step * self.factor) for cut in self.axis.results]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # found once for each window: told apart by identity, which is fast
 class Region:
     """Calls from `start` to before `stop`; those that do not vary in the loop run before it.
 

@@ -1,7 +1,7 @@
 """What a region takes, in memory and time, by how many steps of its loop a slice has."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -67,6 +67,7 @@ class Slices:
         self.profile = cache(self._profile)
         self.least = cache(self._least)
         self.before = cache(self._before)
+        self.in_loop = cache(self._in_loop)
         self.whole: Callable[[int], Tensor] = cache(lambda value: program.spec(value).empty())  # under the mode
 
     def _profile(self, region: Region) -> Profile:
@@ -94,12 +95,12 @@ class Slices:
         waiting = list(region.before)
         while waiting:
             row = next((n for n, index in enumerate(waiting) if index != waiting[0] + n), len(waiting))
-            loops = (self._loop(waiting[0], waiting[0] + count) for count in range(row, 0, -1))
+            loops = (self.in_loop(waiting[0], waiting[0] + count) for count in range(row, 0, -1))
             steps.append(next((loop for loop in loops if loop), Whole(waiting[0])))
             del waiting[: len(steps[-1].calls)]
         return tuple(steps)
 
-    def _loop(self, start: int, stop: int) -> Loop | None:
+    def _in_loop(self, start: int, stop: int) -> Loop | None:
         """These calls in slices; None if they cannot be, or take hardly less."""
         loops = [Loop(region, math.ceil(region.length / PIECES), ()) for region in movable(self.program, start, stop)]
         best = min(loops, key=self._loop_peak, default=None)
@@ -139,8 +140,7 @@ class Slices:
         ends = self._ends(region)
         live = peak = 0
         freed: dict[int, list[int]] = {}
-        for joined in region.body:
-            footprint = self.footprint(joined, self._internal(region, joined), steps)
+        for joined, footprint in zip(region.body, self._footprints(region, steps), strict=True):
             peak = max(peak, live + footprint.peak)
             live += footprint.kept
             freed.setdefault(ends[joined.index], []).append(footprint.kept)
@@ -164,10 +164,12 @@ class Slices:
                     last.update(dict.fromkeys(made_by[value], region.stop))
         return last
 
-    def _internal(self, region: Region, joined: Joined) -> tuple[bool, ...]:
-        """Which operands come from the loop's body itself."""
-        made = {value for other in region.body for value in self.program.calls[other.index].results}
-        return tuple(value in made for value in self.program.calls[joined.index].operands)
+    def _footprints(self, region: Region, steps: int) -> Iterator[Footprint]:
+        """Of each call of the body, whose operands may come from the body itself."""
+        made = {value for joined in region.body for value in self.program.calls[joined.index].results}
+        for joined in region.body:
+            internal = tuple(value in made for value in self.program.calls[joined.index].operands)
+            yield self.footprint(joined, internal, steps)
 
     def _footprint(self, joined: Joined, internal: tuple[bool, ...], steps: int) -> Footprint:
         call = self.program.calls[joined.index]
@@ -194,8 +196,7 @@ class Slices:
         return torch.empty_strided(shape, stride, dtype=spec.dtype, device=spec.device)
 
     def _body_seconds(self, region: Region, steps: int) -> float:
-        each = (self.footprint(joined, self._internal(region, joined), steps) for joined in region.body)
-        total = sum(self.machine.seconds(footprint) for footprint in each)
+        total = sum(self.machine.seconds(footprint) for footprint in self._footprints(region, steps))
         for value, cut in region.outputs:
             spec = self.program.spec(value)
             share = cut.step * steps / spec.shape[cut.dim]

@@ -1,6 +1,7 @@
 """`foldcli bench --autochunk`: memory against time of a model's trunk by plans, beside the trunk whole."""
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,10 +26,11 @@ from foldcli.folding.memory import peak_bytes, reset_peak
 from foldcli.parallel.account import peak_of
 
 # Time at most, as a multiple of what the module takes whole.
-SLOWDOWNS = (1.02, 1.08, 1.25)
+SLOWDOWNS = (1.02, 1.06, 1.2)
 # A plan that takes hardly less than the one before is not measured.
 CLOSE = 0.97
 WHOLE = "whole"
+SHORT = 60.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -138,15 +140,17 @@ def trunk(request: Request) -> Ways:
     return Ways(cases.model.trunk.requires_grad_(False), (features, cases.model.first_pass(features)))
 
 
-def curve(request: Request, told: Callable[[Point], None]) -> Curve:
-    """Measure the trunk whole and by plans; `told` hears of each point. The faster of two passes counts as whole."""
-    ways = trunk(request)
-    points = [ways.whole()]
-    told(points[0])
-    for point in ways.plans():
+def curve(request: Request, ways: Ways, told: Callable[[Point], None], others: Iterable[Point] = ()) -> Curve:
+    """Measure a module whole, by plans and in `others`; `told` hears of each point.
+
+    Of a short pass the faster of two counts as whole, one before and one after the others.
+    """
+    points = []
+    for point in itertools.chain([ways.whole()], ways.plans(), others):
         points.append(point)
         told(point)
-    points[0] = min(points[0], ways.whole(), key=lambda point: point.seconds)
+    if points[0].seconds < SHORT:
+        points[0] = min(points[0], ways.whole(), key=lambda point: point.seconds)
     return Curve(machine_of(ways.device), request, size(ways.expected), tuple(points))
 
 
