@@ -41,7 +41,7 @@ class Forecaster:
     """Predicts for one model, without its parameters' numbers; how memory grows is found once for each depth."""
 
     def __init__(self, source: Source, device: torch.device, precision: torch.dtype, budget: float) -> None:
-        self.source, self.device, self.budget = source, device, budget
+        self.source, self.device, self.precision, self.budget = source, device, precision, budget
         with torch.device("meta"):
             self.model = AlphaFold(source.config.model).eval().requires_grad_(False)
         self.model.trunk.to(precision)
@@ -65,7 +65,7 @@ class Forecaster:
 
     def _planner(self, length: int, depth: int) -> tuple[Planner, int]:
         """What finds plans for a later pass, and the bytes of its inputs."""
-        inputs = blank_inputs(self.source.config.model, length, depth, self.device)
+        inputs = blank_inputs(self.source.config.model, length, depth, self.device, self.precision)
         return self.chunked.planner(*inputs), held_bytes(inputs)
 
     def _growth(self, depth: int) -> tuple[float, float]:
