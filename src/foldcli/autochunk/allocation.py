@@ -41,12 +41,12 @@ class Ledger(TorchDispatchMode):
 
     def _count(self, function: Any, args: Any, kwargs: dict[str, Any], result: Any) -> None:
         flops = _flops(function, args, kwargs, result)
-        traffic = sum(spread_bytes(tensor) for tensor in [*tensors(args), *tensors(result)])
+        used = [*tensors(args), *tensors(result)]
         self.calls += 1
         self.flops += flops
         self.logits += _logits(function, args)
-        self.products += traffic if flops else 0
-        self.traffic += 0 if flops else traffic
+        self.products += sum(tensor.nbytes for tensor in used) if flops else 0
+        self.traffic += sum(map(spread_bytes, used))
 
     def _enter(self, tensor: Tensor) -> bool:
         storage = tensor.untyped_storage()
@@ -130,7 +130,8 @@ def inside(function: Any, args: tuple[Any, ...]) -> int:
 class Footprint:
     """What some work takes: bytes at most above what was there, bytes that stay, and what the time depends on.
 
-    flops: of products; logits: of fused attention; products, traffic: bytes that products and all else read and write.
+    flops: of products; logits: of fused attention; traffic: bytes that are read and written; products: the same of
+    products, of which each in a batch reads what all of them share.
     """
 
     peak: int = 0

@@ -1,7 +1,7 @@
 """Record what a module calls, on tensors without memory; sizes are symbols, so that one capture serves every length."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import compress
@@ -158,7 +158,7 @@ class Recorder(TorchFunctionMode):
         try:
             tape, numbers = self.tape, tuple(self.tape.add(tensor) for tensor in inputs)
             output = mapped(self._ref, work())
-            own, calls = tape.sizes.keys(), read_results(tape.calls, output)
+            own, calls = tape.sizes.keys(), read_results(tape.calls, output, {value for value, _ in tape.sizes.values()})
             conditions = [g.expr for g in self.symbols.guards[first:] if g.expr.free_symbols & own]
             return Graph(numbers, tape.parameters, calls, output, tape.sizes, tuple(conditions))
         finally:
@@ -206,9 +206,13 @@ class Recorder(TorchFunctionMode):
         return call
 
 
-def read_results(calls: Sequence[Call], output: Any) -> tuple[Call, ...]:
-    """The calls, of which blocks give only those results that anybody reads: others would be kept to a block's end."""
-    read = {leaf.value for leaf in leaves(output) if isinstance(leaf, Ref)}.union(*(call.operands for call in calls))
+def read_results(calls: Sequence[Call], output: Any, measured: Iterable[int]) -> tuple[Call, ...]:
+    """The calls, of which blocks give only those results that anybody reads: others would be kept to a block's end.
+
+    measured: values whose sizes are asked for.
+    """
+    read = {leaf.value for leaf in leaves(output) if isinstance(leaf, Ref)}
+    read = read.union(measured, *(call.operands for call in calls))
 
     def trimmed(call: Call) -> Call:
         if not isinstance(call.function, Block) or read.issuperset(call.results):

@@ -23,8 +23,8 @@ SIDE, ENTRIES, THIN, HEADS, REPEATS = 1024, 1 << 24, 8, 32, 7
 class Machine:
     """How fast large calls are, and how slow small ones.
 
-    rate: floating-point operations a second; feed: bytes a second that a product with little to do reads; bandwidth:
-    bytes a second of all else; logit: seconds that each logit of attention takes beside its products; overhead: seconds
+    rate: floating-point operations a second; bandwidth: bytes a second; feed: the same of a product's operands, which
+    are put in order on top; logit: seconds that each logit of attention takes beside its products; overhead: seconds
     that any call takes.
     """
 
@@ -77,12 +77,12 @@ def calibrate(device: torch.device, dtype: torch.dtype) -> Machine:
     other = torch.empty_like(large)  # written again and again: fresh pages cost the system's time, not the memory's
     start = _seconds(lambda: [small + 1 for _ in range(100)], device) / 100
     rate = 2 * SIDE**3 / _seconds(lambda: matrices[0] @ matrices[1], device)
-    thin = _seconds(lambda: rows @ matrices, device) - 2 * rows.numel() * SIDE / rate
+    bandwidth = 2 * large.nbytes / _seconds(lambda: torch.add(large, 1, out=other), device)
+    thin = _seconds(lambda: rows @ matrices, device) - 2 * rows.numel() * SIDE / rate - matrices.nbytes / bandwidth
     attention = _seconds(lambda: scaled_dot_product_attention(heads, heads, heads), device)
     logits = HEADS * heads.shape[-2] ** 2
     logit = attention / logits - 4 * heads.shape[-1] / rate
-    total = _seconds(lambda: torch.add(large, 1, out=other), device)
-    return Machine(rate, matrices.nbytes / max(thin, start), 2 * large.nbytes / total, max(logit, 0.0), start)
+    return Machine(rate, matrices.nbytes / max(thin, start), bandwidth, max(logit, 0.0), start)
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:

@@ -15,10 +15,10 @@ from foldcli.autochunk import Chunked
 from foldcli.autochunk.graph import tensors
 from foldcli.autochunk.plan import Plan
 from foldcli.autochunk.search import Planner
-from foldcli.bench.cases import Cases, Sizes
+from foldcli.bench.cases import Case, Cases, Sizes
 from foldcli.bench.clock import seconds, warm_times
 from foldcli.bench.modules import Machine, Request, device_and_dtype, machine_of
-from foldcli.bench.work import size
+from foldcli.bench.work import size, work_of
 from foldcli.compose import model_config
 from foldcli.files import atomic_file
 from foldcli.folding.allocator import keep_freed_memory
@@ -37,7 +37,7 @@ SHORT = 60.0  # seconds
 class Point:
     """One way to run a module: bytes at most beside parameters and inputs, seconds, the largest difference of results.
 
-    predicted: the plan's bytes; words: the plan.
+    predicted: bytes, from the sizes alone; words: the plan.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Ways:
 
     def whole(self) -> Point:
         self.expected, peak, taken = self._measured(self.module)
-        return Point(WHOLE, peak, taken, predicted=self.planner.whole().peak)
+        return Point(WHOLE, peak, taken, predicted=work_of(Case(WHOLE, self.module, self.inputs, 0)).peak)
 
     def point(self, name: str, run: Callable[..., Any]) -> Point:
         found, peak, taken = self._measured(run)
