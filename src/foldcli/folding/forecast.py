@@ -10,7 +10,7 @@ from foldcli.autochunk import Chunked
 from foldcli.autochunk.search import Planner
 from foldcli.data.query import Query
 from foldcli.folding.alignments import depth_foreseen
-from foldcli.folding.memory import available_bytes
+from foldcli.folding.memory import available_bytes, predicted_bytes
 from foldcli.folding.models import Source, choose_device, choose_precision
 from foldcli.folding.plans import SHARE, blank_inputs, held_bytes
 from foldcli.model.alphafold import AlphaFold
@@ -57,9 +57,10 @@ class Forecaster:
         passes = (self.source.config.num_recycle + 1) * self.source.config.num_seeds
         parameters = sum(p.numel() for p in self.model.parameters())
         planned = None if plan is None else plan.peak + given
+        whole = predicted_bytes(self.source.config.model, len(query.sequence), depth, self.precision.itemsize)
         longest = {ranks: self._longest(depth, ranks) for ranks in (1, 2, 4, 8)}
         return Forecast(
-            query.name, self.source.name, len(query.sequence), parameters, planner.whole().peak + given, planned,
+            query.name, self.source.name, len(query.sequence), parameters, whole, planned,
             passes * shown.seconds, tuple(shown.words()), longest,
         )  # fmt: skip
 
