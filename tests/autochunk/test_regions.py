@@ -17,7 +17,6 @@ from foldcli.autochunk.rewrite import Runner, output_of
 from foldcli.autochunk.slices import Slices
 from tests.autochunk.test_equality import COSTS, Random, require_equal
 
-
 MODE = FakeTensorMode(allow_non_fake_inputs=True)
 
 

@@ -158,7 +158,8 @@ class Recorder(TorchFunctionMode):
         try:
             tape, numbers = self.tape, tuple(self.tape.add(tensor) for tensor in inputs)
             output = mapped(self._ref, work())
-            own, calls = tape.sizes.keys(), read_results(tape.calls, output, {value for value, _ in tape.sizes.values()})
+            calls = read_results(tape.calls, output, {value for value, _ in tape.sizes.values()})
+            own = tape.sizes.keys()
             conditions = [g.expr for g in self.symbols.guards[first:] if g.expr.free_symbols & own]
             return Graph(numbers, tape.parameters, calls, output, tape.sizes, tuple(conditions))
         finally:

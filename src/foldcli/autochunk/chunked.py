@@ -34,7 +34,7 @@ class Chunked(nn.Module):
         super().__init__()
         self.module, self.choose, self.costs = module, choose, costs
         self.occasion: Any = None
-        self.mode = like.mode if like else FakeTensorMode(allow_non_fake_inputs=True)
+        self.mode: FakeTensorMode = like.mode if like else FakeTensorMode(allow_non_fake_inputs=True)
         self.graphs: dict[Any, list[Graph]] = like.graphs if like else {}
         self.runners: dict[Any, Runner] = like.runners if like else {}
 

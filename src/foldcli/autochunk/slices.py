@@ -116,14 +116,17 @@ class Slices:
 
     def _at_start(self, region: Region) -> tuple[float, float]:
         """Bytes alive when the loop starts, its results' memory apart; the peak of the calls before it."""
-        live = peak = self.program.live[region.start]
+        live: float = self.program.live[region.start]
+        peak = live
         body = {value for joined in region.body for value in self.program.calls[joined.index].operands}
         for step in self.before(region):
-            footprint = self.program.facts.footprints[step.calls[0]]
-            loops = isinstance(step, Loop)
-            peak = max(peak, live + (self._loop_peak(step) if loops else footprint.peak))
-            live += self._buffers(step.region) if loops else footprint.kept
-            live -= sum(
+            if isinstance(step, Loop):
+                top, kept = self._loop_peak(step), self._buffers(step.region)
+            else:
+                footprint = self.program.facts.footprints[step.index]
+                top, kept = footprint.peak, footprint.kept
+            peak = max(peak, live + top)
+            live += kept - sum(
                 self.program.spec(value).bytes for index in step.calls for value in self.program.dying(index)
                 if self.program.maker.get(self.program.spec(value).storage, -1) < step.calls[0]
                 and not body & set(self.program.aliases[self.program.spec(value).storage])

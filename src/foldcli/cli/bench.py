@@ -93,7 +93,7 @@ def bench(
             _measure_modules(request, json, plot, compare)
     else:
         raise InputError(
-            "foldcli bench: say what to measure: --seq-len N (with --autochunk: by plans), --sweep N,N, --compare FILE, "
+            "foldcli bench: say what to measure: --seq-len N (--autochunk: by plans), --sweep N,N, --compare FILE, "
             "--counts or --train; or --simulate"
         )
 

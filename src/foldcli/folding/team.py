@@ -172,9 +172,7 @@ class Team:
         """Whether a job that is too large for one rank may be split over those of its host."""
         return self.size > 1 and ranks_of_host() > 1
 
-    def once_more(
-        self, jobs: Sequence[J], too_large: list[int], device_type: str
-    ) -> Iterator[tuple[Group, list[J]]]:
+    def once_more(self, jobs: Sequence[J], too_large: list[int], device_type: str) -> Iterator[tuple[Group, list[J]]]:
         """A host's ranks together, for those jobs, by their places, that any rank has found too large for itself."""
         if not self.may_share:
             return
