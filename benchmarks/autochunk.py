@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 from autochunk_fixed import fixed_chunks  # noqa: E402
 
-from foldcli.bench.autochunk import Point, Ways, curve, curve_png, table, trunk  # noqa: E402
+from foldcli.bench.autochunk import Point, Ways, curve, curve_png, table, title, trunk  # noqa: E402
 from foldcli.bench.modules import Request  # noqa: E402
 from foldcli.files import write_atomic  # noqa: E402
 from tests.autochunk.nets import TransformerBlock, UNet  # noqa: E402
@@ -66,11 +66,11 @@ def main() -> None:
     if args.what == "trunk":
         ways = trunk(request)
         rows = (fixed(ways, chunk) for chunk in args.chunks)
-        found = {f"trunk {args.seq_len}": curve(request, ways, told, rows)}
+        found = {f"trunk {args.seq_len}": curve(title(request), request, ways, told, rows)}
     else:
         found = {
             name: curve(
-                replace(request, model=name, lengths=shape, blocks=None),
+                f"{name}, input {' x '.join(map(str, shape))}", replace(request, model=name, lengths=shape, blocks=None),
                 Ways(make().eval().requires_grad_(False), (torch.randn(shape),)), told,
             )
             for name, (make, shape) in NETWORKS.items()
@@ -79,7 +79,8 @@ def main() -> None:
     write_atomic(args.json, json.dumps({**before, **{k: asdict(v) for k, v in found.items()}}, indent=1) + "\n")
     for name, one in found.items():
         Console(width=140).print(table(one))
-        curve_png(args.json.with_name(f"autochunk-{name.replace(' ', '-')}.png"), one)
+        if args.what == "trunk":
+            curve_png(args.json.with_name(f"autochunk-{name.replace(' ', '-')}.png"), one)
 
 
 if __name__ == "__main__":

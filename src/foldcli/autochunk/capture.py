@@ -158,7 +158,7 @@ class Recorder(TorchFunctionMode):
         try:
             tape, numbers = self.tape, tuple(self.tape.add(tensor) for tensor in inputs)
             output = mapped(self._ref, work())
-            calls = read_results(tape.calls, output, {value for value, _ in tape.sizes.values()})
+            calls = read_calls(tape.calls, output, (value for value, _ in tape.sizes.values()))
             own = tape.sizes.keys()
             conditions = [g.expr for g in self.symbols.guards[first:] if g.expr.free_symbols & own]
             return Graph(numbers, tape.parameters, calls, output, tape.sizes, tuple(conditions))
@@ -207,22 +207,30 @@ class Recorder(TorchFunctionMode):
         return call
 
 
-def read_results(calls: Sequence[Call], output: Any, measured: Iterable[int]) -> tuple[Call, ...]:
-    """The calls, of which blocks give only those results that anybody reads: others would be kept to a block's end.
+def read_calls(calls: Sequence[Call], output: Any, measured: Iterable[int]) -> tuple[Call, ...]:
+    """The calls that give what anybody reads; of blocks only those results, since others would be kept to their end.
 
     measured: values whose sizes are asked for.
     """
-    read = {leaf.value for leaf in leaves(output) if isinstance(leaf, Ref)}
-    read = read.union(measured, *(call.operands for call in calls))
+    read = {leaf.value for leaf in leaves(output) if isinstance(leaf, Ref)}.union(measured)
+    kept: list[Call] = []
+    for call in reversed(calls):
+        if call.pinned or not read.isdisjoint(call.results):
+            kept.append(_trimmed(call, read))
+            read.update(call.operands)
+    return tuple(reversed(kept))
 
-    def trimmed(call: Call) -> Call:
-        if not isinstance(call.function, Block) or read.issuperset(call.results):
-            return call
-        block, kept = call.function, [value in read for value in call.results]
-        graph = replace(block.graph, output=[Ref(value) for value in compress(block.graph.outputs, kept)])
-        return replace(call, function=replace(block, graph=graph), results=tuple(compress(call.results, kept)))
 
-    return tuple(map(trimmed, calls))
+def _trimmed(call: Call, read: set[int]) -> Call:
+    """A block with those of its results that are read; any other call as it is."""
+    if not isinstance(call.function, Block) or read.issuperset(call.results):
+        return call
+    chosen = [value in read for value in call.results]
+    graph = call.function.graph
+    output = [Ref(value) for value in compress(graph.outputs, chosen)]
+    calls = read_calls(graph.calls, output, (value for value, _ in graph.sizes.values()))
+    block = replace(call.function, graph=replace(graph, calls=calls, output=output))
+    return replace(call, function=block, results=tuple(compress(call.results, chosen)))
 
 
 def _plain(leaf: Any) -> Any:

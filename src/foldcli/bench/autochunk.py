@@ -26,7 +26,7 @@ from foldcli.folding.memory import peak_bytes, reset_peak
 from foldcli.parallel.account import peak_of
 
 # Time at most, as a multiple of what the module takes whole.
-SLOWDOWNS = (1.02, 1.06, 1.2)
+SLOWDOWNS = (1.005, 1.02, 1.06, 1.2)
 # A plan that takes hardly less than the one before is not measured.
 CLOSE = 0.97
 WHOLE = "whole"
@@ -52,6 +52,7 @@ class Point:
 class Curve:
     """Points of one module, the first of them whole; results: bytes of what it returns, which any way must hold."""
 
+    title: str
     machine: Machine
     request: Request
     results: int
@@ -139,7 +140,14 @@ def trunk(request: Request) -> Ways:
     return Ways(cases.model.trunk.requires_grad_(False), (features, cases.model.first_pass(features)))
 
 
-def curve(request: Request, ways: Ways, told: Callable[[Point], None], others: Iterable[Point] = ()) -> Curve:
+def title(request: Request) -> str:
+    rows = f"{request.depth} and {request.extra} rows, {request.blocks or 1} blocks of each stack"
+    return f"trunk of {request.model} at {request.lengths[0]} residues, {rows}"
+
+
+def curve(
+    name: str, request: Request, ways: Ways, told: Callable[[Point], None], others: Iterable[Point] = ()
+) -> Curve:
     """Measure a module whole, by plans and in `others`; `told` hears of each point.
 
     Of a short pass the faster of two counts as whole, one before and one after the others.
@@ -150,12 +158,12 @@ def curve(request: Request, ways: Ways, told: Callable[[Point], None], others: I
         told(point)
     if points[0].seconds < SHORT:
         points[0] = min(points[0], ways.whole(), key=lambda point: point.seconds)
-    return Curve(machine_of(ways.device), request, size(ways.expected), tuple(points))
+    return Curve(name, machine_of(ways.device), request, size(ways.expected), tuple(points))
 
 
 def table(found: Curve) -> Table:
     """The curve as `foldcli bench` prints it."""
-    request, grid = found.request, Table("way", "MiB", "saved", "saved beside results", "time", "predicted", "error")
+    grid = Table("way", "MiB", "saved", "saved beside results", "time", "predicted", "error")
     for column in grid.columns[1:]:
         column.justify = "right"
     for point in found.points:
@@ -163,10 +171,7 @@ def table(found: Curve) -> Table:
         saved = f"{found.saved(point):.1%}", f"{found.saved_beside_results(point):.1%}"
         times = f"{point.seconds / found.whole.seconds:.2f}", predicted, f"{point.error:.1e}"
         grid.add_row(point.name, f"{point.peak / 2**20:,.0f}", *saved, *times)
-    rows = f"{request.depth} and {request.extra} rows, {request.blocks or 1} blocks of each stack"
-    grid.title = (
-        f"trunk of {request.model} at {request.lengths[0]} residues, {rows}; whole: {found.whole.seconds:.1f} s"
-    )
+    grid.title = f"{found.title}; whole: {found.whole.seconds:.1f} s"
     return grid
 
 
@@ -179,10 +184,10 @@ def curve_png(path: Path, found: Curve) -> None:
     for prefix, style in (("plan", "o-"), ("rows", "s:"), (WHOLE, "k*")):
         some = sorted((p for p in found.points if p.name.startswith(prefix)), key=lambda p: p.seconds)
         ratios = [point.seconds / found.whole.seconds for point in some]
-        axis.plot(ratios, [point.peak / 2**20 for point in some], style, label=prefix)
+        axis.plot(ratios, [point.peak / 2**20 for point in some], style, label=prefix if some else None)
     axis.axhline(found.results / 2**20, color="0.6", linewidth=0.8, label="the results alone")
     axis.set(xlabel="time, whole = 1", ylabel="MiB beside parameters and inputs", ylim=(0, None))
-    axis.set_title(f"{found.request.model}, {found.request.lengths[0]} residues")
+    axis.set_title(found.title.replace(", ", "\n", 1), fontsize="medium")
     axis.legend(frameon=False)
     with atomic_file(path) as file:
         picture.savefig(file, format="png", dpi=150, metadata={"Software": None})

@@ -138,13 +138,14 @@ def _trace_plans(request: "Request", json: Path | None, plot: Path) -> None:
     """Print and draw how much memory plans save, and what that costs."""
     from rich.console import Console
 
-    from foldcli.bench.autochunk import curve, curve_png, table, trunk
+    from foldcli.bench.autochunk import curve, curve_png, table, title, trunk
     from foldcli.bench.history import save
 
     if len(request.lengths) != 1:
         raise InputError("--autochunk: give one length, as --seq-len N")
     with Console(stderr=True).status("measuring") as status:
-        found = curve(request, trunk(request), lambda point: status.update(f"measured {point.name}"))
+        ways = trunk(request)
+        found = curve(title(request), request, ways, lambda point: status.update(f"measured {point.name}"))
     console, path = _console(), plot / f"autochunk-{request.lengths[0]}.png"
     console.print(table(found))
     plot.mkdir(parents=True, exist_ok=True)
