@@ -70,7 +70,7 @@ def main() -> None:
     else:
         found = {
             name: curve(
-                f"{name}, input {' x '.join(map(str, shape))}", replace(request, model=name, lengths=shape, blocks=None),
+                f"{name} on {' x '.join(map(str, shape))}", replace(request, model=name, lengths=shape, blocks=None),
                 Ways(make().eval().requires_grad_(False), (torch.randn(shape),)), told,
             )
             for name, (make, shape) in NETWORKS.items()
