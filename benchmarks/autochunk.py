@@ -25,9 +25,8 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 from autochunk_fixed import fixed_chunks  # noqa: E402
 
-from foldcli.bench.autochunk import Curve, Point, Ways, curve_png, table, trunk  # noqa: E402
-from foldcli.bench.modules import Request, machine_of  # noqa: E402
-from foldcli.bench.work import size  # noqa: E402
+from foldcli.bench.autochunk import Point, Ways, curve, curve_png, table, title, trunk  # noqa: E402
+from foldcli.bench.modules import Request  # noqa: E402
 from foldcli.files import write_atomic  # noqa: E402
 from tests.autochunk.nets import TransformerBlock, UNet  # noqa: E402
 
@@ -39,9 +38,8 @@ NETWORKS = {
 }
 
 
-def told(point: Point) -> Point:
+def told(point: Point) -> None:
     print(f"{point.name}: {point.peak / 2**20:,.0f} MiB, {point.seconds:.2f} s", *point.words, sep="\n  ", flush=True)
-    return point
 
 
 def fixed(ways: Ways, chunk: int) -> Point:
@@ -52,20 +50,13 @@ def fixed(ways: Ways, chunk: int) -> Point:
     return ways.point(f"rows {chunk}", run)
 
 
-def measured(request: Request, ways: Ways, chunks: tuple[int, ...]) -> Curve:
-    """Whole, by plans and in chunks, then whole again; the faster of these two counts."""
-    first = told(ways.whole())
-    points = [told(point) for point in ways.plans()] + [told(fixed(ways, chunk)) for chunk in chunks]
-    whole = min(first, told(ways.whole()), key=lambda point: point.seconds)
-    return Curve(machine_of(ways.device), request, size(ways.expected), (whole, *points))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("what", choices=["trunk", "networks"])
     parser.add_argument("--seq-len", type=int, default=512)
     parser.add_argument("--msa", type=int, default=128)
     parser.add_argument("--extra-msa", type=int, default=1024)
+    parser.add_argument("--chunks", type=int, nargs="*", default=FIXED, help="rows of the fixed chunks")
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/autochunk.json")
     args = parser.parse_args()
     request = Request(
@@ -73,20 +64,23 @@ def main() -> None:
     )  # fmt: skip
     torch.manual_seed(0)
     if args.what == "trunk":
-        found = {f"trunk {args.seq_len}": measured(request, trunk(request), FIXED)}
+        ways = trunk(request)
+        rows = (fixed(ways, chunk) for chunk in args.chunks)
+        found = {f"trunk {args.seq_len}": curve(title(request), request, ways, told, rows)}
     else:
         found = {
-            name: measured(
-                replace(request, model=name, lengths=shape, blocks=None),
-                Ways(make().eval().requires_grad_(False), (torch.randn(shape),)), (),
+            name: curve(
+                f"{name} on {' x '.join(map(str, shape))}", replace(request, model=name, lengths=shape, blocks=None),
+                Ways(make().eval().requires_grad_(False), (torch.randn(shape),)), told,
             )
             for name, (make, shape) in NETWORKS.items()
         }  # fmt: skip
     before = json.loads(args.json.read_text()) if args.json.exists() else {}
     write_atomic(args.json, json.dumps({**before, **{k: asdict(v) for k, v in found.items()}}, indent=1) + "\n")
-    for name, curve in found.items():
-        Console(width=140).print(table(curve))
-        curve_png(args.json.with_name(f"autochunk-{name.replace(' ', '-')}.png"), curve)
+    for name, one in found.items():
+        Console(width=140).print(table(one))
+        if args.what == "trunk":
+            curve_png(args.json.with_name(f"autochunk-{name.replace(' ', '-')}.png"), one)
 
 
 if __name__ == "__main__":

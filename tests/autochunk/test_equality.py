@@ -20,7 +20,7 @@ from foldcli.model.alphafold import AlphaFold
 from foldcli.model.features import Features, Recycled, TemplateFeatures
 from tests.autochunk.nets import UNet, gpt, vit
 
-COSTS = Machine(3e10, 1e10, 5e-6)
+COSTS = Machine(3e10, 1e10, 1e10, 1e-9, 5e-6)
 
 
 def at(share: float) -> Any:
@@ -211,3 +211,21 @@ def test_a_way_that_depends_on_the_length_is_captured_again() -> None:
         x = torch.randn(length, 3)
         require_equal(run(x), Either()(x))
     assert not [leaf for leaf in leaves(tuple(run.graphs)) if isinstance(leaf, Tensor)]
+
+
+def test_modules_that_are_alike_are_planned_once_for_each_size_and_occasion() -> None:
+    planned: list[Planner] = []
+
+    def choose(planner: Planner) -> Plan:
+        planned.append(planner)
+        return planner.tightest()
+
+    first = Chunked(gpt(), choose, COSTS)
+    second = Chunked(gpt(), choose, COSTS, like=first)
+    for occasion, length, count in ((1, 8, 1), (1, 8, 1), (1, 9, 2), (2, 8, 3)):
+        x = torch.randn(1, length, 64)
+        for run in (first, second):
+            run.occasion = occasion
+            require_equal(run(x), run.module(x))
+        assert len(planned) == count
+    assert sum(map(len, first.graphs.values())) == 1

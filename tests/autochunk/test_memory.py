@@ -15,7 +15,7 @@ from foldcli.model.msa import MsaColumnAttention
 from tests.autochunk.measure import measured_peak
 from tests.autochunk.nets import UNet, gpt, vit
 
-COSTS = Machine(3e10, 1e10, 5e-6)
+COSTS = Machine(3e10, 1e10, 1e10, 1e-9, 5e-6)
 
 
 def peaks(module: Any, *args: torch.Tensor, shares: tuple[float, ...]) -> list[tuple[float, int]]:

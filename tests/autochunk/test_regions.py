@@ -14,19 +14,22 @@ from foldcli.autochunk.lifetimes import Program
 from foldcli.autochunk.plan import Loop, Plan, Whole
 from foldcli.autochunk.regions import Region, regions
 from foldcli.autochunk.rewrite import Runner, output_of
-from tests.autochunk.test_equality import Random, require_equal
+from foldcli.autochunk.slices import Slices
+from tests.autochunk.test_equality import COSTS, Random, require_equal
+
+MODE = FakeTensorMode(allow_non_fake_inputs=True)
 
 
 def program(module: nn.Module, x: Tensor) -> Program:
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-    blank = ghosts((x,), mode)
-    parameters = ghosts(own_tensors(module), mode)
-    return Program(facts(capture(module, blank, mode), tensors(blank), parameters, mode), frozenset())
+    blank = ghosts((x,), MODE)
+    parameters = ghosts(own_tensors(module), MODE)
+    return Program(facts(capture(module, blank, MODE), tensors(blank), parameters, MODE), frozenset())
 
 
 def run_with(module: nn.Module, found: Program, region: Region, steps: int, x: Tensor) -> object:
     rest = [Whole(index) for index in range(len(found.calls))]
-    plan = Plan(found, (*rest[: region.start], Loop(region, steps), *rest[region.stop :]), {}, 0, 0, 0)
+    loop = Loop(region, steps, Slices(found, COSTS, MODE).before(region))
+    plan = Plan(found, (*rest[: region.start], loop, *rest[region.stop :]), {}, 0, 0, 0)
     return output_of(plan, Runner(plan).run([x], own_tensors(module).__getitem__))
 
 

@@ -44,6 +44,18 @@ def test_groups_of_a_given_size_take_turns_and_share_each_job(ranks: Ranks) -> N
     assert sorted(pairs[0] + pairs[2]) == [(2, 10), (2, 20), (2, 30)]
 
 
+def taken_again(lengths: list[int]) -> list[tuple[int, int]]:
+    """What is folded once more where every second rank had a job that was too large for it."""
+    os.environ["LOCAL_WORLD_SIZE"] = str(dist.get_world_size())
+    too_large = [dist.get_rank()] if dist.get_rank() % 2 else []
+    shares = Team.joined().once_more([Sized(length) for length in lengths], too_large, "cpu")
+    return [(group.size, job.length) for group, share in shares for job in group.take(share, "again")]
+
+
+def test_what_was_too_large_for_one_rank_gets_the_group(ranks: Ranks) -> None:
+    assert ranks.run(taken_again, [10, 20, 30, 40]) == [[(4, 20), (4, 40)]] * 4
+
+
 def refusal(dap: int) -> str:
     with pytest.raises(InputError) as caught:
         taken([10], dap, 10, "refused")

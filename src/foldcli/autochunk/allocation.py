@@ -17,7 +17,7 @@ aten = torch.ops.aten
 
 
 class Ledger(TorchDispatchMode):
-    """Bytes that are alive now and at most, among storages made within it; arithmetic, traffic and calls beside.
+    """Bytes that are alive now and at most, among storages made within it; what the time depends on beside.
 
     What operators take inside themselves, unseen by a dispatch mode, comes from `inside`.
     """
@@ -25,7 +25,7 @@ class Ledger(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.live = self.peak = 0
-        self.flops = self.traffic = self.calls = 0
+        self.flops = self.logits = self.products = self.traffic = self.calls = 0
         self._known: dict[int, Any] = {}
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -36,10 +36,17 @@ class Ledger(TorchDispatchMode):
         new = [self._enter(tensor) for tensor in made]
         self.peak = max(self.peak, self.live + hidden)
         if any(new) or function._schema.is_mutable:
-            self.calls += 1
-            self.traffic += sum(spread_bytes(tensor) for tensor in [*tensors(args), *made])
-            self.flops += _flops(function, args, kwargs or {}, result)
+            self._count(function, args, kwargs or {}, result)
         return result
+
+    def _count(self, function: Any, args: Any, kwargs: dict[str, Any], result: Any) -> None:
+        flops = _flops(function, args, kwargs, result)
+        used = [*tensors(args), *tensors(result)]
+        self.calls += 1
+        self.flops += flops
+        self.logits += _logits(function, args)
+        self.products += sum(tensor.nbytes for tensor in used) if flops else 0
+        self.traffic += sum(map(spread_bytes, used))
 
     def _enter(self, tensor: Tensor) -> bool:
         storage = tensor.untyped_storage()
@@ -88,9 +95,14 @@ def _attention_on_cpu(q: Tensor, k: Tensor, *_: object) -> int:
     return torch.get_num_threads() * min(rows, q.shape[-2]) * (min(512, k.shape[-2]) + 2 + q.shape[-1]) * 4
 
 
+def _logits(function: Any, args: tuple[Any, ...]) -> int:
+    attends = function is aten._scaled_dot_product_flash_attention_for_cpu.default
+    return args[0].shape[:-1].numel() * args[1].shape[-2] if attends else 0
+
+
 def _flops(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> int:
-    if function is aten._scaled_dot_product_flash_attention_for_cpu.default:  # not in torch's own table
-        return 4 * args[0].numel() * args[1].shape[-2]
+    if logits := _logits(function, args):  # not in torch's own table
+        return 4 * logits * int(args[0].shape[-1])
     count = flop_registry.get(function.overloadpacket)
     return count(*args, **kwargs, out_val=result) if count else 0
 
@@ -116,13 +128,19 @@ def inside(function: Any, args: tuple[Any, ...]) -> int:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What some work takes: bytes at most above what was there, bytes that stay, and what the time depends on."""
+    """What some work takes: bytes at most above what was there, bytes that stay, and what the time depends on.
 
-    peak: int
-    kept: int
-    flops: int
-    traffic: int
-    calls: int
+    flops: of products; logits: of fused attention; traffic: bytes that are read and written; products: the same of
+    products, of which each in a batch reads what all of them share.
+    """
+
+    peak: int = 0
+    kept: int = 0
+    flops: int = 0
+    logits: int = 0
+    products: int = 0
+    traffic: int = 0
+    calls: int = 0
 
 
 def measured(work: Callable[[], Any], given: Iterable[Tensor]) -> tuple[Any, Footprint]:
@@ -131,4 +149,6 @@ def measured(work: Callable[[], Any], given: Iterable[Tensor]) -> tuple[Any, Foo
     ledger.own(given)
     with ledger:
         result = work()
-    return result, Footprint(ledger.peak, ledger.live, ledger.flops, ledger.traffic, ledger.calls)
+    return result, Footprint(
+        ledger.peak, ledger.live, ledger.flops, ledger.logits, ledger.products, ledger.traffic, ledger.calls
+    )

@@ -1,9 +1,10 @@
 """Record what a module calls, on tensors without memory; sizes are symbols, so that one capture serves every length."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import Any
 
 import torch
@@ -157,9 +158,10 @@ class Recorder(TorchFunctionMode):
         try:
             tape, numbers = self.tape, tuple(self.tape.add(tensor) for tensor in inputs)
             output = mapped(self._ref, work())
+            calls = read_calls(tape.calls, output, (value for value, _ in tape.sizes.values()))
             own = tape.sizes.keys()
             conditions = [g.expr for g in self.symbols.guards[first:] if g.expr.free_symbols & own]
-            return Graph(numbers, tape.parameters, tuple(tape.calls), output, tape.sizes, tuple(conditions))
+            return Graph(numbers, tape.parameters, calls, output, tape.sizes, tuple(conditions))
         finally:
             self.tape = before
 
@@ -203,6 +205,32 @@ class Recorder(TorchFunctionMode):
             return result
 
         return call
+
+
+def read_calls(calls: Sequence[Call], output: Any, measured: Iterable[int]) -> tuple[Call, ...]:
+    """The calls that give what anybody reads; of blocks only those results, since others would be kept to their end.
+
+    measured: values whose sizes are asked for.
+    """
+    read = {leaf.value for leaf in leaves(output) if isinstance(leaf, Ref)}.union(measured)
+    kept: list[Call] = []
+    for call in reversed(calls):
+        if call.pinned or not read.isdisjoint(call.results):
+            kept.append(_trimmed(call, read))
+            read.update(call.operands)
+    return tuple(reversed(kept))
+
+
+def _trimmed(call: Call, read: set[int]) -> Call:
+    """A block with those of its results that are read; any other call as it is."""
+    if not isinstance(call.function, Block) or read.issuperset(call.results):
+        return call
+    chosen = [value in read for value in call.results]
+    graph = call.function.graph
+    output = [Ref(value) for value in compress(graph.outputs, chosen)]
+    calls = read_calls(graph.calls, output, (value for value, _ in graph.sizes.values()))
+    block = replace(call.function, graph=replace(graph, calls=calls, output=output))
+    return replace(call, function=block, results=tuple(compress(call.results, chosen)))
 
 
 def _plain(leaf: Any) -> Any:

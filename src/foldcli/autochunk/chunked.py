@@ -17,20 +17,26 @@ from foldcli.autochunk.rewrite import Runner, output_of
 from foldcli.autochunk.search import Planner
 
 Choose = Callable[[Planner], Plan]
+# Plans that are kept; the oldest goes first.
+MOST = 32
 
 
 class Chunked(nn.Module):
     """A module that runs by a plan; sizes that come for the first time are planned for then.
 
-    choose: takes the plan from what finds plans; may raise. costs: of the machine, measured where none are given.
+    choose: takes the plan from what finds plans; may raise. occasion: what the choice depends on beside sizes. costs:
+    of the machine, measured where none are given. like: a module of the same graph, with which plans are shared.
     """
 
-    def __init__(self, module: nn.Module, choose: Choose, costs: Machine | None = None) -> None:
+    def __init__(
+        self, module: nn.Module, choose: Choose, costs: Machine | None = None, like: "Chunked | None" = None
+    ) -> None:
         super().__init__()
         self.module, self.choose, self.costs = module, choose, costs
-        self.mode = FakeTensorMode(allow_non_fake_inputs=True)
-        self.graphs: dict[Any, list[Graph]] = {}
-        self.runners: dict[Any, Runner] = {}
+        self.occasion: Any = None
+        self.mode: FakeTensorMode = like.mode if like else FakeTensorMode(allow_non_fake_inputs=True)
+        self.graphs: dict[Any, list[Graph]] = like.graphs if like else {}
+        self.runners: dict[Any, Runner] = like.runners if like else {}
 
     def forward(self, *args: Any) -> Any:
         runner = self._runner(args)
@@ -42,10 +48,12 @@ class Chunked(nn.Module):
         return self._runner(args).plan
 
     def _runner(self, args: tuple[Any, ...]) -> Runner:
-        sizes = tuple(_layout(leaf) for leaf in leaves(args))
-        if sizes not in self.runners:
-            self.runners[sizes] = Runner(self.choose(self.planner(*args)))
-        return self.runners[sizes]
+        key = self.occasion, *map(_layout, leaves(args))
+        if key not in self.runners:
+            self.runners[key] = Runner(self.choose(self.planner(*args)))
+        while len(self.runners) > MOST:
+            self.runners.pop(next(iter(self.runners)))
+        return self.runners[key]
 
     def planner(self, *args: Any) -> Planner:
         """What finds plans for arguments of these sizes."""

@@ -4,32 +4,40 @@ import contextlib
 import json
 import os
 import platform
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 
 from foldcli.autochunk.allocation import Footprint
 from foldcli.errors import FoldcliError
 from foldcli.files import write_atomic
 
-SIDE, ROWS, REPEATS = 768, 1 << 22, 5
+SIDE, ENTRIES, THIN, HEADS, REPEATS = 1024, 1 << 24, 8, 32, 7
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Floating-point operations and bytes a second that large calls reach, and seconds that any call takes at least."""
+    """How fast large calls are, and how slow small ones.
+
+    rate: floating-point operations a second; bandwidth: bytes a second; feed: the same of a product's operands, which
+    are put in order on top; logit: seconds that each logit of attention takes beside its products; overhead: seconds
+    that any call takes.
+    """
 
     rate: float
+    feed: float
     bandwidth: float
+    logit: float
     overhead: float
 
-    def seconds(self, footprint: Footprint) -> float:
-        """What some calls take: none of them faster than its arithmetic, its traffic and its start allow."""
-        return footprint.flops / self.rate + footprint.traffic / self.bandwidth + footprint.calls * self.overhead
+    def seconds(self, work: Footprint) -> float:
+        """What some calls take: the sum of what each of these asks for."""
+        arithmetic = work.flops / self.rate + work.logits * self.logit
+        return arithmetic + work.products / self.feed + work.traffic / self.bandwidth + work.calls * self.overhead
 
 
 def machine(device: torch.device, dtype: torch.dtype) -> Machine:
@@ -59,13 +67,22 @@ def cache_folder() -> Path:
 
 
 def calibrate(device: torch.device, dtype: torch.dtype) -> Machine:
-    """Time a matrix product, a sum of large tensors and one of small ones; about half a second."""
-    a, b = (torch.randn(SIDE, SIDE, device=device, dtype=dtype) for _ in range(2))
-    large, small = torch.zeros(ROWS, device=device, dtype=dtype), torch.zeros(8, device=device, dtype=dtype)
-    product = _seconds(lambda: a @ b, device)
-    total = _seconds(lambda: large + 1, device)
+    """Time products of large and of thin matrices, attention, and sums of large and of small tensors; a second."""
+
+    def some(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, device=device, dtype=dtype)
+
+    matrices, rows, heads = some(16, SIDE, SIDE), some(16, THIN, SIDE), some(1, HEADS, SIDE // 2, 32)
+    large, small = some(ENTRIES), some(8)
+    other = torch.empty_like(large)  # written again and again: fresh pages cost the system's time, not the memory's
     start = _seconds(lambda: [small + 1 for _ in range(100)], device) / 100
-    return Machine(2 * SIDE**3 / product, 2 * large.numel() * large.element_size() / total, start)
+    rate = 2 * SIDE**3 / _seconds(lambda: matrices[0] @ matrices[1], device)
+    bandwidth = 2 * large.nbytes / _seconds(lambda: torch.add(large, 1, out=other), device)
+    thin = _seconds(lambda: rows @ matrices, device) - 2 * rows.numel() * SIDE / rate - matrices.nbytes / bandwidth
+    attention = _seconds(lambda: scaled_dot_product_attention(heads, heads, heads), device)
+    logits = HEADS * heads.shape[-2] ** 2
+    logit = attention / logits - 4 * heads.shape[-1] / rate
+    return Machine(rate, matrices.nbytes / max(thin, start), bandwidth, max(logit, 0.0), start)
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
@@ -77,4 +94,4 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    return min(times)  # other work on the machine slows some of them

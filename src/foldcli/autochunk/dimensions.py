@@ -19,7 +19,7 @@ class Cut:
     step: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # found once for each call: told apart by identity, which is fast
 class Axis:
     """A way to run a call in slices: slices of these operands, the others whole, give this slice of every result.
 

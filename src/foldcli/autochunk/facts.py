@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import torch
@@ -150,8 +150,5 @@ def _key(graph: Graph, inputs: Sequence[Spec]) -> tuple[Any, ...]:
 
 
 def _sum(footprints: Iterable[Footprint]) -> Footprint:
-    each = list(footprints)
-    return Footprint(
-        max((f.peak for f in each), default=0), sum(f.kept for f in each), sum(f.flops for f in each),
-        sum(f.traffic for f in each), sum(f.calls for f in each),
-    )  # fmt: skip
+    peaks, *others = zip(*map(astuple, footprints), strict=True)
+    return Footprint(max(peaks), *map(sum, others))

@@ -14,13 +14,22 @@ class Whole:
 
     index: int
 
+    @property
+    def calls(self) -> range:
+        return range(self.index, self.index + 1)
+
 
 @dataclass(frozen=True)
 class Loop:
-    """A region that runs in slices of `steps` steps."""
+    """A region that runs in slices of `steps` steps, after the calls that do not vary in it."""
 
     region: Region
     steps: int
+    before: tuple["Whole | Loop", ...]
+
+    @property
+    def calls(self) -> range:
+        return range(self.region.start, self.region.stop)
 
 
 @dataclass(frozen=True)

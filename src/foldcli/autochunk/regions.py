@@ -1,7 +1,8 @@
 """Regions: calls in a row of which some run slice by slice along one dimension that flows through all of them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from foldcli.autochunk.dimensions import Axis, Cut
 from foldcli.autochunk.lifetimes import Program
@@ -24,9 +25,9 @@ class Joined:
         return [Cut(cut.dim, cut.step * self.factor) for cut in self.axis.results]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # found once for each window: told apart by identity, which is fast
 class Region:
-    """Calls from `start` to before `stop`; those that do not vary in the loop run before it, whole.
+    """Calls from `start` to before `stop`; those that do not vary in the loop run before it.
 
     length: steps of the loop, taken several at a time; reads: values from outside and how each step reads them;
     outputs: values that are needed afterwards; in_place: outputs that are written into the memory of a value that
@@ -110,6 +111,16 @@ class _Flow:
             for value, cut in zip(self.program.calls[joined.index].operands, joined.axis.operands, strict=True)
             if cut is None
         }  # fmt: skip
+
+
+def movable(program: Program, start: int, stop: int) -> Iterator[Region]:
+    """All calls from `start` to before `stop` as regions that write into no memory which others may still read."""
+    for axis in program.axes(stop - 1):
+        flow = _Flow(program, start, stop, axis.length)
+        with suppress(_Conflict):
+            flow.follow(Joined(stop - 1, axis, 1))
+            if len(flow.joined) == stop - start:
+                yield replace(_region(flow, set()), in_place=())
 
 
 def regions(program: Program, stop: int) -> Iterator[Region]:

@@ -31,8 +31,7 @@ class Runner:
         """The place in the plan after which a value is not read again."""
         graph, place = self.program.facts.graph, {}
         for number, step in enumerate(self.plan.steps):
-            region = step.region if isinstance(step, Loop) else None
-            for index in range(region.start, region.stop) if region else [step.index]:  # type: ignore[union-attr]
+            for index in step.calls:
                 call = self.program.calls[index]
                 place.update(dict.fromkeys([*call.operands, *call.results], number))
         for value in graph.outputs:
@@ -77,7 +76,7 @@ class Runner:
 
     def _loop(self, loop: Loop, number: int, values: dict[int, Tensor]) -> None:
         region = loop.region
-        self._before(region, number, values)
+        self._before(loop, number, values)
         read = {value: values[value] for j in region.body for value in self._call(j).operands if value in values}
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in read.values()):
             values.update(self._checkpointed(loop, read))
@@ -94,16 +93,20 @@ class Runner:
                 _narrow(buffers[value], cut, first, steps).copy_(part.pop(value))
         values.update(buffers)
 
-    def _before(self, region: Region, number: int, values: dict[int, Tensor]) -> None:
+    def _before(self, loop: Loop, number: int, values: dict[int, Tensor]) -> None:
         """Calls that do not vary in the loop, each of which lets go what none after it reads."""
-        waiting = [self.program.calls[index] for index in region.before]
-        body = {value for joined in region.body for value in self._call(joined).operands}
-        while waiting:
-            call = waiting.pop(0)
-            values.update(_run(call, values.__getitem__))
-            for value in {*call.operands} - body.union(*(other.operands for other in waiting)):
+        body = {value for joined in loop.region.body for value in self._call(joined).operands}
+        for place, step in enumerate(loop.before):
+            if isinstance(step, Loop):
+                self._loop(step, number, values)
+            else:
+                values.update(_run(self.program.calls[step.index], values.__getitem__))
+            for value in self._read(step) - body.union(*map(self._read, loop.before[place + 1 :])):
                 if self.last.get(value) == number:
                     values.pop(value, None)
+
+    def _read(self, step: Whole | Loop) -> set[int]:
+        return {value for index in step.calls for value in self.program.calls[index].operands}
 
     def _checkpointed(self, loop: Loop, read: dict[int, Tensor]) -> dict[int, Tensor]:
         """Results of a loop that is to be differentiated: backward computes each slice again, and nothing is written

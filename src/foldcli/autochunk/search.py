@@ -16,7 +16,9 @@ from foldcli.autochunk.regions import WIDEST, Region, regions
 from foldcli.autochunk.rules_ops import in_parts
 from foldcli.autochunk.slices import Slices
 
-TOLERANCE = 0.02
+TOLERANCE = 0.005
+# An operand of a block counts as small if so many of its kind would take no more than the largest.
+SMALL = 64
 
 
 @dataclass(frozen=True)
@@ -119,12 +121,18 @@ class _Form:
         if index not in facts.blocks:
             peak = program.live[index] + facts.footprints[index].peak
             return _Choice(0.0, peak, index, Whole(index)) if peak <= budget else None
-        inner, given = facts.blocks[index], program.dying(index)
+        inner, given = facts.blocks[index], self._given(index)
         operands = program.calls[index].operands
         donated = frozenset(inner.graph.inputs[operands.index(value)] for value in given)
         others = program.live[index] - sum(program.spec(value).bytes for value in given)
         plan = self.planner.block(inner, donated).fit(budget - others)
         return None if plan is None else _Choice(plan.extra, others + plan.peak, index, Whole(index), plan)
+
+    def _given(self, index: int) -> list[int]:
+        """What a block may write into: operands that end with it, but for small ones, so that more blocks are alike."""
+        dying = self.program.dying(index)
+        most = max((self.program.spec(value).bytes for value in dying), default=0)
+        return [value for value in dying if SMALL * self.program.spec(value).bytes > most]
 
     def _loops(self, stop: int, misfit: int, budget: float) -> Iterator[_Choice]:
         """Regions that end before `stop` and have the call that does not fit alone."""
@@ -139,7 +147,7 @@ class _Form:
                 steps = math.ceil(region.length / math.ceil(region.length / steps))
                 extra = max(profile.extra_seconds(steps, region.length), 0.0)
                 peak = max(profile.least, profile.peak.at(steps))
-                yield _Choice(extra, peak, region.start, Loop(region, steps))
+                yield _Choice(extra, peak, region.start, Loop(region, steps, self.slices.before(region)))
 
     def _plan(self, best: list[_Choice | None]) -> Plan:
         steps, blocks, peak = [], {}, 0.0

@@ -1,7 +1,7 @@
 """What a region takes, in memory and time, by how many steps of its loop a slice has."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -14,7 +14,11 @@ from foldcli.autochunk.cost import Machine
 from foldcli.autochunk.dimensions import Cut
 from foldcli.autochunk.graph import tensors
 from foldcli.autochunk.lifetimes import Program
-from foldcli.autochunk.regions import Joined, Region
+from foldcli.autochunk.plan import Loop, Whole
+from foldcli.autochunk.regions import Joined, Region, movable
+
+# Into how many slices calls before a loop come apart, and the share of their memory that this must leave.
+PIECES, CLEARLY = 16, 0.75
 
 
 @dataclass(frozen=True)
@@ -62,15 +66,18 @@ class Slices:
         self.footprint = cache(self._footprint)
         self.profile = cache(self._profile)
         self.least = cache(self._least)
+        self.before = cache(self._before)
+        self.in_loop = cache(self._in_loop)
         self.whole: Callable[[int], Tensor] = cache(lambda value: program.spec(value).empty())  # under the mode
 
     def _profile(self, region: Region) -> Profile:
-        live, least = self._before(region)
+        live, least = self._at_start(region)
         buffers = self._buffers(region)
         points = sorted({max(1, region.length // 32), region.length})
         peaks = [self._body_peak(region, steps) for steps in points]
         seconds = [self._body_seconds(region, steps) for steps in points]
         whole = sum(self.machine.seconds(self.program.facts.footprints[joined.index]) for joined in region.body)
+        whole -= sum(self._extra(step) for step in self.before(region) if isinstance(step, Loop))
         peak = Linear.through(points[0], peaks[0], points[-1], peaks[-1])
         return Profile(
             Linear(peak.fixed + live + buffers, peak.each), least,
@@ -79,19 +86,50 @@ class Slices:
 
     def _least(self, region: Region) -> float:
         """Bytes that a region takes at least, without a look at its calls."""
-        live, peak = self._before(region)
+        live, peak = self._at_start(region)
         return max(peak, live + self._buffers(region))
 
-    def _before(self, region: Region) -> tuple[float, float]:
+    def _before(self, region: Region) -> tuple[Whole | Loop, ...]:
+        """How the calls that do not vary run: as many in a row as can be in one loop, if that takes less memory."""
+        steps: list[Whole | Loop] = []
+        waiting = list(region.before)
+        while waiting:
+            row = next((n for n, index in enumerate(waiting) if index != waiting[0] + n), len(waiting))
+            loops = (self.in_loop(waiting[0], waiting[0] + count) for count in range(row, 0, -1))
+            steps.append(next((loop for loop in loops if loop), Whole(waiting[0])))
+            del waiting[: len(steps[-1].calls)]
+        return tuple(steps)
+
+    def _in_loop(self, start: int, stop: int) -> Loop | None:
+        """These calls in slices; None if they cannot be, or take hardly less."""
+        loops = [Loop(region, math.ceil(region.length / PIECES), ()) for region in movable(self.program, start, stop)]
+        best = min(loops, key=self._loop_peak, default=None)
+        whole = max(footprint.peak for footprint in self.program.facts.footprints[start:stop])
+        return best if best and self._loop_peak(best) < CLEARLY * whole else None
+
+    def _loop_peak(self, loop: Loop) -> float:
+        return self._buffers(loop.region) + self._body_peak(loop.region, loop.steps)
+
+    def _extra(self, loop: Loop) -> float:
+        """Seconds that a loop takes more than its call does whole."""
+        return self.profile(loop.region).extra_seconds(loop.steps, loop.region.length)
+
+    def _at_start(self, region: Region) -> tuple[float, float]:
         """Bytes alive when the loop starts, its results' memory apart; the peak of the calls before it."""
-        live = peak = self.program.live[region.start]
+        live: float = self.program.live[region.start]
+        peak = live
         body = {value for joined in region.body for value in self.program.calls[joined.index].operands}
-        for index in region.before:
-            footprint = self.program.facts.footprints[index]
-            peak = max(peak, live + footprint.peak)
-            live += footprint.kept - sum(
-                self.program.spec(value).bytes for value in self.program.dying(index)
-                if not body & set(self.program.aliases[self.program.spec(value).storage])
+        for step in self.before(region):
+            if isinstance(step, Loop):
+                top, kept = self._loop_peak(step), self._buffers(step.region)
+            else:
+                footprint = self.program.facts.footprints[step.index]
+                top, kept = footprint.peak, footprint.kept
+            peak = max(peak, live + top)
+            live += kept - sum(
+                self.program.spec(value).bytes for index in step.calls for value in self.program.dying(index)
+                if self.program.maker.get(self.program.spec(value).storage, -1) < step.calls[0]
+                and not body & set(self.program.aliases[self.program.spec(value).storage])
             )  # fmt: skip
         return live, peak
 
@@ -105,8 +143,7 @@ class Slices:
         ends = self._ends(region)
         live = peak = 0
         freed: dict[int, list[int]] = {}
-        for joined in region.body:
-            footprint = self.footprint(joined, self._internal(region, joined), steps)
+        for joined, footprint in zip(region.body, self._footprints(region, steps), strict=True):
             peak = max(peak, live + footprint.peak)
             live += footprint.kept
             freed.setdefault(ends[joined.index], []).append(footprint.kept)
@@ -130,10 +167,12 @@ class Slices:
                     last.update(dict.fromkeys(made_by[value], region.stop))
         return last
 
-    def _internal(self, region: Region, joined: Joined) -> tuple[bool, ...]:
-        """Which operands come from the loop's body itself."""
-        made = {value for other in region.body for value in self.program.calls[other.index].results}
-        return tuple(value in made for value in self.program.calls[joined.index].operands)
+    def _footprints(self, region: Region, steps: int) -> Iterator[Footprint]:
+        """Of each call of the body, whose operands may come from the body itself."""
+        made = {value for joined in region.body for value in self.program.calls[joined.index].results}
+        for joined in region.body:
+            internal = tuple(value in made for value in self.program.calls[joined.index].operands)
+            yield self.footprint(joined, internal, steps)
 
     def _footprint(self, joined: Joined, internal: tuple[bool, ...], steps: int) -> Footprint:
         call = self.program.calls[joined.index]
@@ -160,13 +199,12 @@ class Slices:
         return torch.empty_strided(shape, stride, dtype=spec.dtype, device=spec.device)
 
     def _body_seconds(self, region: Region, steps: int) -> float:
-        each = (self.footprint(joined, self._internal(region, joined), steps) for joined in region.body)
-        total = sum(self.machine.seconds(footprint) for footprint in each)
+        total = sum(self.machine.seconds(footprint) for footprint in self._footprints(region, steps))
         for value, cut in region.outputs:
             spec = self.program.spec(value)
             share = cut.step * steps / spec.shape[cut.dim]
             traffic = int(2 * share * spec.numbers_bytes)
-            total += self.machine.seconds(Footprint(0, 0, 0, traffic, 1))
+            total += self.machine.seconds(Footprint(traffic=traffic, calls=1))
         return total
 
 

@@ -1,6 +1,7 @@
 """`foldcli bench --autochunk`: memory against time of a model's trunk by plans, beside the trunk whole."""
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,10 +15,10 @@ from foldcli.autochunk import Chunked
 from foldcli.autochunk.graph import tensors
 from foldcli.autochunk.plan import Plan
 from foldcli.autochunk.search import Planner
-from foldcli.bench.cases import Cases, Sizes
+from foldcli.bench.cases import Case, Cases, Sizes
 from foldcli.bench.clock import seconds, warm_times
 from foldcli.bench.modules import Machine, Request, device_and_dtype, machine_of
-from foldcli.bench.work import size
+from foldcli.bench.work import size, work_of
 from foldcli.compose import model_config
 from foldcli.files import atomic_file
 from foldcli.folding.allocator import keep_freed_memory
@@ -25,17 +26,18 @@ from foldcli.folding.memory import peak_bytes, reset_peak
 from foldcli.parallel.account import peak_of
 
 # Time at most, as a multiple of what the module takes whole.
-SLOWDOWNS = (1.02, 1.08, 1.25, 2.0)
+SLOWDOWNS = (1.005, 1.02, 1.06, 1.2)
 # A plan that takes hardly less than the one before is not measured.
 CLOSE = 0.97
 WHOLE = "whole"
+SHORT = 60.0  # seconds
 
 
 @dataclass(frozen=True)
 class Point:
     """One way to run a module: bytes at most beside parameters and inputs, seconds, the largest difference of results.
 
-    predicted: the plan's bytes; words: the plan.
+    predicted: bytes, from the sizes alone; words: the plan.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Point:
 class Curve:
     """Points of one module, the first of them whole; results: bytes of what it returns, which any way must hold."""
 
+    title: str
     machine: Machine
     request: Request
     results: int
@@ -77,10 +80,12 @@ class Ways:
         if self.device.type == "cpu":
             keep_freed_memory()  # else the time of large tensors is that of their fresh pages
         self.expected: Any = None
+        self.run = Chunked(module, Planner.tightest)
+        self.planner = self.run.planner(*inputs)
 
     def whole(self) -> Point:
         self.expected, peak, taken = self._measured(self.module)
-        return Point(WHOLE, peak, taken)
+        return Point(WHOLE, peak, taken, predicted=work_of(Case(WHOLE, self.module, self.inputs, 0)).peak)
 
     def point(self, name: str, run: Callable[..., Any]) -> Point:
         found, peak, taken = self._measured(run)
@@ -89,18 +94,15 @@ class Ways:
 
     def plans(self, slowdowns: Sequence[float] = SLOWDOWNS) -> Iterator[Point]:
         """The least memory within each slow-down that is predicted."""
-        run = Chunked(self.module, Planner.tightest)
-        planner = run.planner(*self.inputs)
         before = float("inf")
         for slowdown in slowdowns:
-            plan = planner.within(slowdown)
+            plan = self.planner.within(slowdown)
             if plan.peak > CLOSE * before:
                 continue
             before = plan.peak
-            run.choose = partial(_given, plan)
-            run.runners.clear()
-            run.plan(*self.inputs)
-            yield replace(self.point(f"plan {slowdown}", run), predicted=plan.peak, words=tuple(plan.words()))
+            self.run.choose, self.run.occasion = partial(_given, plan), slowdown
+            self.run.plan(*self.inputs)
+            yield replace(self.point(f"plan {slowdown}", self.run), predicted=plan.peak, words=tuple(plan.words()))
 
     def _measured(self, run: Callable[..., Any]) -> tuple[Any, int, float]:
         """Results, bytes and seconds; of a long call its first time counts, else the median of several."""
@@ -138,21 +140,30 @@ def trunk(request: Request) -> Ways:
     return Ways(cases.model.trunk.requires_grad_(False), (features, cases.model.first_pass(features)))
 
 
-def curve(request: Request, told: Callable[[Point], None]) -> Curve:
-    """Measure the trunk whole and by plans; `told` hears of each point. The faster of two passes counts as whole."""
-    ways = trunk(request)
-    points = [ways.whole()]
-    told(points[0])
-    for point in ways.plans():
+def title(request: Request) -> str:
+    rows = f"{request.depth} and {request.extra} rows, {request.blocks or 1} blocks of each stack"
+    return f"trunk of {request.model} at {request.lengths[0]} residues, {rows}"
+
+
+def curve(
+    name: str, request: Request, ways: Ways, told: Callable[[Point], None], others: Iterable[Point] = ()
+) -> Curve:
+    """Measure a module whole, by plans and in `others`; `told` hears of each point.
+
+    Of a short pass the faster of two counts as whole, one before and one after the others.
+    """
+    points = []
+    for point in itertools.chain([ways.whole()], ways.plans(), others):
         points.append(point)
         told(point)
-    points[0] = min(points[0], ways.whole(), key=lambda point: point.seconds)
-    return Curve(machine_of(ways.device), request, size(ways.expected), tuple(points))
+    if points[0].seconds < SHORT:
+        points[0] = min(points[0], ways.whole(), key=lambda point: point.seconds)
+    return Curve(name, machine_of(ways.device), request, size(ways.expected), tuple(points))
 
 
 def table(found: Curve) -> Table:
     """The curve as `foldcli bench` prints it."""
-    request, grid = found.request, Table("way", "MiB", "saved", "saved beside results", "time", "predicted", "error")
+    grid = Table("way", "MiB", "saved", "saved beside results", "time", "predicted", "error")
     for column in grid.columns[1:]:
         column.justify = "right"
     for point in found.points:
@@ -160,10 +171,7 @@ def table(found: Curve) -> Table:
         saved = f"{found.saved(point):.1%}", f"{found.saved_beside_results(point):.1%}"
         times = f"{point.seconds / found.whole.seconds:.2f}", predicted, f"{point.error:.1e}"
         grid.add_row(point.name, f"{point.peak / 2**20:,.0f}", *saved, *times)
-    rows = f"{request.depth} and {request.extra} rows, {request.blocks or 1} blocks of each stack"
-    grid.title = (
-        f"trunk of {request.model} at {request.lengths[0]} residues, {rows}; whole: {found.whole.seconds:.1f} s"
-    )
+    grid.title = f"{found.title}; whole: {found.whole.seconds:.1f} s"
     return grid
 
 
@@ -176,10 +184,10 @@ def curve_png(path: Path, found: Curve) -> None:
     for prefix, style in (("plan", "o-"), ("rows", "s:"), (WHOLE, "k*")):
         some = sorted((p for p in found.points if p.name.startswith(prefix)), key=lambda p: p.seconds)
         ratios = [point.seconds / found.whole.seconds for point in some]
-        axis.plot(ratios, [point.peak / 2**20 for point in some], style, label=prefix)
+        axis.plot(ratios, [point.peak / 2**20 for point in some], style, label=prefix if some else None)
     axis.axhline(found.results / 2**20, color="0.6", linewidth=0.8, label="the results alone")
     axis.set(xlabel="time, whole = 1", ylabel="MiB beside parameters and inputs", ylim=(0, None))
-    axis.set_title(f"{found.request.model}, {found.request.lengths[0]} residues")
+    axis.set_title(found.title.replace(", ", "\n", 1), fontsize="medium")
     axis.legend(frameon=False)
     with atomic_file(path) as file:
         picture.savefig(file, format="png", dpi=150, metadata={"Software": None})

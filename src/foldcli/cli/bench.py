@@ -40,6 +40,9 @@ def bench(
     counts: Annotated[
         bool, typer.Option("--counts", help="Count operators and bytes of the CPU path; --compare holds them.")
     ] = False,
+    autochunk: Annotated[
+        bool, typer.Option("--autochunk", help="Memory against time of the trunk by plans, at --seq-len.")
+    ] = False,
     peers: Annotated[
         str | None, typer.Option(help="Take turns with jax, sdpa, compile, trifast or cuequivariance, by commas.")
     ] = None,
@@ -82,14 +85,16 @@ def bench(
         request = Request(
             lengths, msa_depth, extra_depth, model, asked, blocks, backward, device, dtype, limit, tuple(given)
         )  # fmt: skip
-        if peers:
+        if autochunk:
+            _trace_plans(request, json, plot or Path())
+        elif peers:
             _compare_peers(request, peers.split(","), rounds, json)
         else:
             _measure_modules(request, json, plot, compare)
     else:
         raise InputError(
-            "foldcli bench: say what to measure: --seq-len N, --sweep N,N, --compare FILE, --counts or --train; or "
-            "--simulate"
+            "foldcli bench: say what to measure: --seq-len N (--autochunk: by plans), --sweep N,N, --compare FILE, "
+            "--counts or --train; or --simulate"
         )
 
 
@@ -127,6 +132,27 @@ def _measure_modules(request: "Request", json: Path | None, plot: Path | None, c
 
         for path in draw(measured, plot):
             console.print(str(path), soft_wrap=True)
+
+
+def _trace_plans(request: "Request", json: Path | None, plot: Path) -> None:
+    """Print and draw how much memory plans save, and what that costs."""
+    from rich.console import Console
+
+    from foldcli.bench.autochunk import curve, curve_png, table, title, trunk
+    from foldcli.bench.history import save
+
+    if len(request.lengths) != 1:
+        raise InputError("--autochunk: give one length, as --seq-len N")
+    with Console(stderr=True).status("measuring") as status:
+        ways = trunk(request)
+        found = curve(title(request), request, ways, lambda point: status.update(f"measured {point.name}"))
+    console, path = _console(), plot / f"autochunk-{request.lengths[0]}.png"
+    console.print(table(found))
+    plot.mkdir(parents=True, exist_ok=True)
+    curve_png(path, found)
+    console.print(str(path), soft_wrap=True)
+    if json:
+        save(json, found)
 
 
 def _compare_peers(request: "Request", peers: list[str], rounds: int, json: Path | None) -> None:

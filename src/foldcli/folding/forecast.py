@@ -10,7 +10,7 @@ from foldcli.autochunk import Chunked
 from foldcli.autochunk.search import Planner
 from foldcli.data.query import Query
 from foldcli.folding.alignments import depth_foreseen
-from foldcli.folding.memory import available_bytes
+from foldcli.folding.memory import available_bytes, predicted_bytes
 from foldcli.folding.models import Source, choose_device, choose_precision
 from foldcli.folding.plans import SHARE, blank_inputs, held_bytes
 from foldcli.model.alphafold import AlphaFold
@@ -41,7 +41,7 @@ class Forecaster:
     """Predicts for one model, without its parameters' numbers; how memory grows is found once for each depth."""
 
     def __init__(self, source: Source, device: torch.device, precision: torch.dtype, budget: float) -> None:
-        self.source, self.device, self.budget = source, device, budget
+        self.source, self.device, self.precision, self.budget = source, device, precision, budget
         with torch.device("meta"):
             self.model = AlphaFold(source.config.model).eval().requires_grad_(False)
         self.model.trunk.to(precision)
@@ -57,15 +57,16 @@ class Forecaster:
         passes = (self.source.config.num_recycle + 1) * self.source.config.num_seeds
         parameters = sum(p.numel() for p in self.model.parameters())
         planned = None if plan is None else plan.peak + given
+        whole = predicted_bytes(self.source.config.model, len(query.sequence), depth, self.precision.itemsize)
         longest = {ranks: self._longest(depth, ranks) for ranks in (1, 2, 4, 8)}
         return Forecast(
-            query.name, self.source.name, len(query.sequence), parameters, planner.whole().peak + given, planned,
+            query.name, self.source.name, len(query.sequence), parameters, whole, planned,
             passes * shown.seconds, tuple(shown.words()), longest,
         )  # fmt: skip
 
     def _planner(self, length: int, depth: int) -> tuple[Planner, int]:
         """What finds plans for a later pass, and the bytes of its inputs."""
-        inputs = blank_inputs(self.source.config.model, length, depth, self.device)
+        inputs = blank_inputs(self.source.config.model, length, depth, self.device, self.precision)
         return self.chunked.planner(*inputs), held_bytes(inputs)
 
     def _growth(self, depth: int) -> tuple[float, float]:

@@ -1,6 +1,8 @@
 """Models that keep to a budget of memory by plans of AutoChunk."""
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -17,12 +19,16 @@ from foldcli.model.features import Features, Recycled
 
 # Of what is free, since the allocator rounds up and the system has other work.
 SHARE = 0.9
+# Of a budget that is given: libraries pack matrices beside the tensors, and small blocks leave gaps.
+KEPT_TO = 0.96
 # What a retry takes of a budget that was too much.
 TIGHTER = 0.7
 
 
-def blank_inputs(config: ModelConfig, i: int, depth: int, device: torch.device) -> tuple[Features, Recycled]:
-    """Inputs of a later pass over i residues and an alignment of `depth` rows: tensors without memory."""
+def blank_inputs(
+    config: ModelConfig, i: int, depth: int, device: torch.device, precision: torch.dtype
+) -> tuple[Features, Recycled]:
+    """Inputs of a pass over i residues and an alignment of `depth` rows: tensors without memory."""
     c_m, s = config.evoformer.c_m, min(depth, config.msa.max_clusters)
     e = min(max(depth - s, 1), config.msa.max_extra)
 
@@ -37,7 +43,8 @@ def blank_inputs(config: ModelConfig, i: int, depth: int, device: torch.device) 
             whole(i), whole(i), real(i), real(i, 22), real(s, i, 49), real(s, i), whole(e, i), real(e, i), real(e, i),
             real(e, i),
         )  # fmt: skip
-        return features, Recycled(real(i, c_m), real(i, i, config.c_z), real(i, 37, 3))
+        pair = torch.empty(i, i, config.c_z, device=device, dtype=precision)
+        return features, Recycled(real(i, c_m), pair, real(i, 37, 3))
 
 
 def held_bytes(inputs: tuple[Features, Recycled]) -> int:
@@ -45,15 +52,21 @@ def held_bytes(inputs: tuple[Features, Recycled]) -> int:
     return sum(x.numel() * x.element_size() for x in tensors((inputs, inputs[0])))
 
 
+class Fitted(Chunked):
+    """A model that runs by a plan."""
+
+    def first_pass(self, features: Features) -> Recycled:
+        return self.module.first_pass(features)  # type: ignore[operator]
+
+
 class Plans:
     """The run's models as they keep to a budget; `fit` sets one for the next job, and `clear` none."""
 
-    def __init__(self, config: FoldConfig, device: torch.device, width: int) -> None:
-        self.config, self.device, self.width = config, device, width
-        self.parameters, self.held, self.share = 0, 0, 1.0
-        self.budget: float | None = None
-        self.chunked: dict[str, Chunked] = {}
-        self.active = False
+    def __init__(self, config: FoldConfig, device: torch.device, precision: torch.dtype) -> None:
+        self.config, self.device, self.precision = config, device, precision
+        self.held, self.budget, self.active = 0, 0.0, False
+        self.fitted: dict[str, Fitted] = {}
+        self.first_of_kind: dict[ModelConfig, Fitted] = {}
 
     @property
     def wanted(self) -> bool:
@@ -65,38 +78,54 @@ class Plans:
 
         share: how much of that they are to take, below 1 when all of it was too much.
         """
-        every = (p for model in models.values() for p in model.parameters())
-        self.parameters, self.share, self.budget = sum(p.numel() * p.element_size() for p in every), share, None
         self.active = True
-        for name, model in models.items():
-            run = self.chunked.setdefault(name, Chunked(model, self._choose))
-            run.runners.clear()
-            inputs = blank_inputs(model.config, length, depth, self.device)
-            self.held = held_bytes(inputs)
-            run.plan(*inputs)
+        runs = {name: self._fitted(name, model) for name, model in models.items()}
+        inputs = {name: blank_inputs(models[name].config, length, depth, self.device, self.precision) for name in runs}
+        for name, run in runs.items():
+            if not run.graphs:
+                run.planner(*inputs[name])  # before the look at what is free: what capturing takes counts
+        self.budget = rounded(share * self._bytes([p for model in models.values() for p in model.parameters()]))
+        for name, run in runs.items():
+            self.held, run.occasion = held_bytes(inputs[name]), self.budget
+            run.plan(*inputs[name])
 
     def clear(self) -> None:
-        """Let the models run whole again; what was captured is kept."""
+        """Let the models run whole again; what was captured and planned is kept."""
         self.active = False
 
     def model(self, name: str, whole: AlphaFold) -> AlphaFold:
-        return self.chunked[name] if self.active else whole  # type: ignore[return-value]
+        return self.fitted[name] if self.active else whole  # type: ignore[return-value]
 
-    def _bytes(self) -> float:
+    def _fitted(self, name: str, model: AlphaFold) -> Fitted:
+        """The model by plans; models that differ in their numbers alone share them."""
+        if name not in self.fitted:
+            kind = replace(model.config, name="")
+            self.fitted[name] = Fitted(model, self._choose, like=self.first_of_kind.get(kind))
+            self.first_of_kind.setdefault(kind, self.fitted[name])
+        return self.fitted[name]
+
+    def _bytes(self, parameters: list[torch.nn.Parameter]) -> float:
         """What a pass may take beside parameters and what the process holds already."""
         if not self.config.memory_budget:
             free = available_bytes(self.device)
             return float("inf") if free is None else SHARE * free
-        return self.config.memory_budget_bytes - max(0, resident_bytes(self.device) - self.parameters)
+        held = resident_bytes(self.device) - sum(p.nbytes for p in parameters)
+        return KEPT_TO * self.config.memory_budget_bytes - max(0, held)
 
     def _choose(self, planner: Planner) -> Plan:
-        if self.budget is None:  # now, since what planning itself has loaded counts
-            self.budget = self.share * self._bytes()
         plan = planner.fit(self.budget - self.held)
         if plan is None:
             least = planner.tightest().peak + self.held
             raise FoldcliError(
                 f"no plan fits: at least {least / GIB:.2f} GiB are needed beside the parameters, and "
-                f"{max(self.budget, 0) / GIB:.2f} GiB may be taken; {savings(self.width)}"
+                f"{max(self.budget, 0) / GIB:.2f} GiB may be taken; {savings(self.precision.itemsize)}"
             )
         return plan
+
+
+def rounded(budget: float) -> float:
+    """A little less, so that jobs of one length find their plan again though what is free has changed a little."""
+    if not 1 < budget < float("inf"):
+        return budget
+    step = 2.0 ** (math.floor(math.log2(budget)) - 5)
+    return budget // step * step

@@ -10,9 +10,10 @@ import torch
 
 from foldcli.config import FoldConfig
 from foldcli.data.query import Query
+from foldcli.folding.models import choose_precision
 from foldcli.model.alphafold import AlphaFold, Output
 from foldcli.model.confidence import aligned_tm_scores, error_bins, expected_aligned_error, plddt
-from foldcli.model.features import Features, TemplateFeatures
+from foldcli.model.features import Features, Recycled, TemplateFeatures
 from foldcli.parallel.shard import whole_rows
 from foldcli.protein import residues
 from foldcli.protein.structure import Prediction, Structure
@@ -35,20 +36,25 @@ def predict(
     Recycling ends early once a pass changes the CA distances by less than the tolerance (root mean square).
     """
     device = next(model.parameters()).device
-    previous, output, count = None, None, -1
+    precision = choose_precision(config, device)
+    output, count = None, -1
     for count, features in enumerate(passes):
         start = time.perf_counter()
         on_device = to_device(features, device)
-        before = previous.positions if previous else torch.zeros(*on_device.aatype.shape, 37, 3, device=device)
+        previous = recycled(output.recycled() if output else model.first_pass(on_device), precision)
         output = None  # its logits would otherwise stand beside the next pass
         output = model(on_device, previous)
-        previous = output.recycled()
-        moved = distance_change(before, output.positions)
+        moved = distance_change(previous.positions, output.positions)
         passed(count, moved, time.perf_counter() - start)
         if count and moved < config.recycle_early_stop_tolerance:
             break
     assert output is not None
     return assemble(output, query, config, seed, count)
+
+
+def recycled(found: Recycled, precision: torch.dtype) -> Recycled:
+    """What a pass is shown of the one before: its pairs in the trunk's own type, from which they were widened."""
+    return replace(found, pair=found.pair.to(precision))
 
 
 def to_device(features: T, device: torch.device) -> T:

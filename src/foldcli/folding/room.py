@@ -25,7 +25,7 @@ class Room:
         self.device = device
         self.width = precision.itemsize
         self.team = team
-        self.plans = Plans(self.config, device, self.width)
+        self.plans = Plans(self.config, device, precision)
 
     def settle(self, job: Job, group: Group, models: Mapping[str, AlphaFold], share: float) -> None:
         """FoldcliError if the job does not fit, in slices neither; where it fits twice, trade memory for speed.

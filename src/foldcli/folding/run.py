@@ -24,7 +24,7 @@ from foldcli.folding.progress import Watcher
 from foldcli.folding.record import INDEX, RESULTS, SUMMARY, Record, Results, job_key, read_record, write_record
 from foldcli.folding.relax import relax_ranked, require_openmm
 from foldcli.folding.room import is_lack_of_memory
-from foldcli.folding.team import Team
+from foldcli.folding.team import Group, Team
 from foldcli.folding.templates import takes_templates
 from foldcli.phases import Phases
 from foldcli.protein.structure import Prediction
@@ -42,6 +42,7 @@ class Run:
         self.trained = all(source.trained for source in sources)
         self.team = Team.joined()
         self.predictor = Predictor(sources, self.team)
+        self.too_large: set[str] = set()
 
     def __str__(self) -> str:
         device, precision = self.predictor.device, self.predictor.precision
@@ -95,13 +96,16 @@ class Run:
 
     def _shared_out(self, jobs: Sequence[Job], watcher: Watcher) -> Iterator[Job]:
         """The jobs that this rank has a part in, with the ranks it shares them with."""
-        predictor = self.predictor
-        for group, share in self.team.shares(
-            jobs, self.config.dap, predictor.device.type, predictor.room.fits_one_rank
-        ):
-            predictor.join(group)
-            taken = group.take(share, f"jobs of {group.size} ranks")
-            yield from predictor.alignments.ahead(taken, group.leads, watcher)
+        predictor, kind = self.predictor, self.predictor.device.type
+        for group, share in self.team.shares(jobs, self.config.dap, kind, predictor.room.fits_one_rank):
+            yield from self._taken(group, share, f"jobs of {group.size} ranks", watcher)
+        too_large = [place for place, job in enumerate(jobs) if job.query.name in self.too_large]
+        for group, share in self.team.once_more(jobs, too_large, kind):
+            yield from self._taken(group, share, "jobs once more", watcher)
+
+    def _taken(self, group: Group, share: Sequence[Job], queue: str, watcher: Watcher) -> Iterator[Job]:
+        self.predictor.join(group)
+        yield from self.predictor.alignments.ahead(group.take(share, queue), group.leads, watcher)
 
     def _job(self, query: Query) -> Job:
         on = self.predictor
@@ -142,6 +146,9 @@ class Run:
         except Exception as error:  # whatever it is, the other jobs are to be folded
             if self.predictor.group.size > 1 and not isinstance(error, FoldcliError):
                 self._end_all(job, error)
+            if is_lack_of_memory(error) and self.team.may_share and not self.config.dap:
+                self.too_large.add(job.query.name)
+                return job.record("waiting")
             return job.record("failed", self._reason(error))
         finally:
             self.predictor.phases = Phases()

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -165,6 +166,20 @@ class Team:
             share = [job for job, this in zip(jobs, together, strict=True) if this == split]
             if share:
                 yield Group(build_mesh(device_type, axial)), share
+
+    @property
+    def may_share(self) -> bool:
+        """Whether a job that is too large for one rank may be split over those of its host."""
+        return self.size > 1 and ranks_of_host() > 1
+
+    def once_more(self, jobs: Sequence[J], too_large: list[int], device_type: str) -> Iterator[tuple[Group, list[J]]]:
+        """A host's ranks together, for those jobs, by their places, that any rank has found too large for itself."""
+        if not self.may_share:
+            return
+        found: list[list[int]] = [[] for _ in range(self.size)]
+        dist.all_gather_object(found, too_large)
+        if share := [jobs[index] for index in sorted(itertools.chain(*found))]:
+            yield Group(build_mesh(device_type, ranks_of_host())), share
 
     @staticmethod
     def _of_first(flags: list[bool]) -> list[bool]:

@@ -9,6 +9,8 @@ from foldcli.shapes import Float, Tensor
 
 # Finite, so that a row with every key masked attends evenly instead of becoming NaN.
 MASKED = -1e9
+# Bytes of a sum of bias and mask, which every row has for itself; with more, rows are taken some at a time.
+MOST_SUM = 64 << 20
 # Head dims that the kernels' tiles are made for.
 HEAD_DIMS = (8, 16, 32, 64)
 # All logits of rows as short as training's small crops fit into a CPU's caches.
@@ -43,6 +45,10 @@ def gated_attention(
         biases = [None] * len(packed) if bias is None else bias
         each = zip(packed, mask, biases, strict=True)
         return torch.stack([gated_attention(rows, gate_bias, heads, keys, own) for rows, keys, own in each])
+    rows = max(1, MOST_SUM // (heads * packed.shape[-2] ** 2 * packed.element_size()))
+    if len(packed) > rows and bias is not None and not _is_full(mask):
+        parts = zip(packed.split(rows), mask.split(rows), strict=True)
+        return torch.cat([gated_attention(part, gate_bias, heads, keys, bias) for part, keys in parts])
     q, k, v, gate = packed.unflatten(-1, (4, heads, -1)).movedim(-3, 0)
     logits_bias = _additive(mask, bias, packed)
     attend = _written_out if short else F.scaled_dot_product_attention
@@ -59,14 +65,18 @@ def _written_out(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor
 
 def _additive(mask: Tensor, bias: Tensor | None, like: Tensor) -> Tensor | None:
     """Bias of the logits, broadcastable to [*b, g, h, n, n]; None where nothing is masked and nothing added."""
-    # A full mask is the common case; on the CPU a look at it is cheap and saves a [g, h, n, n] sum with the bias.
-    # Of a tensor without numbers it is assumed.
-    full = mask.device.type == "cpu" and (is_fake(mask) or bool(mask.all()))
-    keys = None if full else ((mask.to(like.dtype) - 1) * -MASKED)[..., None, None, :]
+    keys = None if _is_full(mask) else ((mask.to(like.dtype) - 1) * -MASKED)[..., None, None, :]
     shared = None if bias is None else bias.unsqueeze(-4)
     if keys is None or shared is None:
         return shared if keys is None else keys
     return shared + keys
+
+
+def _is_full(mask: Tensor) -> bool:
+    """Whether a mask is known to hide nothing."""
+    # A full mask is the common case; on the CPU a look at it is cheap and saves a [g, h, n, n] sum with the bias.
+    # Of a tensor without numbers it is assumed; where that is wrong, the sum takes MOST_SUM more than foreseen.
+    return mask.device.type == "cpu" and (is_fake(mask) or bool(mask.all()))
 
 
 @dispatched("foldcli_kernels.global_attention:global_attention", _unfit_global)
