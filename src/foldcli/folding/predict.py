@@ -19,6 +19,7 @@ from foldcli.protein import residues
 from foldcli.protein.structure import Prediction, Structure
 from foldcli.shapes import Atoms37
 
+ROWS = 64
 T = TypeVar("T", Features, TemplateFeatures)
 
 
@@ -99,9 +100,10 @@ def assemble(output: Output, query: Query, config: FoldConfig, seed: int, recycl
 def _aligned_errors(output: Output, logits: torch.Tensor, last_break: float) -> tuple[np.ndarray, float]:
     """Expected aligned errors in angstrom and the predicted TM-score, from the rows of every rank."""
     length = output.lddt.shape[-2]
-    logits = logits[..., :length, :]
-    errors = whole_rows(expected_aligned_error(logits, last_break), output)
-    scores = whole_rows(aligned_tm_scores(logits, last_break, logits.new_ones(length)), output)
+    some = logits[..., :length, :].split(ROWS, dim=-3)  # probabilities of all pairs would be a fold's peak
+    errors = whole_rows(torch.cat([expected_aligned_error(part, last_break) for part in some], dim=-2), output)
+    ones = logits.new_ones(length)
+    scores = whole_rows(torch.cat([aligned_tm_scores(part, last_break, ones) for part in some], dim=-1), output)
     return _array(errors), float(scores.max())
 
 
