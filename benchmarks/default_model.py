@@ -6,8 +6,8 @@
 Each chain is folded as `foldcli fold` folds it: from its sequence alone, with the profile of its alignment, and each
 with the known folds that a search of the library finds. `--clusters` adds one chain of each held-out cluster
 (`held_out.py`), folded with a library that holds the cluster's other members. Beside the model stand the same network
-untrained, ideal secondary structure from the true states, and the plain copy of the best hit's CA atoms. `--write`
-keeps the figures that a fold prints, in the package; `--plot` draws predicted against true lDDT.
+untrained, ideal secondary structure from the true states, and the plain copy of the best hit's CA atoms. `--plot` draws
+predicted against true lDDT. `--ship` puts the weights into the package, and the figures that a fold prints.
 """
 
 import argparse
@@ -25,7 +25,8 @@ from library import HELD_OUT, NEAR, chains_of, copied_lddt
 from secondary_structure import ideal_trace
 
 from foldcli.compose import train_config
-from foldcli.config import TrainConfig
+from foldcli.config import ModelConfig, TrainConfig
+from foldcli.config.build import build
 from foldcli.data.chain import Chain
 from foldcli.data.collate import stack
 from foldcli.data.exclude import read_names
@@ -33,7 +34,7 @@ from foldcli.data.query import Query
 from foldcli.data.shards import Shard
 from foldcli.data.training_sample import whole_sample
 from foldcli.files import write_atomic
-from foldcli.folding.models import load_model, resolve
+from foldcli.folding.models import describe_model, load_model, resolve
 from foldcli.geometry.lddt import lddt_per_residue
 from foldcli.model.alphafold import AlphaFold
 from foldcli.model.confidence import plddt
@@ -41,10 +42,12 @@ from foldcli.phases import Phases
 from foldcli.protein.residues import CA
 from foldcli.search.chains import read_chains
 from foldcli.search.library import Library, bundled, write_library
+from foldcli.training.folder import export
 from foldcli.training.initialize import initialize
 from foldcli.training.learner import predict
 from foldcli.training.metrics import agreement, backbone_quality
-from foldcli.weights.default import FIGURES, default_parameters
+from foldcli.weights.default import FIGURES, NAME, default_parameters
+from foldcli.weights.files import read_metadata, read_safetensors
 
 CARRIED = Path(__file__).with_name("held_out_chains.npz")
 LENGTHS = ((0, 100), (100, 180), (180, 10_000))
@@ -191,6 +194,16 @@ def draw(scores: Sequence[Score], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+def packaged(weights: Path) -> Path:
+    """What a run exported as the package's file: half as large, by its name."""
+    described, notes = describe_model(weights), read_metadata(weights).get("notes", "")
+    if described is None:
+        raise SystemExit(f"{weights}: not exported by `foldcli train`")
+    parameters = {name: value.bfloat16() for name, value in read_safetensors(weights).items()}
+    export(default_parameters(), build(ModelConfig, described | {"name": NAME}), parameters, notes)
+    return default_parameters()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--weights", type=Path, default=default_parameters())
@@ -199,8 +212,10 @@ def main() -> None:
     parser.add_argument("--recycles", type=int, default=3)
     parser.add_argument("--out", type=Path, help="where every chain's scores and the table go, as JSON")
     parser.add_argument("--plot", type=Path)
-    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--ship", action="store_true")
     options = parser.parse_args()
+    if options.ship:
+        options.weights = packaged(options.weights)
     (source,) = resolve([], str(options.weights), [])
     model = load_model(source, torch.device("cpu"), torch.float32)
     config = train_config("mini", [f"sample.max_recycle={options.recycles}", "sample.templates=4"])
@@ -217,7 +232,7 @@ def main() -> None:
         write_atomic(options.out, json.dumps(made | {"scores": [asdict(score) for score in scores]}, indent=1) + "\n")
     if options.plot:
         draw(scores, options.plot)
-    if options.write:
+    if options.ship:
         write_atomic(FIGURES, json.dumps(means, indent=1) + "\n")
 
 
