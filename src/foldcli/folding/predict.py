@@ -38,14 +38,16 @@ def predict(
     """
     device = next(model.parameters()).device
     precision = choose_precision(config, device)
+    previous: Recycled | None = None
     output, count = None, -1
     for count, features in enumerate(passes):
         start = time.perf_counter()
         on_device = to_device(features, device)
-        previous = recycled(output.recycled() if output else model.first_pass(on_device), precision)
+        before = previous.positions if previous else torch.zeros(*on_device.aatype.shape, 37, 3, device=device)
         output = None  # its logits would otherwise stand beside the next pass
         output = model(on_device, previous)
-        moved = distance_change(previous.positions, output.positions)
+        previous = recycled(output.recycled(), precision)
+        moved = distance_change(before, output.positions)
         passed(count, moved, time.perf_counter() - start)
         if count and moved < config.recycle_early_stop_tolerance:
             break

@@ -123,4 +123,5 @@ class AlphaFold(nn.Module):
         """Nothing found yet: zeros (Suppl. Alg. 2, line 1)."""
         shape, zeros = features.aatype.shape, features.msa_feat.new_zeros
         rows, c_m, c_z = self.rows(features.aatype, -1).shape, self.config.evoformer.c_m, self.config.c_z
-        return Recycled(zeros(*shape, c_m), zeros(*rows, shape[-1], c_z), zeros(*shape, 37, 3))
+        pair = zeros(*rows, shape[-1], c_z, dtype=self.trunk.single.weight.dtype)
+        return Recycled(zeros(*shape, c_m), pair, zeros(*shape, 37, 3))

@@ -45,8 +45,8 @@ def gated_attention(
         biases = [None] * len(packed) if bias is None else bias
         each = zip(packed, mask, biases, strict=True)
         return torch.stack([gated_attention(rows, gate_bias, heads, keys, own) for rows, keys, own in each])
-    rows = max(1, MOST_SUM // (heads * packed.shape[-2] ** 2 * packed.element_size()))
-    if len(packed) > rows and bias is not None and not _is_full(mask):
+    rows = max(1, MOST_SUM // max(1, heads * packed.shape[-2] ** 2 * packed.element_size()))
+    if packed.dim() == 3 and len(packed) > rows and bias is not None and not _is_full(mask):
         parts = zip(packed.split(rows), mask.split(rows), strict=True)
         return torch.cat([gated_attention(part, gate_bias, heads, keys, bias) for part, keys in parts])
     q, k, v, gate = packed.unflatten(-1, (4, heads, -1)).movedim(-3, 0)
