@@ -4,7 +4,8 @@
 
 Takes recipe `big` as it is (93 M parameters, crop 256, 124 + 1024 rows), a batch of one, no recycling and no deleted
 rows, on a real chain of examples/training/few_validation.npz, laid end to end with others up to the crop's length; the
-rows of its alignment are drawn from the chains' real profiles, since whole alignments are too large to carry.
+rows of its alignment are drawn from the chains' real profiles, since whole alignments are too large to carry. In 24 GB,
+precision=bf16 model.msa.max_extra=512 fits: 447 s and 19.6 GiB on two cores; with all 1024 rows it does not.
 """
 
 import resource
