@@ -57,8 +57,8 @@ LENGTHS = ((0, 100), (100, 180), (180, 10_000))
 class Score:
     """One chain folded from one kind of input; lDDT-CA, TM-score and predicted lDDT from 0 to 1.
 
-    identity: that of the best template, 0 without any; c_n: the median bond in angstrom, twist: the median peptide's
-    in degrees; clashes: share of residues; sure: the correlation of predicted and true lDDT over residues.
+    identity: that of the best template, 0 without any; c_n: the mean bond in angstrom, twist: the mean peptide's in
+    degrees; clashes: share of residues; sure: the correlation of predicted and true lDDT over residues.
     """
 
     name: str
