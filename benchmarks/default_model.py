@@ -12,7 +12,6 @@ predicted against true lDDT. `--ship` puts the weights into the package, and the
 
 import argparse
 import json
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from statistics import mean, median
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from library import HELD_OUT, NEAR, chains_of, copied_lddt
+from library import NEAR, chains_of, copied_lddt, held_out
 from secondary_structure import ideal_trace
 
 from foldcli.compose import train_config
@@ -29,7 +28,6 @@ from foldcli.config import ModelConfig, TrainConfig
 from foldcli.config.build import build
 from foldcli.data.chain import Chain
 from foldcli.data.collate import stack
-from foldcli.data.exclude import read_names
 from foldcli.data.query import Query
 from foldcli.data.shards import Shard
 from foldcli.data.training_sample import whole_sample
@@ -40,8 +38,8 @@ from foldcli.model.alphafold import AlphaFold
 from foldcli.model.confidence import plddt
 from foldcli.phases import Phases
 from foldcli.protein.residues import CA
-from foldcli.search.chains import read_chains
-from foldcli.search.library import Library, bundled, write_library
+from foldcli.search.library import Library, bundled
+from foldcli.search.templates import Shown
 from foldcli.training.folder import export
 from foldcli.training.initialize import initialize
 from foldcli.training.learner import predict
@@ -50,6 +48,8 @@ from foldcli.weights.default import FIGURES, NAME, default_parameters
 from foldcli.weights.files import read_metadata, read_safetensors
 
 CARRIED = Path(__file__).with_name("held_out_chains.npz")
+# As `weights.default` has them.
+KINDS = ("sequence", "profile", "sequence + known folds", "profile + known folds")
 LENGTHS = ((0, 100), (100, 180), (180, 10_000))
 
 
@@ -74,19 +74,15 @@ class Score:
     sure: float = 0.0
 
 
-def kinds_of(chain: Chain, library: Library | None) -> Iterator[tuple[str, Chain, float]]:
-    """The chain as each kind of input shows it, and the identity of its best template."""
-    alone = replace(chain, profile=None)
-    yield "sequence", alone, 0.0
-    yield "profile", chain, 0.0
-    if library is not None and (shown := library.find(Query(chain.name, "", chain.sequence, chain.name)).shown):
-        templates, identity = [one.template for one in shown], shown[0].hit.identity
-        yield "sequence + known folds", replace(alone, templates=templates), identity
-        yield "profile + known folds", replace(chain, templates=templates), identity
+def kinds_of(chain: Chain, shown: Sequence[Shown]) -> dict[str, Chain]:
+    """The chain as each kind of input shows it; shown: the known folds that are found for it."""
+    alone, templates = replace(chain, profile=None), [one.template for one in shown]
+    kinds = alone, chain, replace(alone, templates=templates), replace(chain, templates=templates)
+    return dict(zip(KINDS, kinds if shown else kinds[:2], strict=False))
 
 
 @torch.inference_mode()
-def folded(model: AlphaFold, chain: Chain, kind: str, identity: float, config: TrainConfig) -> Score:
+def folded(model: AlphaFold, chain: Chain, kind: str, config: TrainConfig, identity: float = 0.0) -> Score:
     """One chain folded and compared with the truth."""
     sample = stack([whole_sample(chain, config, alone=False)])
     output = predict(model, sample, Phases())
@@ -101,19 +97,22 @@ def folded(model: AlphaFold, chain: Chain, kind: str, identity: float, config: T
     )  # fmt: skip
 
 
-def baselines(chain: Chain, dssp: str, library: Library) -> Iterator[Score]:
-    """What needs no model: ideal secondary structure, and the best hit copied."""
+def ideal(chain: Chain, dssp: str) -> Score:
+    """Ideal helices and strands where they truly are."""
     true, known = torch.from_numpy(chain.positions[:, CA]), torch.from_numpy(chain.mask[:, CA]).float()
-    ideal = agreement(torch.from_numpy(ideal_trace(dssp)), true, known)
-    yield Score(chain.name, "true secondary structure, ideal", len(dssp), ideal.lddt, ideal.tm_score, 0.0)
-    yield from copied(chain, library)
+    reached = agreement(torch.from_numpy(ideal_trace(dssp)), true, known)
+    return Score(chain.name, "true secondary structure, ideal", len(dssp), reached.lddt, reached.tm_score, 0.0)
 
 
-def copied(chain: Chain, library: Library) -> Iterator[Score]:
-    """The best hit's CA atoms as they are."""
-    for shown in library.find(Query(chain.name, "", chain.sequence, chain.name)).shown[:1]:
-        score = copied_lddt(chain, shown.template)
-        yield Score(chain.name, "copy of the best hit", len(chain.sequence), score, 0.0, 0.0, shown.hit.identity)
+def known_folds(model: AlphaFold, chain: Chain, library: Library, config: TrainConfig) -> Iterator[Score]:
+    """The chain from every kind of input, and the best hit's CA atoms as they are."""
+    shown = library.find(Query(chain.name, "", chain.sequence, chain.name)).shown
+    identity = shown[0].hit.identity if shown else 0.0
+    for kind, one in kinds_of(chain, shown).items():
+        yield folded(model, one, kind, config, identity if one.templates else 0.0)
+    if shown:
+        score = copied_lddt(chain, shown[0].template)
+        yield Score(chain.name, "copy of the best hit", len(chain.sequence), score, 0.0, 0.0, identity)
 
 
 def dssp_of(path: Path) -> dict[str, str]:
@@ -125,29 +124,22 @@ def dssp_of(path: Path) -> dict[str, str]:
 
 
 def validation(model: AlphaFold, path: Path, config: TrainConfig) -> list[Score]:
-    """Every chain of a shard, from every kind of input, beside the baselines."""
+    """Every chain of a shard, from every kind of input, beside what needs no training."""
     library, states, untrained = Library(bundled()), dssp_of(path), AlphaFold(config.model).eval()
     initialize(untrained, 0)
     scores = list[Score]()
     for chain in chains_of([path]).values():
-        scores += [folded(model, shown, kind, identity, config) for kind, shown, identity in kinds_of(chain, library)]
-        nothing = replace(folded(untrained, chain, "untrained", 0.0, config), predicted=0.0, sure=0.0)
-        scores += [nothing, *baselines(chain, states[chain.name], library)]
-    return scores
+        scores += known_folds(model, chain, library, config)
+        scores.append(replace(folded(untrained, chain, "untrained", config), predicted=0.0, sure=0.0))
+        scores.append(ideal(chain, states[chain.name]))
+    best = {score.name: score for kind in (KINDS[0], KINDS[2]) for score in scores if score.kind == kind}
+    return [*scores, *(replace(score, kind="sequence + known folds if any") for score in best.values())]
 
 
 def clusters(model: AlphaFold, shards: Sequence[Path], config: TrainConfig) -> list[Score]:
-    """The first chain of each held-out cluster, folded with a library that holds all others."""
-    chains, names = read_chains(shards), read_names(HELD_OUT)
-    queries = {chain.cluster: chain.name for chain in reversed(chains) if chain.name in names}.values()
-    with tempfile.TemporaryDirectory() as folder:
-        write_library(Path(folder) / "library.npz", chains, set(queries), 10**9)
-        library = Library(Path(folder) / "library.npz")
-        scores = list[Score]()
-        for chain in chains_of(shards, queries).values():
-            inputs = [one for one in kinds_of(chain, library) if "known folds" in one[0]]
-            scores += [folded(model, shown, kind, identity, config) for kind, shown, identity in inputs]
-            scores += copied(chain, library)
+    """One chain of each held-out cluster, folded with a library that holds all others."""
+    every = (score for chain, library in held_out(shards) for score in known_folds(model, chain, library, config))
+    scores = [score for score in every if score.identity]
     near = [replace(s, kind=f"{s.kind}, 30 to 60 % identity") for s in scores if NEAR[0] <= s.identity <= NEAR[1]]
     return [replace(score, kind=f"cluster: {score.kind}") for score in [*scores, *near]]
 
@@ -173,19 +165,14 @@ def table(scores: Sequence[Score]) -> list[dict[str, object]]:
 
 
 def figures(scores: Sequence[Score]) -> dict[str, float]:
-    """What a fold prints: the mean lDDT-CA of each kind of input, and of a sequence with what the library has."""
-    found = {score.name: score.lddt for score in scores if score.kind == "sequence + known folds"}
-    alone = {score.name: score.lddt for score in scores if score.kind == "sequence"}
-    kinds = ("sequence", "profile", "sequence + known folds", "profile + known folds")
-    means = {kind: mean(score.lddt for score in scores if score.kind == kind) for kind in kinds}
-    means["sequence, known folds where there are any"] = mean((alone | found).values())
-    return {kind: round(value, 3) for kind, value in means.items()}
+    """What a fold prints: the mean lDDT-CA of each kind of input."""
+    return {kind: round(mean(score.lddt for score in scores if score.kind == kind), 3) for kind in KINDS}
 
 
 def draw(scores: Sequence[Score], path: Path) -> None:
     """Predicted against true lDDT of every chain."""
     figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
-    for kind in ("sequence", "profile", "sequence + known folds", "profile + known folds"):
+    for kind in KINDS:
         those = [score for score in scores if score.kind == kind]
         axes.plot([s.predicted for s in those], [s.lddt for s in those], "o", markersize=3, label=kind)
     axes.axline((0, 0), slope=1, color="grey", linewidth=1)

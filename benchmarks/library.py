@@ -12,7 +12,7 @@ import datetime
 import json
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -78,15 +78,14 @@ def chains_of(paths: Iterable[Path], names: Iterable[str] | None = None) -> dict
     return {name: shard.load(k) for shard, k, name in known if wanted is None or name in wanted}
 
 
-def held_out(shards: list[Path]) -> list[Copied]:
-    """The first chain of each held-out cluster, copied out of a library with all others."""
+def held_out(shards: Sequence[Path]) -> Iterator[tuple[Chain, Library]]:
+    """The first chain of each held-out cluster, each with a library that holds all others."""
     chains, names = read_chains(shards), read_names(HELD_OUT)
     queries = {chain.cluster: chain.name for chain in reversed(chains) if chain.name in names}.values()
-    known = chains_of(shards, queries)
     with tempfile.TemporaryDirectory() as folder:
         write_library(Path(folder) / "library.npz", chains, set(queries), 10**9)
         library = Library(Path(folder) / "library.npz")
-        return [copy(chain, library) for chain in known.values()]
+        yield from ((chain, library) for chain in chains_of(shards, queries).values())
 
 
 def summary(title: str, queries: int, copies: list[Copied]) -> dict[str, object]:
@@ -107,7 +106,7 @@ def main() -> None:
     options = parser.parse_args()
     library = Library(options.library)
     validation = [copy(chain, library) for chain in chains_of([options.validation]).values()]
-    related = held_out(options.shards)
+    related = [copy(chain, others) for chain, others in held_out(options.shards)]
     sure = [one for one in validation if one.evalue < 1e-3]
     near = [one for one in related if NEAR[0] <= one.identity <= NEAR[1]]
     made = {"date": datetime.date.today().isoformat(), "hmmer": f"pyhmmer {version('pyhmmer')}"}

@@ -66,7 +66,8 @@ def resolve(models: list[str], weights: str | None, overrides: list[str]) -> lis
     parameter file, a folder of them, or `untrained`; None takes them from the cache or the package.
     InputError, WeightsError: what cannot be, before any parameter is read.
     """
-    if weights is None and models in ([], [default.NAME]) and (models or not any(map(cache.find, PTM_MODELS))):
+    by_default = not models and not any(map(cache.find, PTM_MODELS))
+    if weights is None and (by_default or models == [default.NAME]):
         models, weights = [], str(default.default_parameters())
     if not models and weights and (described := describe_model(Path(weights))):
         return [Source(_rankable(fold_config(described, overrides)), Path(weights))]
