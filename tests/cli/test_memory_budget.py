@@ -55,7 +55,7 @@ def test_what_was_too_much_is_folded_again_by_a_tighter_plan(
 
     monkeypatch.setattr(predictor, "predict", failing)
     assert command(longer, "--out", "out").code == 0
-    assert models == ["AlphaFold", "Fitted"]
+    assert models == ["AlphaFold", "Chunked"]
 
 
 def test_a_dry_run_says_what_would_be_taken_and_folds_nothing(

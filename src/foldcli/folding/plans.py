@@ -52,21 +52,14 @@ def held_bytes(inputs: tuple[Features, Recycled]) -> int:
     return sum(x.numel() * x.element_size() for x in tensors((inputs, inputs[0])))
 
 
-class Fitted(Chunked):
-    """A model that runs by a plan."""
-
-    def first_pass(self, features: Features) -> Recycled:
-        return self.module.first_pass(features)  # type: ignore[operator]
-
-
 class Plans:
     """The run's models as they keep to a budget; `fit` sets one for the next job, and `clear` none."""
 
     def __init__(self, config: FoldConfig, device: torch.device, precision: torch.dtype) -> None:
         self.config, self.device, self.precision = config, device, precision
         self.held, self.budget, self.active = 0, 0.0, False
-        self.fitted: dict[str, Fitted] = {}
-        self.first_of_kind: dict[ModelConfig, Fitted] = {}
+        self.fitted: dict[str, Chunked] = {}
+        self.first_of_kind: dict[ModelConfig, Chunked] = {}
 
     @property
     def wanted(self) -> bool:
@@ -96,11 +89,11 @@ class Plans:
     def model(self, name: str, whole: AlphaFold) -> AlphaFold:
         return self.fitted[name] if self.active else whole  # type: ignore[return-value]
 
-    def _fitted(self, name: str, model: AlphaFold) -> Fitted:
+    def _fitted(self, name: str, model: AlphaFold) -> Chunked:
         """The model by plans; models that differ in their numbers alone share them."""
         if name not in self.fitted:
             kind = replace(model.config, name="")
-            self.fitted[name] = Fitted(model, self._choose, like=self.first_of_kind.get(kind))
+            self.fitted[name] = Chunked(model, self._choose, like=self.first_of_kind.get(kind))
             self.first_of_kind.setdefault(kind, self.fitted[name])
         return self.fitted[name]
 

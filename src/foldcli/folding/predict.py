@@ -19,6 +19,7 @@ from foldcli.protein import residues
 from foldcli.protein.structure import Prediction, Structure
 from foldcli.shapes import Atoms37
 
+# Rows of pairs whose aligned errors are looked at together.
 ROWS = 64
 T = TypeVar("T", Features, TemplateFeatures)
 
