@@ -1,5 +1,6 @@
 """The hot operations: each body is plain PyTorch and is the definition."""
 
+from foldcli.ops import onednn
 from foldcli.ops.attention import gated_attention, global_attention
 from foldcli.ops.dense import Dense, Norm, layer_norm, norm_linear, transition
 from foldcli.ops.dispatch import backend
@@ -10,3 +11,6 @@ __all__ = [
     "Dense", "Norm", "backend", "dropout_add", "gated_attention", "global_attention", "layer_norm", "norm_linear",
     "outer_product_mean", "transition", "triangle_operands", "triangle_product", "triangle_update",
 ]  # fmt: skip
+
+if onednn.lags_behind():
+    onednn.Products().install()

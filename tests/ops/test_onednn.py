@@ -1,0 +1,49 @@
+"""Matrix products that go to oneDNN are torch's, however the matrices lie in memory."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from foldcli.ops import onednn
+
+LAYOUTS = {
+    "rows": lambda x: x,
+    "columns": lambda x: x.transpose(-1, -2).contiguous().transpose(-1, -2),
+    "part of rows": lambda x: torch.cat([x, x], -1)[..., : x.shape[-1]],
+    "every second": lambda x: torch.stack([x, x], -1).flatten(-2)[..., ::2],
+    "one for all": lambda x: x[..., :1, :].expand_as(x),
+}
+SIZES = [(200, 70, 130), (3, 64, 64 * 64 * 4), (1, 1024, 512), (0, 5, 3), (7, 0, 9), (8, 8, 8)]
+
+
+@pytest.fixture
+def products(monkeypatch: pytest.MonkeyPatch) -> onednn.Products:
+    if not torch.backends.mkldnn.is_available() or not hasattr(torch.library, "get_kernel"):
+        pytest.skip("torch without oneDNN")
+    monkeypatch.setattr(onednn, "WORTH_ONE_BY_ONE", onednn.WORTH_IT)
+    return onednn.Products()
+
+
+@pytest.mark.parametrize("right", LAYOUTS)
+@pytest.mark.parametrize("left", LAYOUTS)
+def test_products_in_any_layout(products: onednn.Products, left: str, right: str) -> None:
+    for (m, k, n), dtype in [(sizes, dtype) for sizes in SIZES for dtype in (torch.float32, torch.bfloat16)]:
+        a, b = LAYOUTS[left](torch.randn(2, m, k, dtype=dtype)), LAYOUTS[right](torch.randn(2, k, n, dtype=dtype))
+        bias = torch.randn(n, dtype=dtype)
+        exact = a.double() @ b.double()
+        found = products.bmm(a, b), products.mm(a[0], b[0]), products.addmm(bias, a[0], b[0])
+        for one, other in zip(found, (exact, exact[0], exact[0] + bias.double()), strict=True):
+            torch.testing.assert_close(one, other.to(dtype), rtol=0, atol=1e-3 if dtype == torch.float32 else 1.0)
+
+
+def test_what_is_installed_has_gradients_and_leaves_other_uses_alone(products: onednn.Products) -> None:
+    products.install()  # once more, where the machine has asked for it already
+    x, weight = torch.randn(5, 99, 64, requires_grad=True), torch.randn(300, 64, requires_grad=True)
+    F.linear(x, weight).square().sum().backward()
+    out = x.detach().double() @ weight.detach().double().T
+    torch.testing.assert_close(x.grad, (2 * out @ weight.detach().double()).float(), rtol=1e-4, atol=1e-2)
+    torch.testing.assert_close(
+        weight.grad, torch.einsum("bno,bni->oi", 2 * out, x.detach().double()).float(), rtol=1e-4, atol=1e-1
+    )
+    bias, a, b = torch.randn(99, 300), torch.randn(99, 64), torch.randn(64, 300)
+    torch.testing.assert_close(torch.addmm(bias, a, b, beta=2, alpha=3), 2 * bias + 3 * (a @ b), rtol=1e-4, atol=1e-3)
