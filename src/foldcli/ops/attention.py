@@ -11,10 +11,13 @@ from foldcli.shapes import Float, Tensor
 MASKED = -1e9
 # Bytes of a sum of bias and mask, which every row has for itself; with more, rows are taken some at a time.
 MOST_SUM = 64 << 20
+# Bytes of logits that stay in a CPU's caches between one product and the next, where rows are taken some at a time.
+MOST_LOGITS = 4 << 20
 # Head dims that the kernels' tiles are made for.
 HEAD_DIMS = (8, 16, 32, 64)
-# All logits of rows as short as training's small crops fit into a CPU's caches.
-SHORT = 128
+# On a CPU, rows up to such a length have their logits in memory: in bfloat16, whose products are far faster than those
+# of torch's fused attention, and in training, whose small crops come in batches.
+SHORT = {torch.bfloat16: 1024, torch.float32: 128}
 
 
 def _unfit_heads(packed: Tensor, gate_bias: Tensor, heads: int, *_: Tensor | None) -> str:
@@ -40,36 +43,60 @@ def gated_attention(
     packed: queries, keys, values and gates side by side, [4, heads, dim] in the last axis; bias is added to every row's
     logits; mask [g, n] is 1 where a key may be attended to.
     """
-    short = packed.dim() > 3 and packed.shape[-2] <= SHORT and packed.device.type == "cpu"
-    if packed.dim() > 3 and not short:  # one by one: torch's fused attention takes no more axes
+    if _short(packed):
+        out = _written_out(packed, heads, mask, bias)
+    elif packed.dim() > 3:  # one by one: torch's fused attention takes no more axes
         biases = [None] * len(packed) if bias is None else bias
         each = zip(packed, mask, biases, strict=True)
         return torch.stack([gated_attention(rows, gate_bias, heads, keys, own) for rows, keys, own in each])
-    rows = max(1, MOST_SUM // max(1, heads * packed.shape[-2] ** 2 * packed.element_size()))
-    if packed.dim() == 3 and len(packed) > rows and bias is not None and not _is_full(mask):
+    else:
+        out = _fused(packed, heads, mask, bias)
+    return out * (packed.chunk(4, dim=-1)[3] + gate_bias).sigmoid_()
+
+
+def _short(packed: Tensor) -> bool:
+    trained = packed.requires_grad and packed.dim() > 3
+    suits = packed.dtype == torch.bfloat16 or (packed.dtype == torch.float32 and trained)
+    return packed.device.type == "cpu" and suits and packed.shape[-2] <= SHORT[packed.dtype]
+
+
+def _written_out(packed: Tensor, heads: int, mask: Tensor, bias: Tensor | None) -> Tensor:
+    """Attention with its logits in memory, heads first; of a single sample some rows at a time."""
+    bias = None if bias is None else bias.contiguous()  # pairs come with their heads last
+    rows = max(1, MOST_LOGITS // max(1, heads * packed.shape[-2] ** 2 * packed.element_size()))
+    if packed.dim() == 3 and len(packed) > rows:
         parts = zip(packed.split(rows), mask.split(rows), strict=True)
-        return torch.cat([gated_attention(part, gate_bias, heads, keys, bias) for part, keys in parts])
-    q, k, v, gate = packed.unflatten(-1, (4, heads, -1)).movedim(-3, 0)
-    logits_bias = _additive(mask, bias, packed)
-    attend = _written_out if short else F.scaled_dot_product_attention
-    out = attend(q.transpose(-2, -3), k.transpose(-2, -3), v.transpose(-2, -3), logits_bias)
-    gate = (gate.flatten(-2) + gate_bias).sigmoid()
-    return out.transpose(-2, -3).flatten(-2) * gate
+        return torch.cat([_written_out(part, heads, keys, bias) for part, keys in parts])
+    q, k, v, _ = packed.unflatten(-1, (4, heads, -1)).movedim((-3, -2), (0, 1))
+    logits = (q.contiguous() * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    if bias is not None:
+        logits += bias.movedim(-3, 0).unsqueeze(-3)
+    if not _is_full(mask):
+        logits += _masked(mask, packed).unsqueeze(-2)
+    return (logits.softmax(-1) @ v).movedim(0, -2).flatten(-2)
 
 
-def _written_out(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-    """Attention with its logits in memory, which for a batch of short rows on the CPU is the sooner way."""
-    logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-    return (logits if bias is None else logits + bias).softmax(-1) @ v
+def _fused(packed: Tensor, heads: int, mask: Tensor, bias: Tensor | None) -> Tensor:
+    rows = max(1, MOST_SUM // max(1, heads * packed.shape[-2] ** 2 * packed.element_size()))
+    if len(packed) > rows and bias is not None and not _is_full(mask):
+        parts = zip(packed.split(rows), mask.split(rows), strict=True)
+        return torch.cat([_fused(part, heads, keys, bias) for part, keys in parts])
+    q, k, v, _ = packed.unflatten(-1, (4, heads, -1)).movedim((-3, -2), (0, -3))
+    out = F.scaled_dot_product_attention(q, k, v, _additive(mask, bias, packed))
+    return out.transpose(-2, -3).flatten(-2)
 
 
 def _additive(mask: Tensor, bias: Tensor | None, like: Tensor) -> Tensor | None:
-    """Bias of the logits, broadcastable to [*b, g, h, n, n]; None where nothing is masked and nothing added."""
-    keys = None if _is_full(mask) else ((mask.to(like.dtype) - 1) * -MASKED)[..., None, None, :]
+    """Bias of the logits, broadcastable to [g, h, n, n]; None where nothing is masked and nothing added."""
+    keys = None if _is_full(mask) else _masked(mask, like)[..., None, None, :]
     shared = None if bias is None else bias.unsqueeze(-4)
     if keys is None or shared is None:
         return shared if keys is None else keys
     return shared + keys
+
+
+def _masked(mask: Tensor, like: Tensor) -> Tensor:
+    return (mask.to(like.dtype) - 1) * -MASKED
 
 
 def _is_full(mask: Tensor) -> bool:
@@ -87,7 +114,7 @@ def global_attention(
     mask: Float[Tensor, "*b n s"],
 ) -> Float[Tensor, "*b n h d"]:
     """Attend with one query a head for each of n columns to keys and values that the heads share (Suppl. Alg. 19)."""
-    keys = ((mask.to(q.dtype) - 1) * -MASKED)[..., None, :]
+    keys = _masked(mask, q)[..., None, :]
     return F.scaled_dot_product_attention(
         q.unsqueeze(-3), k.unsqueeze(-3), v.unsqueeze(-3), keys.unsqueeze(-3)
     ).squeeze(-3)

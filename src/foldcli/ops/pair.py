@@ -32,9 +32,9 @@ def triangle_operands(
     weight, bias = projection
     rows = layer_norm(z, norm).flatten(-3, -2)
     both = torch.matmul(weight, rows.transpose(-1, -2))
-    both = both if bias is None else both + bias[:, None]
+    both = both if bias is None else both.add_(bias[:, None])
     value, gate = both.unflatten(-1, z.shape[-3:-1]).chunk(2, dim=-3)
-    left, right = (value * gate.sigmoid() * mask.unsqueeze(-3)).chunk(2, dim=-3)
+    left, right = (value * gate.sigmoid()).mul_(mask.unsqueeze(-3)).chunk(2, dim=-3)
     return left, right
 
 
@@ -54,7 +54,7 @@ def triangle_update(
 ) -> Float[Tensor, "*b i j c_z"]:
     """Normalise and project the product, gated by the normalised pairs it started from (Alg. 11, lines 3 and 4)."""
     update = F.linear(layer_norm(product.movedim(-3, -1), center), *output)
-    return update * F.linear(layer_norm(z, norm), *gate).sigmoid()
+    return update * F.linear(layer_norm(z, norm), *gate).sigmoid_()
 
 
 @dispatched("foldcli_kernels.outer_product:outer_product_mean", _unfit_outer)
@@ -67,8 +67,8 @@ def outer_product_mean(
     """
     weight, bias = projection
     i, c = left.shape[-2:]
-    # [(i c), (e j)], so that the second product reads it in place, transposed, once for each i
+    # [(i c), (e j)], which the second product reads in place, once for each i
     outer = torch.matmul(left.flatten(-2).transpose(-1, -2), right.transpose(-1, -2).flatten(-2))
     outer = outer.unflatten(-2, (i, c)).unflatten(-1, (right.shape[-1], -1)).flatten(-3, -2)
-    update = torch.matmul(outer.transpose(-1, -2), weight.T.unsqueeze(0))
+    update = torch.matmul(weight.expand(*outer.shape[:-2], -1, -1), outer).transpose(-1, -2)
     return (update if bias is None else update + bias) / (count.unsqueeze(-1) + 1e-3)
