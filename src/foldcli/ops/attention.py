@@ -43,20 +43,17 @@ def gated_attention(
     packed: queries, keys, values and gates side by side, [4, heads, dim] in the last axis; bias is added to every row's
     logits; mask [g, n] is 1 where a key may be attended to.
     """
-    if _short(packed):
-        out = _written_out(packed, heads, mask, bias)
-    elif packed.dim() > 3:  # one by one: torch's fused attention takes no more axes
+    at_once = _written_out if _short(packed) else _fused
+    if packed.dim() > 3 and not (packed.requires_grad and at_once is _written_out):
         biases = [None] * len(packed) if bias is None else bias
         each = zip(packed, mask, biases, strict=True)
         return torch.stack([gated_attention(rows, gate_bias, heads, keys, own) for rows, keys, own in each])
-    else:
-        out = _fused(packed, heads, mask, bias)
-    return out * (packed.chunk(4, dim=-1)[3] + gate_bias).sigmoid_()
+    gate = (packed.chunk(4, dim=-1)[3] + gate_bias).sigmoid_()
+    return at_once(packed, heads, mask, bias) * gate
 
 
 def _short(packed: Tensor) -> bool:
-    trained = packed.requires_grad and packed.dim() > 3
-    suits = packed.dtype == torch.bfloat16 or (packed.dtype == torch.float32 and trained)
+    suits = packed.dtype == torch.bfloat16 or (packed.dtype == torch.float32 and packed.requires_grad)
     return packed.device.type == "cpu" and suits and packed.shape[-2] <= SHORT[packed.dtype]
 
 
