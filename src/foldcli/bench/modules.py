@@ -17,6 +17,7 @@ from foldcli.bench.measure import Bench
 from foldcli.compose import model_config
 from foldcli.config import ModelConfig
 from foldcli.errors import InputError
+from foldcli.folding.allocator import keep_freed_memory
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -70,6 +71,7 @@ def measure(request: Request, told: Callable[[str], None]) -> Measured:
     device, dtype = device_and_dtype(request.device, request.dtype)
     config = request.config()
     names = wanted(config, request.modules)
+    as_in_a_fold(device)
     limits = limits_of(device, dtype)
     figures: dict[int, list[Figure]] = {}
     for length in request.lengths:
@@ -93,6 +95,12 @@ def device_and_dtype(device: str, dtype: str) -> tuple[torch.device, torch.dtype
     if dtype == "auto":
         dtype = "bf16" if found.type == "cuda" else "fp32"
     return found, DTYPES[dtype]
+
+
+def as_in_a_fold(device: torch.device) -> None:
+    """Let the CPU's tensors take pages that others have left, as `foldcli fold` does where there is room."""
+    if device.type == "cpu":
+        keep_freed_memory()
 
 
 def machine_of(device: torch.device) -> Machine:

@@ -16,7 +16,7 @@ from foldcli.autochunk.graph import tensors
 from foldcli.bench.cases import Cases, Sizes
 from foldcli.bench.clock import Times, in_turns, seconds
 from foldcli.bench.limits import Limits, limits_of
-from foldcli.bench.modules import Machine, Request, device_and_dtype, machine_of
+from foldcli.bench.modules import Machine, Request, as_in_a_fold, device_and_dtype, machine_of
 from foldcli.bench.peers import attention
 from foldcli.errors import InputError
 
@@ -67,6 +67,7 @@ def compare(request: Request, peers: Sequence[str], rounds: int, told: Callable[
     """Measure against every peer; InputError for one that is unknown or cannot run here."""
     device, dtype = device_and_dtype(request.device, request.dtype)
     require(peers, device)
+    as_in_a_fold(device)
     found: list[Comparison] = []
     for peer in peers:
         told(peer)
