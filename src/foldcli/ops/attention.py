@@ -64,13 +64,18 @@ def _written_out(packed: Tensor, heads: int, mask: Tensor, bias: Tensor | None) 
     if packed.dim() == 3 and len(packed) > rows:
         parts = zip(packed.split(rows), mask.split(rows), strict=True)
         return torch.cat([_written_out(part, heads, keys, bias) for part, keys in parts])
-    q, k, v, _ = packed.unflatten(-1, (4, heads, -1)).movedim((-3, -2), (0, 1))
-    logits = (q.contiguous() * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    q, k, v = packed.unflatten(-1, (4, heads, -1))[..., :3, :, :].movedim((-3, -2), (0, 1)).contiguous()
+    logits = _product(q * q.shape[-1] ** -0.5, k.transpose(-1, -2))
     if bias is not None:
         logits += bias.movedim(-3, 0).unsqueeze(-3)
     if not _is_full(mask):
         logits += _masked(mask, packed).unsqueeze(-2)
-    return (logits.softmax(-1) @ v).movedim(0, -2).flatten(-2)
+    return _product(logits.softmax(-1), v).movedim(0, -2).flatten(-2)
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """Matrix products over all axes before the last two; torch's own copies a transposed operand first."""
+    return torch.bmm(a.flatten(0, -3), b.flatten(0, -3)).view(*a.shape[:-1], b.shape[-1])
 
 
 def _fused(packed: Tensor, heads: int, mask: Tensor, bias: Tensor | None) -> Tensor:

@@ -26,7 +26,10 @@ def lags_behind() -> bool:
 
 
 class Products:
-    """Torch's `mm`, `addmm` and `bmm` of the CPU: float32 of some size by oneDNN, and what else there is as before."""
+    """Torch's `mm`, `addmm` and `bmm` of the CPU: float32 of some size by oneDNN, and what else there is as before.
+
+    A dense layer in bfloat16 too: torch writes its bias into the whole result before the product.
+    """
 
     def __init__(self) -> None:
         self.before = {name: torch.library.get_kernel(f"aten::{name}", "CPU") for name in ("mm", "addmm", "bmm")}
@@ -47,7 +50,7 @@ class Products:
         return self.before["mm"].call_boxed(self.keys, a, b)
 
     def addmm(self, bias: Tensor, a: Float[Tensor, "m k"], b: Float[Tensor, "k n"], **scales: float | int) -> Tensor:
-        if bias.shape == b.shape[1:] and not scales and _suits(a, b, WORTH_IT):
+        if bias.shape == b.shape[1:] and not scales and _suits(a, b, WORTH_IT, torch.bfloat16):
             return self.linear(a, b.t(), bias, "none", [], "")
         return self.before["addmm"].call_boxed(self.keys, bias, a, b, **scales)
 
@@ -60,10 +63,10 @@ class Products:
         return out
 
 
-def _suits(a: Tensor, b: Tensor, least: int) -> bool:
-    """Whether a product is of float32, large enough, and of matrices that lie by rows or by columns."""
+def _suits(a: Tensor, b: Tensor, least: int, *others: torch.dtype) -> bool:
+    """Whether a product is of float32, or others, large enough, and of matrices that lie by rows or by columns."""
     large = a.shape[0] * a.shape[1] * b.shape[1] > least
-    return large and a.dtype == b.dtype == torch.float32 and _dense(a) and _dense(b)
+    return large and a.dtype == b.dtype and a.dtype in (torch.float32, *others) and _dense(a) and _dense(b)
 
 
 def _dense(matrix: Tensor) -> bool:
