@@ -33,8 +33,8 @@ def triangle_operands(
     rows = layer_norm(z, norm).flatten(-3, -2)
     both = torch.matmul(weight.expand(*rows.shape[:-2], -1, -1), rows.transpose(-1, -2))
     both = both if bias is None else both.add_(bias[:, None])
-    value, gate = both.unflatten(-1, z.shape[-3:-1]).chunk(2, dim=-3)
-    left, right = (value * gate.sigmoid()).mul_(mask.unsqueeze(-3)).chunk(2, dim=-3)
+    gated = F.glu(both.unflatten(-1, z.shape[-3:-1]), dim=-3)
+    left, right = gated.mul_(mask.unsqueeze(-3)).chunk(2, dim=-3)
     return left, right
 
 
