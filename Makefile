@@ -54,8 +54,11 @@ parity: $(VENV)/installed-dev  ## compare with DeepMind's model at full depth, f
 	$(BIN)/foldcli bench --prepare-peers
 	$(BIN)/python -m tests.parity
 
-bench-cpu: $(VENV)/installed-dev .venv-alphafold/installed  ## time one pass against DeepMind's model on the CPU
-	$(BIN)/python benchmarks/cpu_vs_alphafold.py
+bench-cpu: $(VENV)/installed  ## one pass in turns with DeepMind's model on the CPU, and torch.compile of a block
+	$(BIN)/foldcli bench --prepare-peers
+	$(BIN)/foldcli bench --seq-len 96 --msa-depth 128 --extra-depth 256 --peers jax,compile --rounds 3 \
+	  --json benchmarks/results/peers-96.json
+	$(BIN)/foldcli bench --seq-len 191 --peers jax --rounds 3 --json benchmarks/results/peers-191.json
 
 bench-parallel: $(VENV)/installed  ## one block over 2 and 4 CPU ranks: efficiency, memory, and as root a slow link
 	$(BIN)/python benchmarks/parallel.py
@@ -71,4 +74,4 @@ gpu-report:  ## on a CUDA GPU: test the kernels there, tune them, time them agai
 	$(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu_report.py
 
 clean:  ## remove the environments and caches
-	rm -rf $(VENV) .venv-alphafold .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
