@@ -54,9 +54,9 @@ parity: $(VENV)/installed-dev  ## compare with DeepMind's model at full depth, f
 	$(BIN)/foldcli bench --prepare-peers
 	$(BIN)/python -m tests.parity
 
-bench-cpu: $(VENV)/installed  ## one pass in turns with DeepMind's model on the CPU, and torch.compile of a block
+bench-cpu: $(VENV)/installed  ## one pass on the CPU, in turns with DeepMind's model
 	$(BIN)/foldcli bench --prepare-peers
-	$(BIN)/foldcli bench --seq-len 96 --msa-depth 128 --extra-depth 256 --peers jax,compile --rounds 3 \
+	$(BIN)/foldcli bench --seq-len 96 --msa-depth 128 --extra-depth 256 --peers jax --rounds 3 \
 	  --json benchmarks/results/peers-96.json
 	$(BIN)/foldcli bench --seq-len 191 --peers jax --rounds 3 --json benchmarks/results/peers-191.json
 
