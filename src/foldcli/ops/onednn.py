@@ -64,9 +64,13 @@ class Products:
 
 
 def _suits(a: Tensor, b: Tensor, least: int, *others: torch.dtype) -> bool:
-    """Whether a product is of float32, or others, large enough, and of matrices that lie by rows or by columns."""
-    large = a.shape[0] * a.shape[1] * b.shape[1] > least
-    return large and a.dtype == b.dtype and a.dtype in (torch.float32, *others) and _dense(a) and _dense(b)
+    """Whether a product is of float32, or others, large enough, and of matrices that lie by rows or by columns.
+
+    The second without gaps: oneDNN has only its reference code, a thousand times slower, for one that is part of another.
+    """
+    large = a.shape[0] * a.shape[1] * b.shape[1] >= least
+    kind = a.dtype == b.dtype and a.dtype in (torch.float32, *others)
+    return large and kind and _dense(a) and (b.is_contiguous() or b.t().is_contiguous())
 
 
 def _dense(matrix: Tensor) -> bool:
