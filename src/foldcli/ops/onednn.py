@@ -66,7 +66,7 @@ class Products:
 def _suits(a: Tensor, b: Tensor, least: int, *others: torch.dtype) -> bool:
     """Whether a product is of float32, or others, large enough, and of matrices that lie by rows or by columns.
 
-    The second without gaps: oneDNN has only its reference code, a thousand times slower, for one that is part of another.
+    The second without gaps: for a part of another oneDNN has only its reference code, a thousand times slower.
     """
     large = a.shape[0] * a.shape[1] * b.shape[1] >= least
     kind = a.dtype == b.dtype and a.dtype in (torch.float32, *others)
