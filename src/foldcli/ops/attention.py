@@ -16,8 +16,8 @@ MOST_LOGITS = 4 << 20
 # Head dims that the kernels' tiles are made for.
 HEAD_DIMS = (8, 16, 32, 64)
 # On a CPU, rows up to such a length have their logits in memory: in bfloat16, whose products are far faster than those
-# of torch's fused attention, and in training, whose small crops come in batches.
-SHORT = {torch.bfloat16: 1024, torch.float32: 128}
+# of torch's fused attention; and in training, which keeps the logits, the small crops that come in batches.
+SHORT, SHORT_TRAINED = 1024, 128
 
 
 def _unfit_heads(packed: Tensor, gate_bias: Tensor, heads: int, *_: Tensor | None) -> str:
@@ -53,8 +53,11 @@ def gated_attention(
 
 
 def _short(packed: Tensor) -> bool:
-    suits = packed.dtype == torch.bfloat16 or (packed.dtype == torch.float32 and packed.requires_grad)
-    return packed.device.type == "cpu" and suits and packed.shape[-2] <= SHORT[packed.dtype]
+    if packed.device.type != "cpu":
+        return False
+    if packed.requires_grad:
+        return packed.dtype in (torch.bfloat16, torch.float32) and packed.shape[-2] <= SHORT_TRAINED
+    return packed.dtype == torch.bfloat16 and packed.shape[-2] <= SHORT
 
 
 def _written_out(packed: Tensor, heads: int, mask: Tensor, bias: Tensor | None) -> Tensor:
