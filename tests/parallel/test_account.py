@@ -62,11 +62,8 @@ def test_nothing_pair_sized_is_gathered_but_heads(ranks: Ranks) -> None:
     assert max(ranks.run(largest_gather)) <= 80 * 80 * heads * 8
 
 
-def peak(axial: int, train: bool) -> int:
-    """Bytes that a block, whose pairs are by far the largest, takes at most.
-
-    The least of some runs: now and then gloo's thread lets go of a message a moment later, up to a quarter more.
-    """
+def peaks(axial: int, train: bool) -> list[int]:
+    """Bytes that a block, whose pairs are by far the largest, takes at most, in each of some runs."""
     torch.manual_seed(0)
     case = one_block(StackConfig(c_m=16, msa_heads=2), 128, 4, 96, axial)
 
@@ -76,11 +73,13 @@ def peak(axial: int, train: bool) -> int:
             if train:
                 (m.sum() + z.sum()).backward()
 
-    return min(peak_of(run) for _ in range(5))
+    return [peak_of(run) for _ in range(5)]
 
 
 @pytest.mark.parametrize("train", [False, True])
 def test_memory_for_pairs_falls_with_the_ranks(ranks: Ranks, train: bool) -> None:
-    whole = ranks.run(peak, 1, train)[0]
+    whole = min(ranks.run(peaks, 1, train)[0])
     for axial in (2, 4):
-        assert max(ranks.run(peak, axial, train)) < 1.15 * whole / axial
+        found = ranks.run(peaks, axial, train)
+        assert max(map(min, found)) < 1.15 * whole / axial
+        assert max(map(max, found)) < 1.4 * whole / axial  # as ranks' timing falls, one holds a message more

@@ -17,11 +17,10 @@ from foldcli.autochunk.plan import Plan
 from foldcli.autochunk.search import Planner
 from foldcli.bench.cases import Case, Cases, Sizes
 from foldcli.bench.clock import seconds, warm_times
-from foldcli.bench.modules import Machine, Request, device_and_dtype, machine_of
+from foldcli.bench.modules import Machine, Request, as_in_a_fold, device_and_dtype, machine_of
 from foldcli.bench.work import size, work_of
 from foldcli.compose import model_config
 from foldcli.files import atomic_file
-from foldcli.folding.allocator import keep_freed_memory
 from foldcli.folding.memory import peak_bytes, reset_peak
 from foldcli.parallel.account import peak_of
 
@@ -77,8 +76,7 @@ class Ways:
     def __init__(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         self.module, self.inputs = module, inputs
         self.device = tensors(inputs)[0].device
-        if self.device.type == "cpu":
-            keep_freed_memory()  # else the time of large tensors is that of their fresh pages
+        as_in_a_fold(self.device)
         self.expected: Any = None
         self.run = Chunked(module, Planner.tightest)
         self.planner = self.run.planner(*inputs)

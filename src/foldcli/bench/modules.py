@@ -98,7 +98,10 @@ def device_and_dtype(device: str, dtype: str) -> tuple[torch.device, torch.dtype
 
 
 def as_in_a_fold(device: torch.device) -> None:
-    """Let the CPU's tensors take pages that others have left, as `foldcli fold` does where there is room."""
+    """Let the CPU's tensors take pages that others have left, as `foldcli fold` does where there is room.
+
+    Else the time of large tensors is that of their fresh pages.
+    """
     if device.type == "cpu":
         keep_freed_memory()
 
