@@ -5,7 +5,7 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pyhmmer.easel import TextMSA, TextSequence
@@ -37,6 +37,7 @@ class Stretch:
 class Match:
     """A sequence that HMMER takes for a relative, before it is known among how many."""
 
+    name: str
     score: float
     pvalue: float
     stretches: tuple[Stretch, ...]
@@ -61,23 +62,24 @@ class Jackhmmer:
     def search(self, sequence: str, report: Report) -> str:
         """The relatives of a sequence in A3M, itself first; InputError for a database that cannot be read.
 
-        As in HMMER the last round is the first that finds no new sequence, and no more stretches than the one before.
+        As in HMMER the last round is the first that finds no other sequence than the one before, and no more stretches.
         """
         builder, background = Builder(AMINO, architecture="hand"), Background(AMINO)
         profile, _, _ = builder.build(TextSequence(name="query", sequence=sequence).digitize(AMINO), background)
-        found, known = list[Stretch](), set[str]()
+        found, names = list[Stretch](), set[str]()
         for number in range(1, self.rounds + 1):
-            before, found = found, self._scan(profile, number, report)
-            names = {one.name for one in found}
-            if number == self.rounds or (names <= known and len(found) <= len(before)):
+            known, before = names, len(found)
+            taken = self._scan(profile, number, report)
+            found = [one for match in taken for one in match.stretches]
+            names = {match.name for match in taken}  # those without a stretch that stands out too
+            if number == self.rounds or (names <= known and len(found) <= before):
                 break
-            known |= names
             rows = equal_width([sequence, *(one.row for one in found)])
             profile, _, _ = builder.build_msa(rows.digitize(AMINO), background)
         return f">query\n{sequence}\n" + "".join(f">{one.name}/{one.place}\n{one.row}\n" for one in found)
 
-    def _scan(self, profile: "HMM[Any]", number: int, report: Report) -> list[Stretch]:
-        """The stretches in the database that a round's profile finds, the best sequence first."""
+    def _scan(self, profile: "HMM[Any]", number: int, report: Report) -> list[Match]:
+        """The sequences of the database that a round's profile finds, the best first."""
         matches: list[Match] = []
         count = 0
         for block, searched, found in self._searched(profile):
@@ -108,7 +110,7 @@ def _search_block(profile: "HMM[Any]", database: Database, block: Block) -> tupl
 
 
 def _match(hit: HmmerHit, length: int) -> Match:
-    return Match(hit.score, hit.pvalue, tuple(_stretch(domain, length) for domain in hit.domains.reported))
+    return Match(hit.name, hit.score, hit.pvalue, tuple(_stretch(domain, length) for domain in hit.domains.reported))
 
 
 def _stretch(domain: Domain, length: int) -> Stretch:
@@ -123,10 +125,14 @@ def best(matches: list[Match]) -> list[Match]:
     return sorted(matches, key=lambda match: -match.score)[:MOST]
 
 
-def included(matches: Sequence[Match], searched: int) -> list[Stretch]:
-    """The stretches that stand out among so many sequences, each row as HMMER includes it."""
+def included(matches: Sequence[Match], searched: int) -> list[Match]:
+    """The matches that stand out among so many sequences, with the stretches that stand out among theirs."""
     taken = [match for match in matches if match.pvalue * searched <= EVALUE]
-    return [one for match in taken for one in match.stretches if one.pvalue * len(taken) <= STRETCH_EVALUE]
+    return [replace(match, stretches=_outstanding(match.stretches, len(taken))) for match in taken]
+
+
+def _outstanding(stretches: Sequence[Stretch], taken: int) -> tuple[Stretch, ...]:
+    return tuple(one for one in stretches if one.pvalue * taken <= STRETCH_EVALUE)
 
 
 def equal_width(rows: Sequence[str]) -> TextMSA:
