@@ -12,6 +12,6 @@ def test_the_curve_is_printed_and_drawn(tmp_path: Path) -> None:
     outcome = CliRunner().invoke(app, [*command.split(), str(tmp_path)])
     assert outcome.exit_code == 0, outcome.output
     rows = {cells[1].strip(): cells for line in outcome.output.splitlines() if len(cells := line.split("│")) > 3}
-    assert {"whole", "plan 1.02"} <= rows.keys()
+    assert "whole" in rows and any(name.startswith("plan ") for name in rows)
     assert all(0.9 < float(cells[6]) < 1.1 and float(cells[7]) < 1e-4 for cells in rows.values()), rows
     assert (tmp_path / "autochunk-40.png").read_bytes().startswith(b"\x89PNG")

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from foldcli.ops import onednn
+from tests.autochunk.measure import measured_peak
 
 LAYOUTS = {
     "rows": lambda x: x,
@@ -55,3 +56,13 @@ def test_what_is_installed_has_gradients_and_leaves_other_uses_alone(products: o
     )
     bias, a, b = torch.randn(99, 300), torch.randn(99, 64), torch.randn(64, 300)
     torch.testing.assert_close(torch.addmm(bias, a, b, beta=2, alpha=3), 2 * bias + 3 * (a @ b), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3], ids=["mm", "bmm of one", "bmm"])
+@pytest.mark.parametrize("left", ["rows", "columns", "part of rows"])
+def test_what_a_product_takes_beside_its_result_is_foretold(products: onednn.Products, left: str, count: int) -> None:
+    a, b = LAYOUTS[left](torch.randn(count or 1, 2048, 512)), torch.randn(count or 1, 512, 1024)
+    a, b, product = (a, b, products.bmm) if count else (a[0], b[0], products.mm)
+    result, peak = measured_peak(lambda: product(a, b))
+    beside = onednn.beside(a, b)
+    assert beside is not None and abs(peak - result.nbytes - beside) < 1 << 20  # some of b, put in order

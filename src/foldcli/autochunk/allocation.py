@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from foldcli.autochunk.graph import tensors
+from foldcli.ops import onednn
 
 aten = torch.ops.aten
 
@@ -81,10 +82,13 @@ def _copy_unless_dense(x: Tensor) -> int:
     return 0 if x.is_contiguous() else x.numel() * x.element_size()
 
 
-def _copies_of_products(*operands: Tensor) -> int:
-    """Matrices that the library cannot read in place: none of their last two axes is adjacent."""
+def _copies_of_products(a: Tensor, b: Tensor) -> int:
+    """Matrices that the library cannot read in place: for MKL those of which none of the last two axes is adjacent."""
+    beside = onednn.beside(a, b) if onednn.lags_behind() else None
+    if beside is not None:
+        return beside
     return sum(
-        x.numel() * x.element_size() for x in operands if x.dim() > 1 and x.shape[-1] * x.shape[-2] > 1
+        x.numel() * x.element_size() for x in (a, b) if x.shape[-1] * x.shape[-2] > 1
         and 1 not in x.stride()[-2:]
     )  # fmt: skip
 

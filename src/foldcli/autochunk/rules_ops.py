@@ -1,6 +1,7 @@
 """Rules for foldcli.ops, whose operations are one call each, and the parts that some of them come apart into."""
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,8 @@ from torch import Tensor
 
 from foldcli import ops
 from foldcli.autochunk.dimensions import Axis, Site, rule
-from foldcli.autochunk.graph import Call, Graph, name_of
+from foldcli.autochunk.facts import Spec
+from foldcli.autochunk.graph import Call, Graph, Ref, name_of
 
 
 @rule("norm_linear", "transition")
@@ -82,6 +84,17 @@ def triangle_operand(z: Tensor, norm: Any, projection: Any, side: int, mask: Ten
     return torch.cat(ops.triangle_operands(z, norm, part, mask), dim=-3)
 
 
+def adjacent(x: Tensor, dim: int) -> Tensor:
+    """The same numbers, those along `dim` side by side in memory."""
+    return x.movedim(dim, -1).contiguous().movedim(-1, dim)
+
+
+@rule("adjacent")
+def _adjacent(site: Site) -> Iterator[Axis]:
+    for dim in range(len(site.results[0])):
+        yield site.axis({site.operands[0]: dim}, [dim])
+
+
 def _each_projection(call: Call) -> list[Call]:
     x, norm, projections = call.args
     return [
@@ -98,16 +111,35 @@ def _each_operand(call: Call) -> list[Call]:
     ]
 
 
+def in_parts(graph: Graph, values: Mapping[int, Spec]) -> tuple[Graph, Mapping[int, Spec]]:
+    """The same graph with one call for each result that can be had alone, and what the values are."""
+    known, calls = dict(values), list[Call]()
+    fresh = itertools.count(graph.next_value)
+    for call in graph.calls:
+        name = name_of(call.function)
+        if name in PARTS and len(call.results) > 1:
+            calls += PARTS[name](call)
+        elif name == "outer_product_mean" and values[call.results[0]].device.type == "cpu":
+            calls += _laid_out(call, known, fresh)
+        else:
+            calls.append(call)
+    return replace(graph, calls=tuple(calls)), known
+
+
 # Calls with several results, into calls with one each: what they share is done again, but each is done in its place.
 PARTS: dict[str, Callable[[Call], list[Call]]] = {
     "norm_linear": _each_projection, "triangle_operands": _each_operand
 }  # fmt: skip
 
 
-def in_parts(graph: Graph) -> Graph:
-    """The same graph with one call for each result that can be had alone."""
-    calls: list[Call] = []
-    for call in graph.calls:
-        apart = PARTS.get(name_of(call.function)) if len(call.results) > 1 else None
-        calls += apart(call) if apart else [call]
-    return replace(graph, calls=tuple(calls))
+def _laid_out(call: Call, known: dict[int, Spec], fresh: Iterator[int]) -> list[Call]:
+    """An outer product whose operands are put in the order of its product before, not in each slice again."""
+    left, right, *others = call.args
+    calls, laid = [], []
+    for operand, dim in ((left, -3), (right, -2)):
+        number, spec = next(fresh), known[operand.value]
+        stride = adjacent(spec.empty(), dim).stride()
+        known[number] = replace(spec, stride=stride, storage=number, bytes=spec.numbers_bytes)
+        calls.append(Call(adjacent, (operand, dim), {}, (number,)))
+        laid.append(Ref(number))
+    return [*calls, replace(call, args=(*laid, *others))]

@@ -48,8 +48,9 @@ class Planner:
 
     def _apart(self) -> "_Form":
         """The graph with calls taken apart and put where they are needed."""
-        graph = late(*own_views(in_parts(self.facts.graph), self.facts.values))
-        return _Form(self, facts_of(graph, self.facts, self.mode))
+        with self.mode:
+            apart = in_parts(self.facts.graph, self.facts.values)
+        return _Form(self, facts_of(late(*own_views(*apart)), self.facts, self.mode))
 
     def _fit(self, budget: float) -> Plan | None:
         """The fastest plan whose peak stays within `budget` bytes; None if there is none."""

@@ -5,6 +5,7 @@ MKL takes AVX-512 on Intel's processors alone. On an EPYC that has it too, a pro
 """
 
 import warnings
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ WORTH_IT = 1 << 18
 WORTH_ONE_BY_ONE = 1 << 22
 
 
+@cache
 def lags_behind() -> bool:
     """Whether MKL leaves half of this processor unused, and torch has what is needed to do without it."""
     cpuinfo = Path("/proc/cpuinfo")
@@ -55,12 +57,35 @@ class Products:
         return self.before["addmm"].call_boxed(self.keys, bias, a, b, **scales)
 
     def bmm(self, a: Float[Tensor, "c m k"], b: Float[Tensor, "c k n"]) -> Tensor:
-        if not len(a) or not _suits(a[0], b[0], WORTH_ONE_BY_ONE):
+        if not _suit_one_by_one(a, b):
             return self.before["bmm"].call_boxed(self.keys, a, b)
+        if len(a) == 1:
+            return self.mm(a[0], b[0])[None]
         out = a.new_empty(len(a), a.shape[1], b.shape[2])
         for result, left, right in zip(out, a, b, strict=True):
             result.copy_(self.linear(left, right.t(), None, "none", [], ""))
         return out
+
+
+def beside(a: Tensor, b: Tensor) -> int | None:
+    """Bytes that a product takes beside its result; None if it is left to torch.
+
+    oneDNN copies what it multiplies if that does not lie by rows; of a batch one after the other, and each result too.
+    """
+    if a.dim() == 2:
+        return _copied(a) if _suits(a, b, WORTH_IT) else None
+    if not _suit_one_by_one(a, b):
+        return None
+    result = a.shape[1] * b.shape[2] * a.itemsize if len(a) > 1 else 0
+    return result + _copied(a[0])
+
+
+def _copied(a: Tensor) -> int:
+    return 0 if a.is_contiguous() else a.numel() * a.itemsize
+
+
+def _suit_one_by_one(a: Tensor, b: Tensor) -> bool:
+    return len(a) > 0 and _suits(a[0], b[0], WORTH_ONE_BY_ONE)
 
 
 def _suits(a: Tensor, b: Tensor, least: int, *others: torch.dtype) -> bool:
