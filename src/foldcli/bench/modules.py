@@ -17,7 +17,7 @@ from foldcli.bench.measure import Bench
 from foldcli.compose import model_config
 from foldcli.config import ModelConfig
 from foldcli.errors import InputError
-from foldcli.folding.allocator import keep_freed_memory
+from foldcli.folding.allocator import keep_freed_memory, return_freed_memory
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -100,9 +100,10 @@ def device_and_dtype(device: str, dtype: str) -> tuple[torch.device, torch.dtype
 def as_in_a_fold(device: torch.device) -> None:
     """Let the CPU's tensors take pages that others have left, as `foldcli fold` does where there is room.
 
-    Else the time of large tensors is that of their fresh pages.
+    Else the time of large tensors is that of their fresh pages. What was left before this is handed back.
     """
     if device.type == "cpu":
+        return_freed_memory()
         keep_freed_memory()
 
 
