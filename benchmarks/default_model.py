@@ -33,6 +33,7 @@ from foldcli.data.shards import Shard
 from foldcli.data.training_sample import whole_sample
 from foldcli.files import write_atomic
 from foldcli.folding.models import describe_model, load_model, resolve
+from foldcli.geometry.backbone import close_peptides
 from foldcli.geometry.lddt import lddt_per_residue
 from foldcli.model.alphafold import AlphaFold
 from foldcli.model.confidence import plddt
@@ -86,7 +87,7 @@ def folded(model: AlphaFold, chain: Chain, kind: str, config: TrainConfig, ident
     """One chain folded and compared with the truth."""
     sample = stack([whole_sample(chain, config, alone=False)])
     output = predict(model, sample, Phases())
-    atoms, true = output.positions[0], sample.labels.positions[0][:, CA]
+    atoms, true = close_peptides(output.positions[0]), sample.labels.positions[0][:, CA]
     known = sample.labels.mask[0][:, CA]
     reached, expected = agreement(atoms[:, CA], true, known), plddt(output.lddt)[0] / 100
     each = lddt_per_residue(atoms[:, CA], true, known)

@@ -11,6 +11,7 @@ import torch
 from foldcli.config import FoldConfig
 from foldcli.data.query import Query
 from foldcli.folding.models import choose_precision
+from foldcli.geometry.backbone import close_peptides
 from foldcli.model.alphafold import AlphaFold, Output
 from foldcli.model.confidence import aligned_tm_scores, error_bins, expected_aligned_error, plddt
 from foldcli.model.features import Features, Recycled, TemplateFeatures
@@ -82,11 +83,13 @@ def assemble(output: Output, query: Query, config: FoldConfig, seed: int, recycl
     last = config.model.heads.pae_last_break
     aatype = [residues.INDEX[letter] for letter in query.sequence]
     atoms = residues.ATOM37_MASK[aatype].astype(bool)
+    positions = output.positions.float().cpu()
     if not config.model.side_chains:
         atoms[:, residues.O + 1 :] = False  # behind N, CA, C, CB and O
+        positions = close_peptides(positions)
     structure = Structure(
         sequence=query.sequence,
-        positions=_array(output.positions),
+        positions=positions.numpy(),
         mask=atoms,
         residue_index=np.arange(1, len(query.sequence) + 1),
         b_factor=confidence,

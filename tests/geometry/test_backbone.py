@@ -1,0 +1,36 @@
+"""Peptides are closed by moving residues as a whole, and a good backbone stays as it is."""
+
+import torch
+
+from foldcli.geometry.backbone import close_peptides
+from foldcli.protein.residues import CA, CB, C, N, O
+from foldcli.training.metrics import backbone_quality
+from tests.folding.test_relax import fragment
+
+
+def crystal() -> torch.Tensor:
+    return torch.from_numpy(fragment().positions)
+
+
+def test_a_crystal_structure_hardly_moves() -> None:
+    found = close_peptides(crystal())
+    moved = (found - crystal())[:, [N, CA, C, O]].norm(dim=-1)
+    assert moved.mean() < 0.1 and moved[:, :3].max() < 0.25
+    assert torch.equal(found[:, O + 1 :], crystal()[:, O + 1 :])
+
+
+def test_residues_out_of_place_are_joined() -> None:
+    torch.manual_seed(0)
+    apart = crystal() + 0.5 * torch.randn(len(crystal()), 1, 3)
+    found = close_peptides(apart)
+    quality = backbone_quality(found, torch.arange(len(found)))
+    assert abs(quality.c_n - 1.33) < 0.02 and quality.twist < 5 and quality.clashes == 0
+    assert (found[:, O] - found[:, C]).norm(dim=-1).sub(1.23).abs().max() < 0.02
+    rigid, before = (x[:, [N, CA, C, CB]] for x in (found, apart))
+    torch.testing.assert_close(torch.cdist(rigid, rigid), torch.cdist(before, before), atol=1e-3, rtol=0)
+    assert (found - apart)[:, CA].norm(dim=-1).mean() < 1.0
+
+
+def test_chains_too_short_for_a_peptide() -> None:
+    for length in (1, 2):
+        assert close_peptides(crystal()[:length]).isfinite().all()
