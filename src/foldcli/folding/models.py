@@ -43,7 +43,8 @@ class Source:
         if self.path is None:
             return "untrained, rebuilt from their names"
         if self.name == default.NAME:
-            return f"{default.NAME}, backbone and CB only; {default.MEASURED} {default.measured(depth, templates)}"
+            measured = f"{default.MEASURED} {default.measured(depth, templates)}"
+            return f"{default.NAME}, backbone and CB only, peptides closed; {measured}"
         return (
             f"{self.path.name}, AlphaFold parameters, {cache.LICENSE}" if self.path.suffix == ".npz" else self.path.name
         )
