@@ -43,8 +43,8 @@ def test_it_stands_back_for_parameters_in_the_cache(tmp_path: Path, monkeypatch:
 
 
 def test_it_has_learnt_to_fold() -> None:
-    """A held-out chain from its sequence alone; an untrained model has an lDDT of about 0.02."""
-    chain = Shard(CHAINS).load(0)
+    """A held-out chain from its sequence alone; an untrained model, its peptides closed, has an lDDT of 0.32."""
+    chain = Shard(CHAINS).load(7)
     predicted = load_model(default.NAME, templates=False, num_recycle=1).predict(chain.sequence)
     true, known = torch.from_numpy(chain.positions[:, CA]), torch.from_numpy(chain.mask[:, CA]).float()
-    assert float(lddt(torch.from_numpy(predicted.structure.positions[:, CA]), true, known)) > 0.2
+    assert float(lddt(torch.from_numpy(predicted.structure.positions[:, CA]), true, known)) > 0.5

@@ -16,8 +16,8 @@ ACROSS = ((C, N, PEPTIDE_BOND[0], 4.0), (CA, N, 2.43, 2.0), (C, CA, 2.435, 2.0),
 APART, NEAR = 4.0, 8.0
 CARBONYL = 1.231  # C=O, angstrom
 # Weights of what a residue has moved, beside those of ACROSS, and how far it turns for a step of 1 angstrom.
-MOVED, TURNED, RADIANS = 0.1, 0.005, 0.4
-ITERATIONS = 100
+MOVED, TURNED, RADIANS = 0.2, 0.1, 0.4
+ITERATIONS = 1000
 
 
 def close_peptides(positions: Float[Tensor, "i 37 3"]) -> Float[Tensor, "i 37 3"]:
