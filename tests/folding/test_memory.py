@@ -7,6 +7,7 @@ import torch
 
 from foldcli.compose import fold_config
 from foldcli.folding.memory import available_bytes, longest_that_fits, predicted_bytes
+from foldcli.folding.room import is_lack_of_memory
 
 # A process of its own, since a peak is known of a process as a whole; large blocks are given back at once.
 MEASURE = """
@@ -52,3 +53,10 @@ def test_the_longest_that_fits_fits_and_no_longer_does() -> None:
 def test_the_system_says_what_is_free() -> None:
     free = available_bytes(torch.device("cpu"))
     assert free is None or free > 1 << 20
+
+
+def test_a_lack_of_memory_is_known_by_any_librarys_words() -> None:
+    """oneDNN's own gave a rank's whole stack to the user, one run in many."""
+    assert is_lack_of_memory(RuntimeError("could not create a primitive"))
+    assert is_lack_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    assert not is_lack_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

@@ -62,6 +62,10 @@ class Room:
         return min(require_memory(config, job.length, depth, self.width, self.device, share) for config in configs)
 
 
+# What torch's allocator says, and oneDNN, which gives no reason: of its calls here nothing but memory can fail.
+NO_MEMORY = ("allocate memory", "could not create a primitive", "could not execute a primitive")
+
+
 def is_lack_of_memory(error: Exception) -> bool:
     """Whether an error of any library says that there was no memory left."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(said in str(error) for said in NO_MEMORY)
