@@ -89,12 +89,6 @@ def adjacent(x: Tensor, dim: int) -> Tensor:
     return x.movedim(dim, -1).contiguous().movedim(-1, dim)
 
 
-@rule("adjacent")
-def _adjacent(site: Site) -> Iterator[Axis]:
-    for dim in range(len(site.results[0])):
-        yield site.axis({site.operands[0]: dim}, [dim])
-
-
 def _each_projection(call: Call) -> list[Call]:
     x, norm, projections = call.args
     return [

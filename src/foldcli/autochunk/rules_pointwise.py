@@ -13,7 +13,7 @@ from foldcli.autochunk.dimensions import Axis, Cut, Operand, Site, kept_dimensio
     "double", "type_as", "clone", "contiguous", "detach", "masked_fill", "eq", "ne", "lt", "le", "gt", "ge", "__eq__",
     "__ne__", "__and__", "__or__", "__invert__", "logical_not", "zeros_like", "ones_like", "sin", "cos", "lerp",
     "addcmul", "dropout", "nan_to_num", "isfinite", "bitwise_and", "bitwise_or", "logical_and", "logical_or", "int",
-    "long", "bool", "floor", "round", "erf",
+    "long", "bool", "floor", "round", "erf", "adjacent",
 )  # fmt: skip
 def pointwise(site: Site) -> Iterator[Axis]:
     """Operands are aligned at their last dimension; those of length 1 are spread."""
