@@ -18,7 +18,7 @@ from foldcli.training.losses import Terms, total
 from tests.golden.alphafold_losses import GRADIENT, TERM, LossRun, norm_differences, term_differences
 
 RUN = LossRun(Path(__file__).parents[1] / "golden" / "losses")
-WEIGHTS = LossConfig(resolved=0.01, pae=0.1, violations=1.0)
+WEIGHTS = LossConfig(smooth_lddt=0.5, resolved=0.01, pae=0.1, violations=1.0)
 BACKBONE = [residues.N, residues.CA, residues.C]
 
 

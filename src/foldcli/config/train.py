@@ -13,12 +13,14 @@ class LossConfig:
     """Weight of each term of the loss (Suppl. Sec. 1.9, Eq. 7), and how the backbone's FAPE is clamped.
 
     backbone_fape is averaged over the structure module's layers, as published, or that of the last one where
-    every_layer is off; clamp is the share of samples whose backbone FAPE is clamped. Confidence is learnt from chains
-    with a resolution between min_resolution and max_resolution, in angstrom.
+    every_layer is off; clamp is the share of samples whose backbone FAPE is clamped. smooth_lddt is AlphaFold 3's
+    loss, of CA atoms. Confidence is learnt from chains with a resolution between min_resolution and max_resolution,
+    in angstrom.
     """
 
     backbone_fape: float = 0.5
     side_chain_fape: float = 0.5
+    smooth_lddt: float = 0.0
     chi: float = 0.5
     angle_norm: float = 0.01
     distogram: float = 0.3

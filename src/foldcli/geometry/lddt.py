@@ -1,5 +1,7 @@
 """lDDT of CA atoms: how well distances are kept, without superposition (Mariani et al. 2013)."""
 
+from collections.abc import Callable
+
 import torch
 
 from foldcli.shapes import Float, Points, ResidueMask, Tensor
@@ -26,18 +28,27 @@ def lddt(predicted: Points, true: Points, mask: ResidueMask) -> Float[Tensor, "*
     return (EPSILON + kept.sum((-1, -2))) / (EPSILON + pairs.sum((-1, -2)))
 
 
+def smooth_lddt(predicted: Points, true: Points, mask: ResidueMask) -> Float[Tensor, "*b"]:
+    """lDDT of the whole chain with sigmoids, 1 angstrom wide, for its tolerances' steps: it has a gradient.
+
+    From AlphaFold 3 (Abramson et al. 2024, Suppl. Alg. 27), here of CA atoms.
+    """
+    kept, pairs = _kept(predicted, true, mask, lambda error, tolerance: (tolerance - error).sigmoid())
+    return (EPSILON + kept.sum((-1, -2))) / (EPSILON + pairs.sum((-1, -2)))
+
+
 def distances(points: Points, others: Float[Tensor, "*b j 3"]) -> Float[Tensor, "*b i j"]:
     """All distances, by differences: the faster products lose the small ones."""
     return torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _kept(
-    predicted: Points, true: Points, mask: ResidueMask
+    predicted: Points, true: Points, mask: ResidueMask, within: Callable[[Tensor, float], Tensor] = torch.lt
 ) -> tuple[Float[Tensor, "*b i j"], Float[Tensor, "*b i j"]]:
     """The share of tolerances within which each distance is kept, 0 for pairs that do not count; and which count."""
     expected = distances(true, true)
     pairs = (expected < RADIUS).to(mask.dtype) * mask.unsqueeze(-1) * mask.unsqueeze(-2)
     pairs = pairs * (1 - torch.eye(mask.shape[-1], device=mask.device, dtype=mask.dtype))
     error = (distances(predicted, predicted) - expected).abs()
-    share = torch.stack([error < tolerance for tolerance in TOLERANCES]).to(mask.dtype).mean(0)
+    share = torch.stack([within(error, tolerance) for tolerance in TOLERANCES]).to(mask.dtype).mean(0)
     return share * pairs, pairs

@@ -7,6 +7,7 @@ import torch
 from foldcli.config import LossConfig, ModelConfig
 from foldcli.data.sample import Labels
 from foldcli.geometry.atoms import atoms37_to_14, torsions_to_frames
+from foldcli.geometry.lddt import smooth_lddt
 from foldcli.model.alphafold import Output
 from foldcli.model.features import Features
 from foldcli.shapes import Float, Tensor
@@ -51,6 +52,7 @@ def _terms(output: Output, features: Features, labels: Labels, config: LossConfi
     terms: dict[str, Callable[[], Tensor]] = {
         "backbone_fape": lambda: backbone_fape(states if config.every_layer else states[-1:], truth, labels.clamped),
         "side_chain_fape": side_chains,
+        "smooth_lddt": lambda: 1 - smooth_lddt(atoms[..., 1, :], truth.ca, truth.ca_mask),
         "chi": lambda: torsion.chi(states, truth),
         "angle_norm": lambda: torsion.angle_norm(states, mask),
         "distogram": lambda: distogram(output.distogram, truth, model.heads),
