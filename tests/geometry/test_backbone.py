@@ -1,5 +1,8 @@
 """Peptides are closed by moving residues as a whole, and a good backbone stays as it is."""
 
+import subprocess
+import sys
+
 import torch
 
 from foldcli.geometry.backbone import close_peptides
@@ -34,3 +37,10 @@ def test_residues_out_of_place_are_joined() -> None:
 def test_chains_too_short_for_a_peptide() -> None:
     for length in (1, 2):
         assert close_peptides(crystal()[:length]).isfinite().all()
+
+
+def test_torchs_compiler_is_not_imported() -> None:
+    """It took 0.9 s of every fold."""
+    closed = "from foldcli.geometry.backbone import close_peptides; close_peptides(torch.randn(5, 37, 3))"
+    asked = f"import sys, torch; {closed}; sys.exit('torch._dynamo' in sys.modules)"
+    subprocess.run([sys.executable, "-c", asked], check=True)

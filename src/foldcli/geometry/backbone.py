@@ -1,5 +1,8 @@
 """Backbones whose residues a model has put one by one, joined by the peptide bonds that chemistry knows."""
 
+import inspect
+from typing import Any
+
 import torch
 from torch.linalg import cross, vecdot
 from torch.nn.functional import normalize
@@ -32,10 +35,12 @@ def close_peptides(positions: Float[Tensor, "i 37 3"]) -> Float[Tensor, "i 37 3"
         first, second = torch.triu_indices(len(start), len(start), 2)
         near = length_of(start[first, CA] - start[second, CA]) < NEAR
         pairs = first[near], second[near]
-        optimizer = torch.optim.LBFGS([steps], max_iter=ITERATIONS, history_size=20, line_search_fn="strong_wolfe")
+        optimizer: torch.optim.LBFGS = _LBFGS(
+            [steps], max_iter=ITERATIONS, history_size=20, line_search_fn="strong_wolfe"
+        )
 
         def energy() -> Tensor:
-            optimizer.zero_grad()
+            steps.grad = None
             found = _strain(_moved(start, steps), pairs)
             found = found + MOVED * steps[:, :3].square().sum() + TURNED * steps[:, 3:].square().sum()
             found.backward()
@@ -44,6 +49,13 @@ def close_peptides(positions: Float[Tensor, "i 37 3"]) -> Float[Tensor, "i 37 3"
         optimizer.step(energy)
         closed = _with_oxygen(_moved(start, steps.detach()))
     return torch.cat([closed.to(positions), positions[:, O + 1 :]], dim=1)
+
+
+class _LBFGS(torch.optim.LBFGS):
+    """torch's own, without the import of torch's compiler, a second, by what it wraps around this method."""
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        inspect.unwrap(torch.optim.LBFGS.add_param_group)(self, param_group)
 
 
 def _moved(atoms: Float[Tensor, "i 5 3"], steps: Float[Tensor, "i 6"]) -> Float[Tensor, "i 5 3"]:

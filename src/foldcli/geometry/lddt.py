@@ -18,14 +18,12 @@ def lddt_per_residue(predicted: Points, true: Points, mask: ResidueMask) -> Floa
     Points in angstrom, one for each residue, mask 1 where the true one is known; "kept" is the mean over tolerances of
     0.5, 1, 2 and 4 angstrom (Suppl. Sec. 1.9.6; without the original's check of stereochemistry).
     """
-    kept, pairs = _kept(predicted, true, mask)
-    return (EPSILON + kept.sum(-1)) / (EPSILON + pairs.sum(-1))
+    return _share(*_kept(predicted, true, mask), -1)
 
 
 def lddt(predicted: Points, true: Points, mask: ResidueMask) -> Float[Tensor, "*b"]:
     """lDDT, 0 to 1, of the whole chain: every pair of residues counts the same, see `lddt_per_residue`."""
-    kept, pairs = _kept(predicted, true, mask)
-    return (EPSILON + kept.sum((-1, -2))) / (EPSILON + pairs.sum((-1, -2)))
+    return _share(*_kept(predicted, true, mask), (-1, -2))
 
 
 def smooth_lddt(predicted: Points, true: Points, mask: ResidueMask) -> Float[Tensor, "*b"]:
@@ -34,7 +32,7 @@ def smooth_lddt(predicted: Points, true: Points, mask: ResidueMask) -> Float[Ten
     From AlphaFold 3 (Abramson et al. 2024, Suppl. Alg. 27), here of CA atoms.
     """
     kept, pairs = _kept(predicted, true, mask, lambda error, tolerance: (tolerance - error).sigmoid())
-    return (EPSILON + kept.sum((-1, -2))) / (EPSILON + pairs.sum((-1, -2)))
+    return _share(kept, pairs, (-1, -2))
 
 
 def distances(points: Points, others: Float[Tensor, "*b j 3"]) -> Float[Tensor, "*b i j"]:
@@ -52,3 +50,7 @@ def _kept(
     error = (distances(predicted, predicted) - expected).abs()
     share = torch.stack([within(error, tolerance) for tolerance in TOLERANCES]).to(mask.dtype).mean(0)
     return share * pairs, pairs
+
+
+def _share(kept: Float[Tensor, "*b i j"], pairs: Float[Tensor, "*b i j"], axes: int | tuple[int, int]) -> Tensor:
+    return (EPSILON + kept.sum(axes)) / (EPSILON + pairs.sum(axes))
