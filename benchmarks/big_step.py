@@ -19,10 +19,10 @@ import torch
 from foldcli.compose import train_config
 from foldcli.config import TrainConfig
 from foldcli.data.chain import Chain
-from foldcli.data.collate import stack
 from foldcli.data.query import Alignment
-from foldcli.data.shards import Shard
-from foldcli.data.training_sample import draw_sample
+from foldcli.data.training.collate import stack
+from foldcli.data.training.make_sample import draw_sample
+from foldcli.data.training.shards import Shard
 from foldcli.training.begin import new_model
 from foldcli.training.flops import pass_flops, training_passes
 from foldcli.training.learner import Learner

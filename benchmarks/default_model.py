@@ -27,10 +27,10 @@ from foldcli.compose import train_config
 from foldcli.config import ModelConfig, TrainConfig
 from foldcli.config.build import build
 from foldcli.data.chain import Chain
-from foldcli.data.collate import stack
 from foldcli.data.query import Query
-from foldcli.data.shards import Shard
-from foldcli.data.training_sample import whole_sample
+from foldcli.data.training.collate import stack
+from foldcli.data.training.make_sample import whole_sample
+from foldcli.data.training.shards import Shard
 from foldcli.files import write_atomic
 from foldcli.folding.models import describe_model, load_model, resolve
 from foldcli.geometry.backbone import close_peptides

@@ -21,9 +21,9 @@ from statistics import mean
 import torch
 
 from foldcli.data.chain import Chain, Template
-from foldcli.data.exclude import read_names
+from foldcli.data.formats.name_list import read_names
 from foldcli.data.query import Query
-from foldcli.data.shards import Shard
+from foldcli.data.training.shards import Shard
 from foldcli.files import write_atomic
 from foldcli.geometry.lddt import lddt
 from foldcli.protein.residues import CA

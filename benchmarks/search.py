@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from foldcli.data.alignment import Rows, read_alignments
+from foldcli.data.formats.alignment import Rows, read_alignments
 from foldcli.files import write_atomic
 from foldcli.protein.residues import LETTERS
 from foldcli.search.database import Database

@@ -3,7 +3,7 @@
     python3 promod3_chains.py FOLDER
 
 Run it with Debian's own Python, which promod3 is made for; it needs promod3, numpy and mmseqs, and not foldcli. The
-arrays are those of foldcli.data.shards.
+arrays are those of foldcli.data.training.shards.
 """
 
 import subprocess

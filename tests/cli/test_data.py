@@ -9,7 +9,7 @@ import pytest
 
 from foldcli.cli.main import run
 from foldcli.config import SourceConfig
-from foldcli.data.source import open_source
+from foldcli.data.training.open_source import open_source
 from tests.cli.conftest import Outcome
 from tests.data.structures import backbone, mmcif, pdb
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from foldcli.compose import model_config
-from foldcli.data.shards import Shard
+from foldcli.data.training.shards import Shard
 from foldcli.folding.api import load_model
 from foldcli.folding.models import resolve
 from foldcli.geometry.lddt import lddt

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from foldcli import FoldcliError, fold, load_model
-from foldcli.data.fasta import read_queries
+from foldcli.data.formats.fasta import read_queries
 from foldcli.errors import InputError, WeightsError
 from foldcli.folding.models import load_model as read_model
 from foldcli.folding.models import resolve

@@ -13,7 +13,7 @@ from foldcli.folding.room import is_lack_of_memory
 MEASURE = """
 import torch
 from foldcli.compose import fold_config
-from foldcli.data.featurize import featurize
+from foldcli.data.features.featurize import featurize
 from foldcli.data.query import Query
 from foldcli.folding.memory import peak_bytes, reset_peak
 from foldcli.folding.predict import predict

@@ -8,7 +8,7 @@ import gemmi
 import numpy as np
 import pytest
 
-from foldcli.data.pdb import read_pdb
+from foldcli.data.formats.pdb import read_pdb
 from foldcli.errors import FoldcliError
 from foldcli.folding.amber import relax
 from foldcli.folding.relax import relax_ranked

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from foldcli.data.compact import residue_types
 from foldcli.geometry.atoms import atoms37_to_14
 from foldcli.geometry.violations import violating_residues
+from foldcli.protein.residues import residue_types
 from tests.folding.test_relax import fragment
 
 

@@ -8,7 +8,7 @@ import torch
 
 from foldcli.bench.peers.alphafold_run import ReferenceRun
 from foldcli.config import LossConfig
-from foldcli.data.sample import Labels
+from foldcli.data.training.sample import Labels
 from foldcli.model.alphafold import AlphaFold
 from foldcli.training.losses import total
 from foldcli.weights.alphafold import from_alphafold, rules

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foldcli.data.shards import PackedChain, Shard, write_shard
+from foldcli.data.training.shards import PackedChain, Shard, write_shard
 
 
 def make_chains(source: Path, out: Path, count: int, shortest: int, longest: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from foldcli.data.shards import Shard
+from foldcli.data.training.shards import Shard
 from foldcli.folding.index import index_html
 from foldcli.folding.record import Record
 from foldcli.protein.structure import Prediction, Structure

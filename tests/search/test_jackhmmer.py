@@ -12,7 +12,7 @@ from pyhmmer import hmmer
 from pyhmmer.easel import DigitalSequenceBlock, TextSequence
 from pyhmmer.plan7 import IterationResult
 
-from foldcli.data.alignment import parse_a3m, parse_stockholm
+from foldcli.data.formats.alignment import parse_a3m, parse_stockholm
 from foldcli.search.chains import KnownChain
 from foldcli.search.database import AMINO, Database
 from foldcli.search.jackhmmer import EVALUE, FILTERS, STRETCH_EVALUE, Jackhmmer, equal_width

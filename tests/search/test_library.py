@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from foldcli.cli.main import app
-from foldcli.data.compact import ANGSTROM
+from foldcli.data.formats.packed_atoms import ANGSTROM
 from foldcli.errors import InputError
 from foldcli.protein.residues import CA, CB, GAP, INDEX
 from foldcli.search.chains import KnownChain, read_chains

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from foldcli.data.alignment import parse_alignments
+from foldcli.data.formats.alignment import parse_alignments
 from foldcli.errors import FoldcliError, InputError
 from foldcli.search.chains import KnownChain
 from foldcli.search.mmseqs import Mmseqs, is_database

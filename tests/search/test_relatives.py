@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foldcli.config import SourceConfig
-from foldcli.data.source import open_source
+from foldcli.data.training.open_source import open_source
 from foldcli.errors import InputError
 from foldcli.protein.residues import CA
 from foldcli.search.chains import KnownChain

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from foldcli.data.alignment import parse_alignments
+from foldcli.data.formats.alignment import parse_alignments
 from foldcli.errors import FoldcliError, InputError
 from foldcli.search import answer
 from foldcli.search.alignments import Finder

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foldcli.data.compact import ANGSTROM
+from foldcli.data.formats.packed_atoms import ANGSTROM
 from foldcli.search.chains import KnownChain, read_chains
 from foldcli.search.traces import STEP, decode, encode
 from tests.search.conftest import SHARD

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from foldcli.config import LossConfig
-from foldcli.data.sample import Labels
+from foldcli.data.training.sample import Labels
 from foldcli.geometry.rigid import Rigid, quaternion_to_rotation
 from foldcli.model.alphafold import AlphaFold, Output
 from foldcli.model.features import Features

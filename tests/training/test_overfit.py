@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from foldcli.data.collate import stack
-from foldcli.data.source import open_source
-from foldcli.data.training_sample import draw_sample
+from foldcli.data.training.collate import stack
+from foldcli.data.training.make_sample import draw_sample
+from foldcli.data.training.open_source import open_source
 from foldcli.training.begin import new_model
 from foldcli.training.learner import Learner
 from foldcli.training.ranks import Ranks

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from foldcli.data.sample import Sample
+from foldcli.data.training.sample import Sample
 from foldcli.errors import FoldcliError, InputError, Interrupted
 from foldcli.folding.models import load_model, resolve
 from foldcli.training.checkpoint import read_state

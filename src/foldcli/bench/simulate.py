@@ -17,7 +17,7 @@ from foldcli.bench.modules import DTYPES, device_and_dtype
 from foldcli.bench.network import DEVICES, Device, Network, link
 from foldcli.bench.schedule import Played, Schedule, by_clock, by_roofline, memory_of, play
 from foldcli.config import LossConfig, ModelConfig, TrainConfig
-from foldcli.data.sample import Labels
+from foldcli.data.training.sample import Labels
 from foldcli.errors import InputError
 from foldcli.model.alphafold import AlphaFold
 from foldcli.parallel.mesh import Axis

@@ -10,9 +10,9 @@ import torch
 from rich.table import Table
 
 from foldcli.config import TrainConfig
-from foldcli.data.loader import Loader
-from foldcli.data.source import open_source
-from foldcli.data.tensors import map_tensors
+from foldcli.data.training.loader import Loader
+from foldcli.data.training.open_source import open_source
+from foldcli.data.training.tensors import map_tensors
 from foldcli.phases import Phases
 from foldcli.search.relatives import with_relatives
 from foldcli.training.begin import new_model

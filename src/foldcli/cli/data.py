@@ -11,8 +11,8 @@ import typer
 from foldcli.cli.library import register
 
 if TYPE_CHECKING:
-    from foldcli.data.gather import Gathered, Told
-    from foldcli.data.index import Record
+    from foldcli.data.training.index import Record
+    from foldcli.data.training.parallel_reading import Gathered, Told
 
 app = typer.Typer(name="data", help="Make what training reads from structures and alignments.", no_args_is_help=True)
 register(app)
@@ -36,8 +36,8 @@ def index(
     workers: Workers = CORES,
 ) -> None:
     """Index the chains of folders in OpenFold's layout, so that training starts without reading them all."""
-    from foldcli.data.build_index import build_index
-    from foldcli.data.index import write_index
+    from foldcli.data.training.build_index import build_index
+    from foldcli.data.training.index import write_index
 
     with _progress() as told:
         made = build_index(structures, alignments, clusters, workers, told)
@@ -59,7 +59,7 @@ def chains(
     workers: Workers = CORES,
 ) -> None:
     """Pack the protein chains of a folder into one file, each with a profile of its alignment."""
-    from foldcli.data.build_shard import build_shard
+    from foldcli.data.training.build_shard import build_shard
 
     with _progress() as told:
         made = build_shard(folder, out, alignments, clusters, workers, told)
@@ -76,7 +76,7 @@ def _tell_files(files: "Gathered[Any]") -> None:
 
 def _tell_alignments(records: "list[Record]") -> None:
     from foldcli.config import SourceConfig
-    from foldcli.data.source import describe_dropped, passing
+    from foldcli.data.training.chain_source import describe_dropped, passing
 
     own = sum(record.alignment == record.name for record in records)
     none = sum(not record.alignment for record in records)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from foldcli.data.input import read_input
+from foldcli.data.formats.input import read_input
 from foldcli.folding.api import fold
 from foldcli.weights import default
 

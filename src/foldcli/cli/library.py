@@ -16,7 +16,7 @@ def library(
     max_size: Annotated[float, typer.Option(help="Most megabytes that the file may have.")] = 15.0,
 ) -> None:
     """Make a library of known folds: one chain of each cluster, then as many others as fit."""
-    from foldcli.data.exclude import read_names
+    from foldcli.data.formats.name_list import read_names
     from foldcli.search.chains import read_chains
     from foldcli.search.library import write_library
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from foldcli.config import FoldConfig
-from foldcli.data.alignment import parse_alignments
+from foldcli.data.formats.alignment import parse_alignments
 from foldcli.data.query import Query
 from foldcli.folding.job import Job
 from foldcli.folding.progress import Silent, Watcher

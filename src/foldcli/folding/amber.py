@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from openmm import app, unit
 from pdbfixer import PDBFixer
 
-from foldcli.data.compact import residue_types
 from foldcli.errors import FoldcliError
 from foldcli.geometry.atoms import atoms37_to_14
 from foldcli.geometry.violations import violating_residues
-from foldcli.protein.residues import ATOM37_INDEX
+from foldcli.protein.residues import ATOM37_INDEX, residue_types
 from foldcli.protein.structure import Atom, Structure
 from foldcli.report.pdb import pdb_text
 

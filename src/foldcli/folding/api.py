@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foldcli.data.input import read_input
+from foldcli.data.formats.input import read_input
 from foldcli.data.query import Query
 from foldcli.errors import InputError
 

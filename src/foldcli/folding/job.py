@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from foldcli.data.alignment import a3m_text
+from foldcli.data.formats.alignment import a3m_text
 from foldcli.data.query import Query
 from foldcli.folding.record import Record
 from foldcli.search.templates import NONE, Found

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from foldcli.data.features.msa import single_sequence
 from foldcli.data.query import Query
-from foldcli.data.rows import single_sequence
 from foldcli.errors import FoldcliError
 from foldcli.files import atomic_file, write_atomic
 from foldcli.protein.structure import Prediction

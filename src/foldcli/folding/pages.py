@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from foldcli.data.rows import single_sequence
+from foldcli.data.features.msa import single_sequence
 from foldcli.files import write_atomic
 from foldcli.folding.job import Job
 from foldcli.folding.output import structure_file

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from foldcli.config import FoldConfig
-from foldcli.data.featurize import featurize
-from foldcli.data.input import read_input, require_foldable
+from foldcli.data.features.featurize import featurize
+from foldcli.data.formats.input import read_input, require_foldable
 from foldcli.data.query import Query
 from foldcli.errors import FoldcliError, InputError
 from foldcli.folding.alignments import Alignments

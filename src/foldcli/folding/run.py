@@ -11,7 +11,7 @@ import torch
 
 from foldcli import __version__
 from foldcli.config import FoldConfig
-from foldcli.data.input import require_foldable
+from foldcli.data.formats.input import require_foldable
 from foldcli.data.query import Query
 from foldcli.errors import FoldcliError, InputError, Interrupted
 from foldcli.folding.job import Job

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from foldcli.config import FoldConfig
+from foldcli.data.features.templates import lay_out
 from foldcli.data.query import Query
-from foldcli.data.templates import lay_out
 from foldcli.errors import InputError
 from foldcli.model.features import Features
 from foldcli.search.deposited import Deposited

@@ -21,6 +21,12 @@ NAMES: Final = (
 ).split()  # fmt: skip
 INDEX: Final = {letter: i for i, letter in enumerate(LETTERS_X)}
 
+
+def residue_types(sequence: str) -> NDArray[np.int8]:
+    """The index of each letter in `LETTERS_X` [i]."""
+    return np.array([INDEX[letter] for letter in sequence], np.int8)
+
+
 ATOM37: Final = (
     "N CA C CB O CG CG1 CG2 OG OG1 SG CD CD1 CD2 ND1 ND2 OD1 OD2 SD "
     "CE CE1 CE2 CE3 NE NE1 NE2 OE1 OE2 CH2 NH1 NH2 OH CZ CZ2 CZ3 NZ OXT"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from foldcli.config import FoldConfig
-from foldcli.data.alignment import parse_alignments, read_alignments, stacked
+from foldcli.data.formats.alignment import parse_alignments, read_alignments, stacked
 from foldcli.errors import InputError
 from foldcli.files import write_atomic
 from foldcli.search.database import Database

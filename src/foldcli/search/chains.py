@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from foldcli.data.shards import Shard
+from foldcli.data.training.shards import Shard
 from foldcli.errors import InputError
 
 
 @dataclass(frozen=True)
 class KnownChain:
-    """A chain of known structure; backbone [i, 3, 3]: N, CA and C as `data.compact` has them."""
+    """A chain of known structure; backbone [i, 3, 3]: N, CA and C as `data.formats.packed_atoms` has them."""
 
     name: str
     cluster: int

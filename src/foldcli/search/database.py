@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from pyhmmer.easel import Alphabet, DigitalSequenceBlock, SequenceFile
 
-from foldcli.data.sources import GZIP
+from foldcli.data.formats.text_files import GZIP
 from foldcli.errors import InputError
 
 AMINO = Alphabet.amino()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foldcli.data.chain import Chain
-from foldcli.data.mmcif import MMCIF_SUFFIXES, read_mmcif
+from foldcli.data.formats.mmcif import MMCIF_SUFFIXES, read_mmcif
 from foldcli.data.query import Query
 from foldcli.errors import InputError
 from foldcli.search.hit_lists import Listed, read_lists

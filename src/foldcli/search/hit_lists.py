@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from foldcli.data.names import safe_name
-from foldcli.data.sources import list_files, read_text
+from foldcli.data.formats.names import safe_name
+from foldcli.data.formats.text_files import list_files, read_text
 from foldcli.errors import InputError
 
 HIT_SUFFIXES = (".hhr", ".m8")

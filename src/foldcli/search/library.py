@@ -22,11 +22,12 @@ from pathlib import Path
 import numpy as np
 
 from foldcli.data.chain import Template
-from foldcli.data.compact import ANGSTROM, residue_types, unpack_atoms
-from foldcli.data.mapped_npz import open_arrays
+from foldcli.data.formats.mapped_npz import open_arrays
+from foldcli.data.formats.packed_atoms import ANGSTROM, unpack_atoms
 from foldcli.data.query import Query
 from foldcli.errors import InputError
 from foldcli.files import write_atomic
+from foldcli.protein.residues import residue_types
 from foldcli.search.chains import KnownChain
 from foldcli.search.hits import Hit, Sequences
 from foldcli.search.templates import Found, Shown, choose, lay_over, search

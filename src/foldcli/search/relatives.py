@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from foldcli.config import SourceConfig
 from foldcli.data.chain import Chain, Template
-from foldcli.data.mapped_npz import open_arrays
-from foldcli.data.source import ChainSource, Entry
+from foldcli.data.formats.mapped_npz import open_arrays
+from foldcli.data.training.chain_source import ChainSource, Entry
 from foldcli.errors import InputError
 from foldcli.files import atomic_file
 from foldcli.search.chains import KnownChain
@@ -118,7 +118,7 @@ def with_relatives(source: ChainSource, config: SourceConfig) -> ChainSource:
 
 
 class RelatedSource:
-    """Chains that bring along what is known of their relatives' structures (a `data.source.ChainSource`)."""
+    """Chains that bring along what is known of their relatives' structures (a `chain_source.ChainSource`)."""
 
     def __init__(self, source: ChainSource, config: SourceConfig) -> None:
         self._origin = source, config

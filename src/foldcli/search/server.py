@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
 
-from foldcli.data.alignment import parse_alignments, stacked
+from foldcli.data.formats.alignment import parse_alignments, stacked
 from foldcli.errors import FoldcliError, InputError
 from foldcli.search.answer import members
 from foldcli.search.report import Report

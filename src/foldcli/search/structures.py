@@ -7,9 +7,8 @@ from functools import cached_property
 from pathlib import Path
 
 from foldcli.data.chain import Chain
-from foldcli.data.gather import structure_files
+from foldcli.data.formats.structure_files import STRUCTURE_SUFFIXES, read_structure, structure_files
 from foldcli.data.query import Query
-from foldcli.data.structure_file import STRUCTURE_SUFFIXES, read_structure
 from foldcli.errors import InputError
 from foldcli.protein.residues import CA
 from foldcli.search.hits import Hit, Sequences

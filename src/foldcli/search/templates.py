@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foldcli.data.chain import Chain, Template
-from foldcli.data.compact import residue_types
-from foldcli.data.deposition import Deposition
+from foldcli.data.formats.deposition import Deposition
 from foldcli.data.query import Query
 from foldcli.errors import InputError
-from foldcli.protein.residues import CA, GAP
+from foldcli.protein.residues import CA, GAP, residue_types
 from foldcli.search.hits import Hit, Sequences
 
 MOST = 4

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from foldcli.config import TrainConfig
-from foldcli.data.source import open_source
+from foldcli.data.training.open_source import open_source
 from foldcli.errors import InputError, WeightsError
 from foldcli.model.alphafold import AlphaFold
 from foldcli.parallel.launch import launch, require_devices

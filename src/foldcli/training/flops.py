@@ -8,8 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from foldcli import ops
 from foldcli.config import ModelConfig
-from foldcli.data.sample import Sample
-from foldcli.data.tensors import map_tensors
+from foldcli.data.training.sample import Sample
+from foldcli.data.training.tensors import map_tensors
 from foldcli.model.alphafold import AlphaFold
 from foldcli.model.features import Features
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from foldcli.config import TrainConfig
-from foldcli.data.sample import Sample
+from foldcli.data.training.sample import Sample
 from foldcli.geometry.lddt import lddt
 from foldcli.model.alphafold import AlphaFold, Output
 from foldcli.phases import Phases

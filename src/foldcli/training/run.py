@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 
 from foldcli.config import TrainConfig
-from foldcli.data.loader import Loader, validation_samples
-from foldcli.data.sample import Sample
-from foldcli.data.source import ChainSource
-from foldcli.data.tensors import map_tensors, named_tensors
+from foldcli.data.training.chain_source import ChainSource
+from foldcli.data.training.loader import Loader, validation_samples
+from foldcli.data.training.sample import Sample
+from foldcli.data.training.tensors import map_tensors, named_tensors
 from foldcli.errors import FoldcliError, Interrupted
 from foldcli.model.alphafold import AlphaFold
 from foldcli.training.checkpoint import Checkpoints

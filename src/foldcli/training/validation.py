@@ -5,8 +5,8 @@ from dataclasses import astuple, fields
 
 import torch
 
-from foldcli.data.sample import Sample
-from foldcli.data.tensors import map_tensors
+from foldcli.data.training.sample import Sample
+from foldcli.data.training.tensors import map_tensors
 from foldcli.model.alphafold import AlphaFold
 from foldcli.phases import Phases
 from foldcli.protein.residues import CA

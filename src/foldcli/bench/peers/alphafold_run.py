@@ -9,7 +9,7 @@ import torch
 
 from foldcli.compose import model_config
 from foldcli.config import ModelConfig
-from foldcli.data.templates import template_features
+from foldcli.data.features.templates import template_features
 from foldcli.model.alphafold import AlphaFold, Output
 from foldcli.model.confidence import expected_aligned_error, plddt, predicted_tm_score
 from foldcli.model.features import Features, TemplateFeatures

@@ -1,6 +1,6 @@
 """Letters of the alignment that were hidden (Suppl. Sec. 1.9.9)."""
 
-from foldcli.data.sample import Labels
+from foldcli.data.training.sample import Labels
 from foldcli.model.features import Features
 from foldcli.shapes import Float, Tensor
 from foldcli.training.losses.average import masked_mean

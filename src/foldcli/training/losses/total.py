@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 
 from foldcli.config import LossConfig, ModelConfig
-from foldcli.data.sample import Labels
+from foldcli.data.training.sample import Labels
 from foldcli.geometry.atoms import atoms37_to_14, torsions_to_frames
 from foldcli.geometry.lddt import smooth_lddt
 from foldcli.model.alphafold import Output

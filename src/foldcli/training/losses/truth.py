@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from foldcli.data.sample import Labels
+from foldcli.data.training.sample import Labels
 from foldcli.geometry.atoms import atoms37_to_14, pseudo_beta, residue_table
 from foldcli.geometry.groups import group_frames
 from foldcli.geometry.rigid import Rigid

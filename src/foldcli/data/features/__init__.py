@@ -1,0 +1,1 @@
+"""From a query and its alignment to the model's input features."""

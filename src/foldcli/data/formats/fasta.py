@@ -1,0 +1,80 @@
+"""Sequences to fold: FASTA files, alignments that carry their query, or a folder of both."""
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+
+from foldcli.data.formats.alignment import name_row, read_alignments
+from foldcli.data.formats.names import safe_name, unique_names
+from foldcli.data.formats.text_files import list_files, read_text
+from foldcli.data.query import Query
+from foldcli.errors import InputError
+from foldcli.protein.residues import LETTERS_X
+
+FASTA_SUFFIXES = (".fasta", ".fa", ".faa")
+INPUT_SUFFIXES = (*FASTA_SUFFIXES, ".a3m")
+SPECIAL = {"*": "a stop: take it out", "-": "a gap: take it out"}
+
+
+def read_queries(path: Path) -> list[Query]:
+    """All records of a FASTA file, of an .a3m file, or of a folder of such files, in order, under names of their own.
+
+    InputError names file, record and position of what cannot be folded.
+    """
+    if not path.is_dir():
+        return told_apart(_read_file(path))
+    files = list_files(path, INPUT_SUFFIXES)
+    if not files:
+        raise InputError(f"{path}: the folder has no input; expected files that end in {', '.join(INPUT_SUFFIXES)}")
+    return told_apart(query for file in files for query in _read_file(file))
+
+
+def told_apart(queries: Iterable[Query]) -> list[Query]:
+    """The queries, each under a name that no other one has."""
+    queries = list(queries)
+    names = unique_names([query.name for query in queries])
+    return [dataclasses.replace(query, name=name) for query, name in zip(queries, names, strict=True)]
+
+
+def _read_file(path: Path) -> list[Query]:
+    return [_read_a3m(path)] if path.suffix.lower() == ".a3m" else list(_read_fasta(path))
+
+
+def _read_a3m(path: Path) -> Query:
+    """The query is the first row; named after the file, since programs write `>101` or `>query` there."""
+    queries = read_alignments(path)
+    if len(queries) > 1:
+        raise InputError(
+            f"{path}: holds alignments of {len(queries)} queries; give the sequences as FASTA and this file with --msa"
+        )
+    ((letters, rows),) = queries.items()
+    sequence = check_sequence(letters, f"{path}: {name_row(1, rows.title)}")
+    name = safe_name(path.stem.replace(" ", "_"), "query")
+    return Query(name, rows.title or path.stem, sequence, f"{path}: row 1", rows.alignment())
+
+
+def _read_fasta(path: Path) -> Iterable[Query]:
+    before, *records = ("\n" + read_text(path)).split("\n>")
+    if before.strip():
+        raise InputError(f"{path}: starts with '{before.split()[0][:20]}'; expected a header line that starts with '>'")
+    for number, record in enumerate(records, start=1):
+        title, _, body = record.partition("\n")
+        title = title.strip()
+        source = f"{path}: record {number}"
+        name = safe_name(title, f"record_{number}")
+        yield Query(name, title, check_sequence("".join(body.split()), f"{source} ({title[:40] or 'no name'})"), source)
+
+
+def check_sequence(letters: str, where: str) -> str:
+    """The sequence in upper case; InputError, beginning with `where`, if it is empty or more than the 20 and X."""
+    # ASCII alone: the upper case of some other letters is among A to Z
+    sequence = "".join(letter.upper() if letter.isascii() else letter for letter in letters)
+    if not sequence:
+        raise InputError(f"{where} has no sequence")
+    if ":" in sequence:
+        raise InputError(f"{where} joins chains by ':'; complexes are not supported yet")
+    for position, letter in enumerate(sequence, start=1):
+        if letter not in LETTERS_X:
+            meaning = SPECIAL.get(letter, "expected one of the 20 amino acids or X")
+            raise InputError(f"{where} has {letter!r} at position {position}; {meaning}")
+    return sequence

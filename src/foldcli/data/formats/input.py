@@ -1,0 +1,31 @@
+"""What is to be folded, however it is given: a file or folder, a sequence, or queries that were made before."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from foldcli.data.formats.attach import attach_alignments
+from foldcli.data.formats.fasta import read_queries, told_apart
+from foldcli.data.query import Query
+from foldcli.errors import InputError
+from foldcli.protein.residues import LETTERS_X
+
+
+def read_input(source: str | Path | Query | Sequence[Query], msa: str | Path | None = None) -> list[Query]:
+    """The queries of a file or folder, or those given, with their alignments from `msa`.
+
+    A `str` of nothing but the capital letters of amino acids is a sequence, any other the name of a file.
+    InputError: of `read_queries` and `attach_alignments`.
+    """
+    if isinstance(source, str) and source and set(source) <= set(LETTERS_X):
+        source = Query("query", "", source, "the sequence")
+    if isinstance(source, str | Path):
+        queries = read_queries(Path(source))
+    else:
+        queries = told_apart([source] if isinstance(source, Query) else source)
+    return queries if msa is None else attach_alignments(queries, Path(msa))
+
+
+def require_foldable(query: Query) -> None:
+    """InputError for a record that no model can place."""
+    if set(query.sequence) == {"X"}:
+        raise InputError(f"{query.source} ({query.name}) has only X; give at least one residue that is known")

@@ -1,0 +1,66 @@
+"""From folders of mmCIF files and alignments to an index of their chains."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from foldcli.data.formats.mmcif import MMCIF_SUFFIXES, read_mmcif
+from foldcli.data.formats.structure_files import structure_files
+from foldcli.data.training.chain_clusters import cluster_chains
+from foldcli.data.training.chain_source import commonest_share
+from foldcli.data.training.index import Record
+from foldcli.data.training.openfold_layout import alignment_files
+from foldcli.data.training.parallel_reading import Gathered, Told, gather
+from foldcli.errors import InputError
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """The chains of a folder, where their clusters come from, and what became of the files."""
+
+    records: list[Record]
+    clusters: str
+    files: Gathered[Record]
+
+
+def build_index(structures: Path, alignments: Path, clusters: Path | None, workers: int, told: Told) -> Indexed:
+    """Read every mmCIF file and look for its chains' alignments.
+
+    A chain without alignments takes those of a chain with its sequence, since sets of alignments often hold each
+    sequence once. InputError: a folder that is not there; FoldcliError: no chain at all.
+    """
+    if not alignments.is_dir():
+        raise InputError(f"{alignments}: no such folder")
+    read = partial(_read_records, structures=structures)
+    gathered = gather(read, structure_files(structures, MMCIF_SUFFIXES), workers, told)
+    records = _aligned(gathered.found, alignments)
+    names, sequences = [record.name for record in records], [record.sequence for record in records]
+    clustering = cluster_chains(names, sequences, clusters)
+    numbered = zip(records, clustering.numbers, strict=True)
+    records = [dataclasses.replace(record, cluster=number) for record, number in numbered]
+    return Indexed(records, clustering.how, gathered)
+
+
+def _read_records(path: Path, structures: Path) -> list[Record]:
+    deposition = read_mmcif(path)
+    return [
+        Record(
+            name=f"{deposition.name}_{polymer.chain}", file=path.relative_to(structures).as_posix(),
+            chain=polymer.chain, sequence=polymer.sequence, alignment="", cluster=0, released=deposition.released,
+            resolution=deposition.resolution, share=commonest_share(polymer.sequence),
+        )
+        for polymer in deposition.polymers if polymer.has_backbone
+    ]  # fmt: skip
+
+
+def _aligned(records: Sequence[Record], alignments: Path) -> list[Record]:
+    own = {record.name for record in records if alignment_files(alignments, record.name)}
+    of_sequence = {record.sequence: record.name for record in reversed(records) if record.name in own}
+    return [
+        dataclasses.replace(
+            record, alignment=record.name if record.name in own else of_sequence.get(record.sequence, "")
+        )
+        for record in records
+    ]

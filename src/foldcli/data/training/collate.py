@@ -1,0 +1,45 @@
+"""Samples of one micro-batch, filled up to one shape and stacked."""
+
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from foldcli.data.training.sample import Sample
+
+
+def stack(samples: Sequence[Sample]) -> Sample:
+    """Lay samples along a leading axis [b, ...], each filled up to the largest of them with masked zeros at the end.
+
+    The samples must have equally many passes.
+    """
+    return _stack(samples)
+
+
+def _stack(values: Sequence[Any]) -> Any:
+    """Stack what stands in the same place of each value; names are strung together."""
+    first = values[0]
+    if isinstance(first, Tensor):
+        return torch.stack(_filled(values))
+    if is_dataclass(first) and not isinstance(first, type):
+        parts = {field.name: _stack([getattr(value, field.name) for value in values]) for field in fields(first)}
+        return type(first)(**parts)
+    if isinstance(first, tuple) and isinstance(first[0], str):
+        return sum(values, ())
+    if isinstance(first, tuple):
+        return tuple(_stack(parts) for parts in zip(*values, strict=True))
+    return None
+
+
+def _filled(tensors: Sequence[Tensor]) -> list[Tensor]:
+    largest = torch.Size(max(sizes) for sizes in zip(*(tensor.shape for tensor in tensors), strict=True))
+    return [tensor if tensor.shape == largest else fill(tensor, largest) for tensor in tensors]
+
+
+def fill(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    """Zeros of this shape with the tensor in their first corner."""
+    filled = tensor.new_zeros(shape)
+    filled[tuple(slice(size) for size in tensor.shape)] = tensor
+    return filled

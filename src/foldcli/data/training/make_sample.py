@@ -1,0 +1,113 @@
+"""From a chain to a training sample: crop, rows, templates, truth (Suppl. Sec. 1.2.3 and 1.2.6 to 1.2.8).
+
+The order is AlphaFold's: rows are chosen, masked and clustered on the whole chain, then cut. What a cluster's rows say
+is counted in the crop alone, which gives the same numbers sooner.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from foldcli.config import SampleConfig, TrainConfig
+from foldcli.data.chain import Chain, Template
+from foldcli.data.features.featurize import describe
+from foldcli.data.features.msa import Evidence, Rows, draw_rows, gather
+from foldcli.data.features.msa_sampling import Draws
+from foldcli.data.features.templates import lay_out
+from foldcli.data.training.block_deletion import delete_blocks
+from foldcli.data.training.sample import Labels, Sample
+from foldcli.data.training.weak_templates import weakened
+from foldcli.model.features import Features, TemplateFeatures
+
+
+def draw_sample(chain: Chain, config: TrainConfig, recycles: int, random: np.random.Generator) -> Sample:
+    """Crop a chain at random and draw `recycles` + 1 passes of it, the alignment's rows and masks anew for each.
+
+    Blocks are deleted once, for all passes. A model with templates gets `config.sample.templates` places for them,
+    masked where there are fewer, so that samples can be stacked.
+    """
+    clamped = bool(random.random() < config.loss.clamp)
+    window = draw_crop(len(chain.sequence), config.sample.crop, clamped, random)
+    evidence = draw_evidence(chain, config, random)
+    templates = None
+    if config.model.template is not None:
+        shown = draw_templates(chain.templates, config.sample, random)
+        templates = lay_out(shown, config.sample.templates, window)
+    drawn = [draw_rows(evidence, config.model.msa, Draws.of_generator(random)) for _ in range(recycles + 1)]
+    passes = _passes(chain, evidence, drawn, window, templates)
+    return Sample((chain.name,), passes, _labels(chain, drawn[-1], window, clamped))
+
+
+def whole_sample(chain: Chain, config: TrainConfig, alone: bool) -> Sample:
+    """A whole chain with all passes, as it is featurised to be folded: the same at each call.
+
+    alone: its sequence without relatives and templates; else with the first of its templates.
+    """
+    window = slice(0, len(chain.sequence))
+    if alone:
+        chain = replace(chain, alignment=None, profile=None, templates=())
+    evidence = gather(chain.sequence, chain.alignment, chain.profile, config.model.msa)
+    shown = chain.templates[: config.sample.templates] if config.model.template is not None else ()
+    templates = lay_out(shown, len(shown), window) if shown else None
+    count = config.sample.max_recycle + 1
+    draws = (Draws.of_pass(config.seed, index, count) for index in range(count))
+    drawn = [draw_rows(evidence, config.model.msa, draw) for draw in draws]
+    passes = _passes(chain, evidence, drawn, window, templates)
+    return Sample((chain.name,), passes, _labels(chain, drawn[-1], window, clamped=True))
+
+
+def draw_crop(length: int, crop: int, clamped: bool, random: np.random.Generator) -> slice:
+    """A window of `crop` residues, or the whole of a shorter chain (Suppl. Sec. 1.2.8).
+
+    Where the backbone's FAPE is not clamped, windows near the front are likelier: as published.
+    """
+    last = max(length - crop, 0)
+    if not clamped:
+        last -= int(random.integers(last + 1))
+    start = int(random.integers(last + 1))
+    return slice(start, min(start + crop, length))
+
+
+def draw_evidence(chain: Chain, config: TrainConfig, random: np.random.Generator) -> Evidence:
+    """What the chain brings along of its relatives, an alignment less some blocks; or its sequence alone."""
+    sample = config.sample
+    if random.random() >= sample.alignment_share:
+        return Evidence.of_sequence(chain.sequence)
+    alignment = chain.alignment
+    if alignment is not None:
+        alignment = delete_blocks(alignment, sample.deleted_blocks, sample.deleted_share, random)
+    return gather(chain.sequence, alignment, chain.profile, config.model.msa)
+
+
+def draw_templates(templates: Sequence[Template], config: SampleConfig, random: np.random.Generator) -> list[Template]:
+    """Some of n templates in random order: k = min(Uniform[0, n], most), so that none or bad ones come up too.
+
+    (Suppl. Sec. 1.2.3.) A share of them is weakened, which the publication does not do.
+    """
+    if random.random() >= config.template_share:
+        return []
+    count = min(int(random.integers(len(templates) + 1)), config.templates)
+    shown = [templates[k] for k in random.permutation(len(templates))[:count]]
+    if not config.weakened_share:
+        return shown
+    return [weakened(one, random) if random.random() < config.weakened_share else one for one in shown]
+
+
+def _passes(
+    chain: Chain, evidence: Evidence, drawn: Sequence[Rows], window: slice, templates: TemplateFeatures | None
+) -> tuple[Features, ...]:
+    described = (describe(chain.sequence, evidence, rows, window) for rows in drawn)
+    return tuple(replace(features, templates=templates) for features in described)
+
+
+def _labels(chain: Chain, rows: Rows, window: slice, clamped: bool) -> Labels:
+    return Labels(
+        positions=torch.tensor(chain.positions[window]),
+        mask=torch.from_numpy(chain.mask[window].astype(np.float32)),
+        letters=torch.from_numpy(rows.letters[:, window].astype(np.int64)),
+        hidden=torch.from_numpy(rows.hidden[:, window].astype(np.float32)),
+        resolution=torch.tensor(chain.resolution, dtype=torch.float32),
+        clamped=torch.tensor(float(clamped)),
+    )

@@ -1,0 +1,70 @@
+"""The training stream: which samples make up a micro-batch, by seed, step and place alone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from foldcli.config import TrainConfig
+from foldcli.data.training.chain_source import ChainSource, weights
+from foldcli.data.training.collate import stack
+from foldcli.data.training.make_sample import draw_sample
+from foldcli.data.training.sample import Sample
+from foldcli.errors import InputError
+
+# Chains that are tried for one place of a batch, each drawn anew.
+ATTEMPTS = 100
+
+
+@dataclass(frozen=True)
+class BadEntry:
+    """A chain that could not be read."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Samples [b, ...] and the chains that stood in their places before; no samples if all attempts at one failed."""
+
+    sample: Sample | None
+    bad: tuple[BadEntry, ...]
+
+
+class MicroBatches:
+    """Micro-batches by step and number: sampled with replacement, by the entries' weights."""
+
+    def __init__(self, source: ChainSource, config: TrainConfig) -> None:
+        self.source, self.config = source, config
+        self.cumulative = np.cumsum(weights(source.entries))
+
+    def __call__(self, key: tuple[int, int]) -> MicroBatch:
+        """Micro-batch `number` of a step's global batch; any rank and any process draws the same."""
+        step, number = key
+        size = self.config.micro_batch
+        recycles = draw_recycles(self.config, step)
+        bad: list[BadEntry] = []
+        samples = [self._draw(step, place, recycles, bad) for place in range(number * size, (number + 1) * size)]
+        readable = [sample for sample in samples if sample is not None]
+        return MicroBatch(stack(readable) if len(readable) == size else None, tuple(bad))
+
+    def _draw(self, step: int, place: int, recycles: int, bad: list[BadEntry]) -> Sample | None:
+        for attempt in range(ATTEMPTS):
+            random = _generator(self.config.seed, step, place, attempt)
+            position = int(np.searchsorted(self.cumulative, random.random() * self.cumulative[-1], side="right"))
+            try:
+                chain = self.source.load(position)
+            except InputError as error:
+                bad.append(BadEntry(self.source.entries[position].name, str(error)))
+                continue
+            return draw_sample(chain, self.config, recycles, random)
+        return None
+
+
+def draw_recycles(config: TrainConfig, step: int) -> int:
+    """Passes before a step's last one, uniform from 0 up, and the same on all ranks (Suppl. Alg. 31)."""
+    return int(_generator(config.seed, step).integers(config.sample.max_recycle + 1))
+
+
+def _generator(seed: int, *key: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))

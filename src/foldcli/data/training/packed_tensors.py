@@ -1,0 +1,56 @@
+"""Values full of tensors, moved between processes and devices as one piece."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from foldcli.data.training.tensors import map_tensors, named_tensors
+
+T = TypeVar("T")
+# Bytes: every tensor begins at a multiple, so that it can be read in place whatever its type.
+ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class Packed(Generic[T]):
+    """A value whose tensors lie in one buffer, one after another; in the value itself only their shapes are left.
+
+    A process hands on each tensor as a file descriptor, of which it may have few, and a sample has about a hundred.
+    """
+
+    outline: T
+    buffer: Tensor
+
+    def pin_memory(self) -> "Packed[T]":
+        return Packed(self.outline, self.buffer.pin_memory())
+
+    def unpack(self) -> T:
+        places = _places(_tensors(self.outline), self.buffer)
+        return map_tensors(lambda _: next(places), self.outline)
+
+
+def pack(value: T) -> Packed[T]:
+    """Copy all tensors of a value into one buffer."""
+    tensors = _tensors(value)
+    buffer = torch.zeros(sum(map(_room, tensors)), dtype=torch.uint8)
+    for tensor, place in zip(tensors, _places(tensors, buffer), strict=True):
+        place.copy_(tensor)
+    return Packed(map_tensors(lambda tensor: tensor.to("meta"), value), buffer)
+
+
+def _tensors(value: object) -> list[Tensor]:
+    return [tensor for _, tensor in named_tensors(value)]
+
+
+def _places(tensors: Iterable[Tensor], buffer: Tensor) -> Iterator[Tensor]:
+    start = 0
+    for tensor in tensors:
+        yield buffer[start : start + tensor.nbytes].view(tensor.dtype).view(tensor.shape)
+        start += _room(tensor)
+
+
+def _room(tensor: Tensor) -> int:
+    return -(-tensor.nbytes // ALIGNMENT) * ALIGNMENT

@@ -1,0 +1,70 @@
+"""Many structure files read in several processes; one that cannot be read is told of, counted and left out."""
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from foldcli.errors import FoldcliError, InputError
+
+T = TypeVar("T")
+FILES_AT_ONCE = 8
+
+
+class Told(Protocol):
+    """Hears of each file: how many are done, of how many, and what was wrong with it, nothing if it was read."""
+
+    def __call__(self, done: int, total: int, complaint: str) -> None: ...
+
+
+@dataclass
+class Gathered(Generic[T]):
+    """What was found in all files; files without protein, and files that could not be read, are counted."""
+
+    found: list[T] = field(default_factory=list)
+    files: int = 0
+    without_protein: int = 0
+    unreadable: int = 0
+
+
+def gather(read: Callable[[Path], list[T]], files: Sequence[Path], workers: int, told: Told) -> Gathered[T]:
+    """Join what `read` finds in each file, in order; FoldcliError if nothing is found or a process dies."""
+    gathered: Gathered[T] = Gathered(files=len(files))
+    for done, result in enumerate(_results(read, files, workers), start=1):
+        if isinstance(result, InputError):
+            gathered.unreadable += 1
+        else:
+            gathered.without_protein += not result
+            gathered.found += result
+        told(done, len(files), str(result) if isinstance(result, InputError) else "")
+    if not gathered.found:
+        raise FoldcliError(f"no chain was found in {len(files)} files, {gathered.unreadable} of which are unreadable")
+    return gathered
+
+
+def _results(read: Callable[[Path], list[T]], files: Sequence[Path], workers: int) -> Iterator[list[T] | InputError]:
+    attempt = partial(_attempt, read)
+    if workers == 1:
+        yield from map(attempt, files)
+        return
+    # Spawned, not forked: the parent has threads that draw its progress.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
+    try:
+        yield from pool.map(attempt, files, chunksize=FILES_AT_ONCE)
+    except BrokenProcessPool:
+        raise FoldcliError(f"a process that reads files died; run again with fewer than {workers} workers") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _attempt(read: Callable[[Path], list[T]], file: Path) -> list[T] | InputError:
+    try:
+        return read(file)
+    except InputError as error:
+        return error
