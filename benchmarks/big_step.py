@@ -67,7 +67,7 @@ def main() -> None:
     print(", ".join(f"{name} {value:.3f}" for name, value in step.terms.items()) + f", gradient norm {step.norm:.2f}")
     print(
         f"{seconds:.0f} s, peak resident {peak:.1f} GiB; "
-        + str({k: round(v) for k, v in learner.phases.seconds.items()})
+        + str({k: round(v) for k, v in learner.timers.seconds.items()})
     )
     flops = pass_flops(config.model, features) * training_passes(sample)
     print(f"model FLOPs {flops / 1e12:.1f} T, {flops / seconds / 1e9:.0f} GFLOP/s")

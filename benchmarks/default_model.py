@@ -37,10 +37,10 @@ from foldcli.geometry.backbone import close_peptides
 from foldcli.geometry.lddt import lddt_per_residue
 from foldcli.model.alphafold import AlphaFold
 from foldcli.model.confidence import plddt
-from foldcli.phases import Phases
 from foldcli.protein.residues import CA
 from foldcli.search.library import Library, bundled
 from foldcli.search.templates import Shown
+from foldcli.timers import Timers
 from foldcli.training.folder import export
 from foldcli.training.initialize import initialize
 from foldcli.training.learner import predict
@@ -86,7 +86,7 @@ def kinds_of(chain: Chain, shown: Sequence[Shown]) -> dict[str, Chain]:
 def folded(model: AlphaFold, chain: Chain, kind: str, config: TrainConfig, identity: float = 0.0) -> Score:
     """One chain folded and compared with the truth."""
     sample = stack([whole_sample(chain, config, alone=False)])
-    output = predict(model, sample, Phases())
+    output = predict(model, sample, Timers())
     atoms, true = close_peptides(output.positions[0]), sample.labels.positions[0][:, CA]
     known = sample.labels.mask[0][:, CA]
     reached, expected = agreement(atoms[:, CA], true, known), plddt(output.lddt)[0] / 100

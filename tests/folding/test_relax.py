@@ -12,9 +12,9 @@ from foldcli.data.formats.pdb import read_pdb
 from foldcli.errors import FoldcliError
 from foldcli.folding.amber import relax
 from foldcli.folding.relax import relax_ranked
-from foldcli.phases import Phases
 from foldcli.protein.residues import ATOM37_INDEX, ATOM37_MASK, CA, INDEX
 from foldcli.protein.structure import Prediction, Structure
+from foldcli.timers import Timers
 from tests.report.samples import provenance
 
 FRAGMENT = Path(__file__).parents[1] / "golden" / "fragment.pdb"
@@ -87,27 +87,27 @@ def test_one_that_fails_leaves_the_others(tmp_path: Path) -> None:
     broken = fragment()
     broken.mask[4] = False
     ranked = [(predicted(broken, 0), provenance("q")), (predicted(fragment(0.1), 1), provenance("q"))]
-    phases = Phases()
-    first, second = relax_ranked(tmp_path, ranked, "all", False, phases)
+    timers = Timers()
+    first, second = relax_ranked(tmp_path, ranked, "all", False, timers)
     assert first == "rank 1 not relaxed: FoldcliError: residue 5 has no atoms; a relaxation needs all of them"
     assert second.startswith("rank 2 relaxed: energy ") and " on CPU with OpenMM " in second
     label = "rank_002_model_1_seed_001"
     names = {f"q_relaxed_{label}.pdb", f"q_relaxed_{label}.cif", f"q_relaxation_{label}.json"}
     assert {path.name for path in tmp_path.iterdir()} == names
-    assert list(phases.seconds) == ["model_1_seed_001_relax"]
+    assert list(timers.seconds) == ["model_1_seed_001_relax"]
     figures = json.loads((tmp_path / f"q_relaxation_{label}.json").read_text())
     assert figures["energy_after"] < 0 and figures["violating_residues_after"] == 0
 
 
 def test_none_and_best_relax_so_many(tmp_path: Path) -> None:
     ranked = [(predicted(fragment(), seed), provenance("q")) for seed in range(2)]
-    assert list(relax_ranked(tmp_path, ranked, "none", False, Phases())) == []
-    assert len(list(relax_ranked(tmp_path, ranked, "best", False, Phases()))) == 1
+    assert list(relax_ranked(tmp_path, ranked, "none", False, Timers())) == []
+    assert len(list(relax_ranked(tmp_path, ranked, "best", False, Timers()))) == 1
 
 
 @pytest.mark.parametrize("suffix", ["pdb", "cif"])
 def test_files_have_hydrogens_and_plddt(tmp_path: Path, suffix: str) -> None:
-    list(relax_ranked(tmp_path, [(predicted(fragment(), 0), provenance("q"))], "best", False, Phases()))
+    list(relax_ranked(tmp_path, [(predicted(fragment(), 0), provenance("q"))], "best", False, Timers()))
     path = tmp_path / f"q_relaxed_rank_001_model_1_seed_000.{suffix}"
     (chain,) = gemmi.read_structure(str(path))[0]
     assert sum(atom.is_hydrogen() for residue in chain for atom in residue) > 150

@@ -7,8 +7,9 @@ import tarfile
 import pytest
 import torch
 
+from foldcli.cache_folder import cache_folder
 from foldcli.errors import WeightsError
-from foldcli.weights import cache, importing
+from foldcli.weights import importing
 from foldcli.weights.cache import PRESETS, find, listing, params_folder, require, verify
 from foldcli.weights.files import write_safetensors
 from foldcli.weights.importing import import_file
@@ -29,13 +30,13 @@ def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
 
 
 def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
-    assert cache.home() == tmp_path / "home"
+    assert cache_folder() == tmp_path / "home"
     monkeypatch.delenv("FOLDCLI_HOME")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache.home() == tmp_path / "xdg" / "foldcli"
+    assert cache_folder() == tmp_path / "xdg" / "foldcli"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache.home() == tmp_path / ".cache" / "foldcli"
+    assert cache_folder() == tmp_path / ".cache" / "foldcli"
 
 
 @pytest.mark.parametrize("prefix", ["", "./", "params/"])

@@ -5,9 +5,10 @@ import hashlib
 import pytest
 from typer.testing import CliRunner, Result
 
+from foldcli.cache_folder import cache_folder
 from foldcli.cli.weights import app
 from foldcli.errors import FoldcliError
-from foldcli.weights.cache import PRESETS, home, params_folder
+from foldcli.weights.cache import PRESETS, params_folder
 from tests.weights.conftest import npz_bytes, tar_bytes
 
 ARCHIVE = tar_bytes({f"params_{preset}.npz": npz_bytes(seed) for seed, preset in enumerate(PRESETS)})
@@ -25,7 +26,7 @@ def test_download_list_verify(site):
     assert "CC BY 4.0" in done.stdout
     assert "model_5_ptm: params_model_5_ptm.npz, SHA-256" in done.stdout
     assert "import: 100 %" in done.stderr
-    assert [path.name for path in (home() / "downloads").iterdir() if path.suffix != ".lock"] == []
+    assert [path.name for path in (cache_folder() / "downloads").iterdir() if path.suffix != ".lock"] == []
     listed = run("list")
     assert listed.stdout.count(url) == len(PRESETS)
     assert "absent" not in listed.stdout
@@ -54,7 +55,7 @@ def test_damaged_download_is_not_taken_again(site):
     assert "truncated" in str(failed.exception)
     site.content, site.etag = ARCHIVE, '"two"'
     assert run("download", "--url", url, "--model", "model_1", "--keep").exit_code == 0
-    assert (home() / "downloads" / "alphafold_params.tar").read_bytes() == ARCHIVE
+    assert (cache_folder() / "downloads" / "alphafold_params.tar").read_bytes() == ARCHIVE
     assert {path.name for path in params_folder().glob("*.npz")} == {"params_model_1.npz"}
 
 

@@ -2,17 +2,16 @@
 
 import contextlib
 import json
-import os
 import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from foldcli.autochunk.allocation import Footprint
+from foldcli.cache_folder import cache_folder
 from foldcli.errors import FoldcliError
 from foldcli.files import write_atomic
 
@@ -47,7 +46,7 @@ def machine(device: torch.device, dtype: torch.dtype) -> Machine:
     if device.type == "cuda":
         model = torch.cuda.get_device_name(device)
     key = f"{model} {str(dtype).removeprefix('torch.')} {threads} threads torch {torch.__version__}"
-    path = cache_folder() / "machine.json"
+    path = cache_folder() / "autochunk" / "machine.json"
     try:
         known = json.loads(path.read_text())
         return Machine(**known[key])
@@ -58,12 +57,6 @@ def machine(device: torch.device, dtype: torch.dtype) -> Machine:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps({**known, key: asdict(found)}, indent=1))
     return found
-
-
-def cache_folder() -> Path:
-    """Where measurements are kept: autochunk in $FOLDCLI_HOME, else in foldcli in the user's cache folder."""
-    shared = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("FOLDCLI_HOME") or shared / "foldcli").expanduser() / "autochunk"
 
 
 def calibrate(device: torch.device, dtype: torch.dtype) -> Machine:

@@ -14,7 +14,8 @@ from foldcli.bench.clock import Times, seconds, warm_times
 from foldcli.bench.figures import Figure, Pass, Sliced
 from foldcli.bench.limits import Limits
 from foldcli.bench.work import Work, gradients, leaves_of, training_work_of, work_of
-from foldcli.folding.memory import GIB, available_bytes, peak_bytes, reset_peak
+from foldcli.byte_units import GIB
+from foldcli.folding.memory import available_bytes, peak_bytes, reset_peak
 from foldcli.parallel.account import peak_of
 
 # Of what is free, since the system has other work.

@@ -16,6 +16,7 @@ from foldcli.bench.limits import Limits, limits_of
 from foldcli.bench.measure import Bench
 from foldcli.compose import model_config
 from foldcli.config import ModelConfig
+from foldcli.devices import choose_device, choose_precision
 from foldcli.errors import InputError
 from foldcli.folding.allocator import keep_freed_memory, return_freed_memory
 
@@ -89,12 +90,8 @@ def device_and_dtype(device: str, dtype: str) -> tuple[torch.device, torch.dtype
     """Where to measure and in which type; auto is what `foldcli fold` takes. InputError: what there is not."""
     if dtype not in ("auto", *DTYPES) or device not in ("auto", "cpu", "cuda"):
         raise InputError(f"--device {device} --dtype {dtype}: expected auto, cpu or cuda, and auto, fp32 or bf16")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: torch sees no CUDA device; use --device cpu, or install a CUDA build of torch")
-    found = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
-    if dtype == "auto":
-        dtype = "bf16" if found.type == "cuda" else "fp32"
-    return found, DTYPES[dtype]
+    found = choose_device(device)
+    return found, choose_precision(dtype, found)
 
 
 def as_in_a_fold(device: torch.device) -> None:

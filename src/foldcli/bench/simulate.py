@@ -16,6 +16,7 @@ from foldcli.bench.cases import Cases, Sizes
 from foldcli.bench.modules import DTYPES, device_and_dtype
 from foldcli.bench.network import DEVICES, Device, Network, link
 from foldcli.bench.schedule import Played, Schedule, by_clock, by_roofline, memory_of, play
+from foldcli.byte_units import GIB
 from foldcli.config import LossConfig, ModelConfig, TrainConfig
 from foldcli.data.training.sample import Labels
 from foldcli.errors import InputError
@@ -25,7 +26,6 @@ from foldcli.parallel.shard import gather_output, split_over
 from foldcli.training.losses import total
 from foldcli.training.recompute import recompute_blocks
 
-GIB = 1 << 30
 # Bytes for each parameter that training keeps: the trunk's own, master, average, two moments, the gradients' sum.
 KEPT = 2 + 4 + 4 + 8 + 4
 # Bytes for each parameter that an update reads and writes: the gradients' sum, Adam, the average, the trunk's own.

@@ -10,9 +10,8 @@ from foldcli.bench.figures import Figure, Pass, Sliced
 from foldcli.bench.growth import curves, exponents
 from foldcli.bench.limits import Limits
 from foldcli.bench.modules import Measured
+from foldcli.byte_units import GIB
 from foldcli.config import ModelConfig
-
-GIB = 1 << 30
 
 
 def show(measured: Measured, console: Console) -> None:

@@ -13,8 +13,8 @@ from foldcli.config import TrainConfig
 from foldcli.data.training.loader import Loader
 from foldcli.data.training.open_source import open_source
 from foldcli.data.training.tensors import map_tensors
-from foldcli.phases import Phases
 from foldcli.search.relatives import with_relatives
+from foldcli.timers import Timers
 from foldcli.training.begin import new_model
 from foldcli.training.flops import pass_flops, peak_flops, training_passes
 from foldcli.training.learner import Learner
@@ -38,7 +38,7 @@ class TrainingTimes:
         return self.samples / sum(self.steps)
 
 
-class FinishedPhases(Phases):
+class FinishedTimers(Timers):
     """Phases that end when the device has done what was asked of it."""
 
     def __init__(self, device: torch.device) -> None:
@@ -63,14 +63,14 @@ def time_training(config: TrainConfig, steps: int, device: torch.device) -> Trai
         loader.start(0)
         for number in range(WARM + steps):
             if number == WARM:
-                learner.phases, loader.waited = FinishedPhases(device), 0.0
+                learner.timers, loader.waited = FinishedTimers(device), 0.0
             start = time.perf_counter()
             batches = [map_tensors(lambda tensor: tensor.to(device), sample) for sample in loader.step()]
             learner.learn(batches)
             spent.append(time.perf_counter() - start)
             passes.append(sum(training_passes(batch) for batch in batches))
     spent = spent[WARM:]
-    phases = {"waiting for samples": loader.waited, **learner.phases.seconds}
+    phases = {"waiting for samples": loader.waited, **learner.timers.seconds}
     phases["everything else"] = sum(spent) - sum(phases.values())
     flops = sum(passes[WARM:]) * pass_flops(config.model, batches[0].passes[-1])
     utilisation = flops / sum(spent) / peak_flops(device, learner.dtype)

@@ -193,13 +193,12 @@ def _count(json: Path | None, compare: Path | None) -> None:
 
 def _time_training(recipe: str, steps: int, overrides: list[str]) -> None:
     """Print where the time of a recipe's steps goes on this machine."""
-    import torch
-
     from foldcli.bench.training import summary, table, time_training
     from foldcli.compose import train_config
+    from foldcli.devices import choose_device
 
     settings = train_config(recipe, overrides)
-    device = torch.device("cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu")
+    device = choose_device(settings.device)
     times = time_training(settings, steps, device)
     console = _console()
     console.print(summary(times), soft_wrap=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from foldcli.byte_units import GIB
 from foldcli.data.formats.input import read_input
 from foldcli.folding.api import fold
 from foldcli.weights import default
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from foldcli.folding.forecast import Forecast
     from foldcli.folding.record import Record
 
-GIB = 1 << 30
 MOST_NOTES = 8
 LOG_WIDTH = 1000  # in a log no line of the table is broken
 

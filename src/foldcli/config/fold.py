@@ -4,12 +4,10 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
+from foldcli.byte_units import BYTES
 from foldcli.config.build import require_choices, require_smallest
 from foldcli.config.model import DEVICES, PRECISIONS, ModelConfig
 from foldcli.errors import InputError
-
-UNITS = {f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGT", 1)}
-UNITS |= {f"{prefix}B": 1000**power for power, prefix in enumerate("KMGT", 1)}
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class FoldConfig:
         found = re.fullmatch(r"(\d+(?:\.\d+)?) *([KMGT]i?B)", self.memory_budget)
         if self.memory_budget and not found:
             raise InputError(f"--memory-budget {self.memory_budget}: no amount of memory; give one such as 12GiB")
-        return int(float(found[1]) * UNITS[found[2]]) if found else 0
+        return int(float(found[1]) * BYTES[found[2]]) if found else 0
 
     @property
     def searches(self) -> bool:

@@ -4,8 +4,9 @@ import ctypes
 import sys
 from typing import Any
 
+from foldcli.byte_units import GIB, MIB
+
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-ONE_MIB, ONE_GIB = 1 << 20, 1 << 30
 
 
 def keep_freed_memory() -> bool:
@@ -15,15 +16,15 @@ def keep_freed_memory() -> bool:
     the CPU went into page faults. Blocks of many sizes leave gaps: the peak was up to 1.7 times as high.
     """
     mallopt = _of_glibc("mallopt")
-    return bool(mallopt and mallopt(M_MMAP_THRESHOLD, ONE_GIB) and mallopt(M_TRIM_THRESHOLD, 2 * ONE_GIB - 1))
+    return bool(mallopt and mallopt(M_MMAP_THRESHOLD, GIB) and mallopt(M_TRIM_THRESHOLD, 2 * GIB - 1))
 
 
 def return_freed_memory() -> None:
     """Hand back what was kept, and from now on every tensor's pages at once; nothing where there is no glibc."""
     mallopt, trim = _of_glibc("mallopt"), _of_glibc("malloc_trim")
     if mallopt and trim:
-        mallopt(M_MMAP_THRESHOLD, ONE_MIB)
-        mallopt(M_TRIM_THRESHOLD, ONE_MIB)
+        mallopt(M_MMAP_THRESHOLD, MIB)
+        mallopt(M_TRIM_THRESHOLD, MIB)
         trim(0)
 
 

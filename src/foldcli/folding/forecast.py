@@ -9,9 +9,10 @@ import torch
 from foldcli.autochunk import Chunked
 from foldcli.autochunk.search import Planner
 from foldcli.data.query import Query
+from foldcli.devices import choose_device, choose_precision
 from foldcli.folding.alignments import depth_foreseen
 from foldcli.folding.memory import available_bytes, predicted_bytes
-from foldcli.folding.models import Source, choose_device, choose_precision
+from foldcli.folding.models import Source
 from foldcli.folding.plans import SHARE, blank_inputs, held_bytes
 from foldcli.model.alphafold import AlphaFold
 
@@ -87,7 +88,7 @@ class Forecaster:
 def forecasts(sources: Sequence[Source], queries: Sequence[Query]) -> list[Forecast]:
     """Of every query with every model, on the device and within the budget that they would be folded with."""
     config = sources[0].config
-    device = choose_device(config)
+    device = choose_device(config.device)
     budget = config.memory_budget_bytes or SHARE * (available_bytes(device) or 0)
-    each = [Forecaster(source, device, choose_precision(config, device), budget) for source in sources]
+    each = [Forecaster(source, device, choose_precision(config.precision, device), budget) for source in sources]
     return [forecaster.forecast(query) for query in queries for forecaster in each]

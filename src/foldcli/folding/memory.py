@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
+from foldcli.byte_units import GIB
 from foldcli.config import ModelConfig
 from foldcli.errors import FoldcliError
 
-GIB = 1 << 30
 LONGEST = 1 << 20
 
 

@@ -140,16 +140,3 @@ def read_parameters(path: Path | None, config: ModelConfig) -> dict[str, torch.T
     if path.suffix == ".pt":
         return from_openfold(read_state_dict(path), config, str(path))
     raise WeightsError(f"{path}: not a parameter file; expected .npz, .pt or .safetensors")
-
-
-def choose_device(config: FoldConfig) -> torch.device:
-    """The device to run on; InputError where CUDA is asked for and not there."""
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: torch sees no CUDA device; use --device cpu, or install a CUDA build of torch")
-    return torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def choose_precision(config: FoldConfig, device: torch.device) -> torch.dtype:
-    """The trunk's type; auto is bf16 on CUDA, as AlphaFold itself runs, and float32 on the CPU."""
-    half = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
-    return torch.bfloat16 if half else torch.float32

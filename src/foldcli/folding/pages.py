@@ -35,7 +35,7 @@ def write_report(folder: Path, job: Job, ranked: Sequence[tuple[Prediction, Prov
         files=sorted(path.name for path in folder.iterdir()),
         notes=job.notes,
         settings=_settings(predictor),
-        timings=predictor.phases.seconds,
+        timings=predictor.timers.seconds,
         citations=papers,
     )
     write_atomic(folder / REPORT, report_html(contents))

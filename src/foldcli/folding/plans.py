@@ -11,9 +11,10 @@ from foldcli.autochunk import Chunked
 from foldcli.autochunk.graph import tensors
 from foldcli.autochunk.plan import Plan
 from foldcli.autochunk.search import Planner
+from foldcli.byte_units import GIB
 from foldcli.config import FoldConfig, ModelConfig
 from foldcli.errors import FoldcliError
-from foldcli.folding.memory import GIB, available_bytes, resident_bytes, savings
+from foldcli.folding.memory import available_bytes, resident_bytes, savings
 from foldcli.model.alphafold import AlphaFold
 from foldcli.model.features import Features, Recycled
 

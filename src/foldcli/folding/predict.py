@@ -10,7 +10,7 @@ import torch
 
 from foldcli.config import FoldConfig
 from foldcli.data.query import Query
-from foldcli.folding.models import choose_precision
+from foldcli.devices import choose_precision
 from foldcli.geometry.backbone import close_peptides
 from foldcli.model.alphafold import AlphaFold, Output
 from foldcli.model.confidence import aligned_tm_scores, error_bins, expected_aligned_error, plddt
@@ -39,7 +39,7 @@ def predict(
     Recycling ends early once a pass changes the CA distances by less than the tolerance (root mean square).
     """
     device = next(model.parameters()).device
-    precision = choose_precision(config, device)
+    precision = choose_precision(config.precision, device)
     previous: Recycled | None = None
     output, count = None, -1
     for count, features in enumerate(passes):

@@ -8,11 +8,12 @@ from foldcli.config import FoldConfig
 from foldcli.data.features.featurize import featurize
 from foldcli.data.formats.input import read_input, require_foldable
 from foldcli.data.query import Query
+from foldcli.devices import choose_device, choose_precision
 from foldcli.errors import FoldcliError, InputError
 from foldcli.folding.alignments import Alignments
 from foldcli.folding.job import Job
 from foldcli.folding.memory import reset_peak, savings
-from foldcli.folding.models import Source, choose_device, choose_precision, load_model
+from foldcli.folding.models import Source, load_model
 from foldcli.folding.plans import TIGHTER
 from foldcli.folding.predict import predict
 from foldcli.folding.progress import Pass, Silent, Watcher
@@ -20,8 +21,8 @@ from foldcli.folding.room import Room, is_lack_of_memory
 from foldcli.folding.team import Group, Team
 from foldcli.folding.templates import Templates
 from foldcli.model.alphafold import AlphaFold
-from foldcli.phases import Phases
 from foldcli.protein.structure import Prediction
+from foldcli.timers import Timers
 
 
 class Predictor:
@@ -33,20 +34,20 @@ class Predictor:
     def __init__(self, sources: Sequence[Source], team: Team) -> None:
         self.sources = sources
         self.config: FoldConfig = sources[0].config
-        self.device = choose_device(self.config)
-        self.precision = choose_precision(self.config, self.device)
+        self.device = choose_device(self.config.device)
+        self.precision = choose_precision(self.config.precision, self.device)
         self.alignments = Alignments(self.config, team)
         self.templates = Templates([source.config for source in sources])
         self.models: dict[str, AlphaFold] = {}
         self.running: dict[str, AlphaFold] = {}
         self.room = Room(sources, self.device, self.precision, team)
         self.group = Group()
-        self.phases = Phases()
+        self.timers = Timers()
 
     def load(self) -> None:
         """Read every model; WeightsError if the parameters of one are not what it needs."""
         for source in self.sources:
-            with self.phases.timed(f"{source.name}_load"):
+            with self.timers.timed(f"{source.name}_load"):
                 self.models[source.name] = load_model(source, self.device, self.precision)
         self.running = self.models
 
@@ -75,10 +76,10 @@ class Predictor:
     def with_evidence(self, job: Job) -> Job:
         """The job with its alignment, where one is to be found, and what templates it is shown; errors as theirs."""
         if self.alignments.wanted(job.query):
-            with self.phases.timed("alignment"):
+            with self.timers.timed("alignment"):
                 job = self.alignments.with_alignment(job, self.group)
         if self.templates.wanted:
-            with self.phases.timed("templates"):
+            with self.timers.timed("templates"):
                 job = replace(job, found=self.templates.find(job.query))
         return job
 
@@ -126,10 +127,10 @@ class Predictor:
         watcher.job_started(query.name, f"{job.length} residues, {job.input_kind}, {source.name} seed {seed}", passes)
 
         def passed(number: int, moved: float, seconds: float) -> None:
-            self.phases.add(f"{label}_pass_{number}", seconds)
+            self.timers.add(f"{label}_pass_{number}", seconds)
             watcher.passed(query.name, Pass(source.name, seed, number, moved, seconds))
 
-        features = self.phases.making(f"{label}_features", featurize(query, config.model.msa, seed, passes))
+        features = self.timers.making(f"{label}_features", featurize(query, config.model.msa, seed, passes))
         features = self.templates.shown(features, job.found, config)
         model = self.room.plans.model(source.name, self.running[source.name])
         return predict(model, query, features, config, seed, passed)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from foldcli.errors import InputError
 from foldcli.folding.output import write_relaxed
-from foldcli.phases import Phases
 from foldcli.protein.structure import Prediction
 from foldcli.report.provenance import Provenance
+from foldcli.timers import Timers
 
 if TYPE_CHECKING:
     from foldcli.folding.amber import Relaxation
@@ -26,7 +26,7 @@ def require_openmm(which: str) -> None:
 
 
 def relax_ranked(
-    folder: Path, ranked: Sequence[tuple[Prediction, Provenance]], which: str, cuda: bool, phases: Phases
+    folder: Path, ranked: Sequence[tuple[Prediction, Provenance]], which: str, cuda: bool, timers: Timers
 ) -> Iterator[str]:
     """Relax none, the best or all of a job's predictions, and write them beside the others; say how each one went.
 
@@ -35,7 +35,7 @@ def relax_ranked(
     count = {"none": 0, "best": 1, "all": len(ranked)}[which]
     for rank, (prediction, provenance) in enumerate(ranked[:count], start=1):
         try:
-            with phases.timed(f"{prediction.model}_seed_{prediction.seed:03d}_relax"):
+            with timers.timed(f"{prediction.model}_seed_{prediction.seed:03d}_relax"):
                 from foldcli.folding.amber import relax
 
                 found = relax(prediction.structure, cuda)

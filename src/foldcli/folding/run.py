@@ -10,12 +10,13 @@ from typing import NoReturn
 import torch
 
 from foldcli import __version__
+from foldcli.byte_units import GIB
 from foldcli.config import FoldConfig
 from foldcli.data.formats.input import require_foldable
 from foldcli.data.query import Query
 from foldcli.errors import FoldcliError, InputError, Interrupted
 from foldcli.folding.job import Job
-from foldcli.folding.memory import GIB, peak_bytes
+from foldcli.folding.memory import peak_bytes
 from foldcli.folding.models import Source
 from foldcli.folding.output import job_folder, write_job, write_timings
 from foldcli.folding.pages import write_report
@@ -26,9 +27,9 @@ from foldcli.folding.relax import relax_ranked, require_openmm
 from foldcli.folding.room import is_lack_of_memory
 from foldcli.folding.team import Group, Team
 from foldcli.folding.templates import takes_templates
-from foldcli.phases import Phases
 from foldcli.protein.structure import Prediction
 from foldcli.report.provenance import Provenance
+from foldcli.timers import Timers
 
 
 class Run:
@@ -151,7 +152,7 @@ class Run:
                 return job.record("waiting")
             return job.record("failed", self._reason(error))
         finally:
-            self.predictor.phases = Phases()
+            self.predictor.timers = Timers()
 
     def _end_all(self, job: Job, error: Exception) -> NoReturn:
         """Raise what one rank of a group failed with: the others wait for it and cannot go on."""
@@ -169,7 +170,7 @@ class Run:
         return f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}: {text}"
 
     def _fold_one(self, job: Job, watcher: Watcher) -> Record:
-        start, phases = time.perf_counter(), self.predictor.phases
+        start, timers = time.perf_counter(), self.predictor.timers
         job = self.predictor.with_evidence(job)
         ranked = self.predictor.ranked(job, watcher)
         best, peak = ranked[0], peak_bytes(self.predictor.device) / GIB
@@ -177,11 +178,11 @@ class Run:
             return job.record("done")
         shown = [(prediction, self._provenance(prediction, job)) for prediction in ranked]
         with job_folder(self.out, job.query.name, self.config.overwrite) as folder:
-            with phases.timed("write"):
+            with timers.timed("write"):
                 write_job(folder, job.query, job.a3m, shown)
-            relaxed = relax_ranked(folder, shown, self.config.relax, self.predictor.device.type == "cuda", phases)
+            relaxed = relax_ranked(folder, shown, self.config.relax, self.predictor.device.type == "cuda", timers)
             job = replace(job, relaxed=list(relaxed))
-            write_timings(folder, phases.seconds)
+            write_timings(folder, timers.seconds)
             write_report(folder, job, shown, self.predictor)
             record = replace(
                 job.record("done"), model=best.model, seed=best.seed, plddt=best.mean_plddt, ptm=best.ptm,

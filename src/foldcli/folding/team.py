@@ -13,8 +13,8 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
 from foldcli.config import FoldConfig
+from foldcli.devices import choose_device
 from foldcli.errors import FoldcliError, InputError
-from foldcli.folding.models import choose_device
 from foldcli.model.alphafold import AlphaFold
 from foldcli.parallel.launch import require_devices
 from foldcli.parallel.mesh import AXIAL, DATA, build_mesh
@@ -37,7 +37,7 @@ class RanksWanted(InputError):
 @contextlib.contextmanager
 def at_its_place(config: FoldConfig) -> Iterator[None]:
     """Be one of the ranks inside the block; RanksWanted where several are asked for and nobody has started them."""
-    kind = choose_device(config).type
+    kind = choose_device(config.device).type
     if launched():
         with joined(kind):
             yield

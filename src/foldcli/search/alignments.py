@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from foldcli.cache_folder import cache_folder
 from foldcli.config import FoldConfig
 from foldcli.data.formats.alignment import parse_alignments, read_alignments, stacked
 from foldcli.errors import InputError
@@ -16,7 +17,6 @@ from foldcli.search.jackhmmer import Jackhmmer
 from foldcli.search.mmseqs import Mmseqs, is_database
 from foldcli.search.report import Report
 from foldcli.search.server import PUBLIC, Server, Unavailable
-from foldcli.weights.cache import home
 from foldcli.weights.download import held
 
 
@@ -82,7 +82,7 @@ class Finder:
         if self.gone:
             raise self.gone
         name = hashlib.sha256(json.dumps([self.settings, sequence]).encode()).hexdigest()
-        path = home() / "alignments" / f"{name}.a3m"
+        path = cache_folder() / "alignments" / f"{name}.a3m"
         with held(path):  # another run that searches for the same is waited for
             if _holds(path, sequence):
                 return path.read_text(encoding="utf-8")

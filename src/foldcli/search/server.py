@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
 
+from foldcli.cache_folder import cache_folder
 from foldcli.data.formats.alignment import parse_alignments, stacked
 from foldcli.errors import FoldcliError, InputError
 from foldcli.search.answer import members
 from foldcli.search.report import Report
 from foldcli.web import BrokenError, RefusedError, ask, read_some
-from foldcli.weights.cache import home
 from foldcli.weights.download import held
 
 PUBLIC = "https://api.colabfold.com"
@@ -74,7 +74,7 @@ class Server:
 
     def search(self, sequence: str, report: Report) -> str:
         """The relatives of a sequence in A3M, itself first; FoldcliError: what the server did, or did not in time."""
-        with held(home() / "alignments" / f"{urlsplit(self.host).hostname}.server"):  # one ticket at a time
+        with held(cache_folder() / "alignments" / f"{urlsplit(self.host).hostname}.server"):  # one ticket at a time
             try:
                 return self._checked(self._download(self._finished(sequence, report), report), sequence)
             except FoldcliError as error:

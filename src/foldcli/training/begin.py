@@ -10,7 +10,8 @@ import torch
 
 from foldcli.config import TrainConfig
 from foldcli.data.training.open_source import open_source
-from foldcli.errors import InputError, WeightsError
+from foldcli.devices import choose_device, choose_precision
+from foldcli.errors import WeightsError
 from foldcli.model.alphafold import AlphaFold
 from foldcli.parallel.launch import launch, require_devices
 from foldcli.parallel.mesh import build_mesh
@@ -26,13 +27,13 @@ from foldcli.training.recompute import recompute_blocks
 from foldcli.training.run import Run
 from foldcli.weights.files import read_safetensors
 
+NO_CUDA = "'device' is cuda and torch sees none; take device=cpu, or install a CUDA build of torch"
+
 
 @contextlib.contextmanager
 def place(config: TrainConfig) -> Iterator[tuple[torch.device, Ranks]]:
     """This process's device and its place among the ranks; with several GPUs asked for, it starts one rank on each."""
-    kind = "cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu"
-    if config.device == "cuda" and kind == "cpu":
-        raise InputError("'device' is cuda and torch sees none; take device=cpu, or install a CUDA build of torch")
+    kind = choose_device(config.device, NO_CUDA).type
     if launched():
         with joined(kind) as device:
             yield device, Ranks(build_mesh(kind, config.dap))
@@ -72,8 +73,7 @@ def new_model(config: TrainConfig, device: torch.device, ranks: Ranks) -> AlphaF
     initialize(model, config.seed)
     if config.start_from:
         _take_parameters(model, Path(config.start_from))
-    half = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
-    model.trunk.to(torch.bfloat16 if half else torch.float32)
+    model.trunk.to(choose_precision(config.precision, device))
     if ranks.mesh:
         shard(model, ranks.mesh)
     if config.recompute:

@@ -12,9 +12,9 @@ from foldcli.config import TrainConfig
 from foldcli.data.training.sample import Sample
 from foldcli.geometry.lddt import lddt
 from foldcli.model.alphafold import AlphaFold, Output
-from foldcli.phases import Phases
 from foldcli.protein.residues import CA
 from foldcli.shapes import Float, Tensor
+from foldcli.timers import Timers
 from foldcli.training.checkpoint import read_state
 from foldcli.training.guard import Guard
 from foldcli.training.losses import total
@@ -50,7 +50,7 @@ class Learner:
         self.ranks = ranks
         self.optimizer = Optimizer(model, config.optimizer)
         self.guard = Guard(config.guard)
-        self.phases = Phases()
+        self.timers = Timers()
         self.number = 0
         self.best, self.best_step = 0.0, -1
 
@@ -68,7 +68,7 @@ class Learner:
         self.model.train()
         share = 1 / len(batches)
         figures = [self._add(sample, place, share) for place, sample in enumerate(batches)]
-        with self.phases.timed("update"):
+        with self.timers.timed("update"):
             means = {name: share * torch.stack([figure[name] for figure in figures]).sum() for name in figures[0]}
             self.ranks.average_over_data([*means.values(), *self.optimizer.gradients])
             step = self._move({name: float(mean) for name, mean in means.items()})
@@ -78,14 +78,14 @@ class Learner:
     def _add(self, sample: Sample, place: int, share: float) -> dict[str, Tensor]:
         """Add one micro-batch's gradient; the terms of its loss, and the norm."""
         torch.manual_seed(self._draws_of(place))
-        output = self.ranks.whole(predict(self.model, sample, self.phases))
-        with self.phases.timed("loss"):
+        output = self.ranks.whole(predict(self.model, sample, self.timers))
+        with self.timers.timed("loss"):
             terms = total(output, sample.passes[-1], sample.labels, self.config.loss, self.config.model)
-        with self.phases.timed("backward"):
+        with self.timers.timed("backward"):
             loss = terms["total"].mean()
             gradients = torch.autograd.grad(loss, self.optimizer.parameters, materialize_grads=True)
             self.ranks.sum_over_axial(gradients)
-        with self.phases.timed("update"):
+        with self.timers.timed("update"):
             norm = self.optimizer.add(gradients, share)
         terms["lddt_ca"] = ca_lddt(output, sample)
         return {name: term.detach().mean() for name, term in terms.items()} | {"norm": norm}
@@ -143,11 +143,11 @@ def ca_lddt(output: Output, sample: Sample) -> Float[Tensor, "*b"]:
     return lddt(output.positions[..., CA, :], sample.labels.positions[..., CA, :], known)
 
 
-def predict(model: AlphaFold, sample: Sample, phases: Phases) -> Output:
+def predict(model: AlphaFold, sample: Sample, timers: Timers) -> Output:
     """The last of a sample's recycling passes; the earlier ones are not learnt from (Suppl. Alg. 31)."""
     previous = None
-    with torch.no_grad(), phases.timed("recycling"):
+    with torch.no_grad(), timers.timed("recycling"):
         for features in sample.passes[:-1]:
             previous = model(features, previous).recycled()
-    with phases.timed("forward"):
+    with timers.timed("forward"):
         return model(sample.passes[-1], previous)

@@ -8,8 +8,8 @@ import torch
 from foldcli.data.training.sample import Sample
 from foldcli.data.training.tensors import map_tensors
 from foldcli.model.alphafold import AlphaFold
-from foldcli.phases import Phases
 from foldcli.protein.residues import CA
+from foldcli.timers import Timers
 from foldcli.training.learner import predict
 from foldcli.training.metrics import Agreement, agreement
 from foldcli.training.ranks import Ranks
@@ -24,7 +24,7 @@ def validate(model: AlphaFold, samples: Iterable[Sample], ranks: Ranks) -> dict[
     sums = torch.zeros(len(NAMES) + 1, dtype=torch.float64, device=device)
     for sample in samples:
         sample = map_tensors(lambda tensor: tensor.to(device), sample)
-        output = predict(model, sample, Phases())
+        output = predict(model, sample, Timers())
         labels, known = sample.labels, sample.labels.mask[..., CA] * sample.passes[-1].seq_mask
         for predicted, true, mask in zip(output.positions, labels.positions, known, strict=True):
             scores = agreement(predicted[:, CA], true[:, CA], mask)

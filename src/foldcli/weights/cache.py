@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from foldcli.cache_folder import cache_folder
 from foldcli.errors import WeightsError
 from foldcli.files import atomic
 from foldcli.weights.files import Progress, sha256
@@ -54,18 +54,9 @@ class Problem:
     reason: str
 
 
-def home() -> Path:
-    """Return the cache folder: FOLDCLI_HOME, else foldcli in XDG_CACHE_HOME, else ~/.cache/foldcli."""
-    if named := os.environ.get("FOLDCLI_HOME"):
-        return Path(named).expanduser().absolute()
-    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # The XDG specification has relative paths ignored.
-    return (shared if shared.is_absolute() else Path.home() / ".cache") / "foldcli"
-
-
 def params_folder() -> Path:
     """Return the folder of the parameter files, which need not exist."""
-    return home() / "params"
+    return cache_folder() / "params"
 
 
 def preset_of(file_name: str) -> str | None:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from foldcli.weights.cache import PRESETS, SUFFIXES, Entry, find, home, preset_of, require_presets
+from foldcli.cache_folder import cache_folder
+from foldcli.weights.cache import PRESETS, SUFFIXES, Entry, find, preset_of, require_presets
 from foldcli.weights.download import download, held, name_of
 from foldcli.weights.files import DamagedError, Progress
 from foldcli.weights.importing import import_file
@@ -29,7 +30,7 @@ def fetch(
     """
     name = name_of(url)
     require_presets(models)
-    path = home() / "downloads" / name
+    path = cache_folder() / "downloads" / name
     with held(
         path.with_suffix(".import")
     ):  # until it is unpacked: who waits finds the parameters, not the archive gone

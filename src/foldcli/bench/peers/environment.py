@@ -6,8 +6,8 @@ import venv
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from foldcli.cache_folder import cache_folder
 from foldcli.errors import FoldcliError
-from foldcli.weights.cache import home
 
 PACKAGES = (
     "jax", "jaxlib", "dm-haiku", "ml_collections", "dm-tree", "immutabledict", "biopython", "scipy", "pandas", "chex",
@@ -21,7 +21,7 @@ READY = "ready"
 
 def folder() -> Path:
     """Where the environment lies: beside the parameters, in the cache folder."""
-    return home() / "peers" / "alphafold"
+    return cache_folder() / "peers" / "alphafold"
 
 
 def prepare() -> None:

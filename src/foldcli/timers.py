@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Phases:
+class Timers:
     """Seconds by the name of the phase; one that comes again adds up."""
 
     def __init__(self) -> None:
