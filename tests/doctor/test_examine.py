@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from foldcli.cli.main import run
-from foldcli.doctor import devices, machine, stock
+from foldcli.doctor import devices, installed_data, machine
 from foldcli.doctor.examine import examine
 from foldcli.doctor.finding import Finding
 from foldcli.ops.dispatch import backend
@@ -179,10 +179,10 @@ def test_small_and_shut_places_are_named(home: Path, monkeypatch: pytest.MonkeyP
 def test_what_is_optional_has_one_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert [(tool.what, tool.found, tool.state) for tool in stock.tools()] == [
+    assert [(tool.what, tool.found, tool.state) for tool in installed_data.tools()] == [
         (name, "none", "note") for name in ("mmseqs", "openmm", "pdbfixer", "tensorboard")
     ]
-    assert "pip install 'foldcli[relax]'" in list(stock.tools())[1].advice
+    assert "pip install 'foldcli[relax]'" in list(installed_data.tools())[1].advice
 
 
 def test_a_python_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:

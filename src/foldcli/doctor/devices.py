@@ -1,8 +1,6 @@
 """torch, the GPUs that it sees, and the kernels on them."""
 
-import importlib
 import os
-import pkgutil
 import shutil
 import subprocess
 import sys
@@ -10,8 +8,9 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from foldcli.byte_units import GIB
 from foldcli.doctor.finding import Finding
-from foldcli.doctor.machine import GIB
+from foldcli.errors import first_line
 
 OLDEST_TORCH = "2.9"
 CPU_INSTEAD = "until that is mended, --device cpu folds without it"
@@ -22,7 +21,7 @@ def torch_build() -> Iterator[Finding]:
     try:
         import torch
     except (ImportError, OSError) as error:  # OSError: a library of its own that cannot be loaded
-        yield Finding("torch", _line(error), f"pip install 'torch>={OLDEST_TORCH}'", broken=True)
+        yield Finding("torch", first_line(error), f"pip install 'torch>={OLDEST_TORCH}'", broken=True)
         return
     built = f"CUDA {torch.version.cuda}" if torch.version.cuda else f"ROCm {torch.version.hip}"
     built = built if torch.version.cuda or torch.version.hip else "no CUDA"
@@ -83,14 +82,14 @@ def _why_unseen(listed: list[Listed]) -> str:
     try:
         torch.cuda.init()
     except RuntimeError as error:
-        return f"torch cannot use it: {_line(error)}"
+        return f"torch cannot use it: {first_line(error)}"
     return "torch cannot use it, and does not say why: is a CUDA library missing?"
 
 
 def _gpu(index: int, driver: str) -> Finding:
     import torch
 
-    from foldcli.doctor.reach import reach
+    from foldcli.doctor.capacity import longest_fold
 
     what = f"GPU {index}"
     try:
@@ -100,10 +99,10 @@ def _gpu(index: int, driver: str) -> Finding:
         ones = torch.ones(64, 64, device=device, dtype=torch.bfloat16)
         computes = float((ones @ ones).sum()) == 64**3
     except RuntimeError as error:
-        return Finding(what, _line(error), CPU_INSTEAD, broken=True)
+        return Finding(what, first_line(error), CPU_INSTEAD, broken=True)
     kind = f"{properties.name}{', a MIG instance' if 'MIG' in properties.name else ''}, driver {driver}"
     found = f"{kind}, compute capability {properties.major}.{properties.minor}, "
-    found += f"{free / GIB:.1f} of {total / GIB:.1f} GiB free; {reach(free, 2)}"
+    found += f"{free / GIB:.1f} of {total / GIB:.1f} GiB free; {longest_fold(free, 2)}"
     return Finding(what, found, "" if computes else f"its products are wrong; {CPU_INSTEAD}", broken=not computes)
 
 
@@ -114,8 +113,9 @@ def kernels() -> Iterator[Finding]:
 
     from foldcli.ops.dense import layer_norm
     from foldcli.ops.dispatch import chosen, obstacle_on
+    from foldcli.ops.installation import kernel_import_error
 
-    missing = _unloadable()
+    missing = kernel_import_error()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     x, scale = torch.linspace(-1, 1, 512, device=device).view(4, 128), torch.ones(128, device=device)
     ran = layer_norm(x, (scale, scale))  # as FOLDCLI_BACKEND has it: what cannot run says so
@@ -126,19 +126,3 @@ def kernels() -> Iterator[Finding]:
     used = f"not used: {why}" if why else f"layer norm ran on {device.type}, as it should"
     on_linux = sys.platform == "linux"
     yield Finding("kernels", used, "pip install triton" if missing and on_linux else "")
-
-
-def _unloadable() -> str:
-    """Why not every kernel can be imported, "" if all can."""
-    try:
-        import foldcli_kernels
-
-        for module in pkgutil.iter_modules(foldcli_kernels.__path__, "foldcli_kernels."):
-            importlib.import_module(module.name)
-    except ImportError as error:
-        return _line(error)
-    return ""
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from foldcli.doctor import devices, machine, stock
+from foldcli.doctor import devices, installed_data, machine
 from foldcli.doctor.finding import Finding
 from foldcli.errors import FoldcliError
 
@@ -23,13 +23,13 @@ def examine(sums: bool = False) -> Iterator[Finding]:
         "GPU": devices.gpus,
         "kernels": devices.kernels,
         "memory": machine.memory,
-        "parameters": partial(stock.weights, sums),
-        "known folds": stock.library,
+        "parameters": partial(installed_data.weights, sums),
+        "known folds": installed_data.library,
     }
     for what, check in needs_torch.items() if not torch[0].broken else ():
         yield from _guarded(what, check)
     yield from machine.disks()
-    yield from stock.tools()
+    yield from installed_data.tools()
 
 
 def _guarded(what: str, check: Check) -> Iterator[Finding]:

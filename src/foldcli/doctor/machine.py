@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from foldcli import __version__
+from foldcli.byte_units import GIB
+from foldcli.cache_folder import cache_folder
 from foldcli.doctor.finding import Finding
-from foldcli.weights.cache import PRESETS, find, home
+from foldcli.weights.cache import PRESETS, find
 
-GIB = 1 << 30
 OLDEST_PYTHON = (3, 11)
 # As the kernel names what a processor can, and as people do.
 INSTRUCTIONS = {
@@ -52,13 +53,13 @@ def memory() -> Iterator[Finding]:
     """What is free on the host; /dev/shm, which containers often make too small."""
     import torch
 
-    from foldcli.doctor.reach import reach
+    from foldcli.doctor.capacity import longest_fold
     from foldcli.folding.memory import available_bytes
 
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     free = available_bytes(torch.device("cpu")) or total
     advice = "little is free: end other programs, or fold on another machine" if free < LITTLE_MEMORY else ""
-    yield Finding("memory", f"{free / GIB:.1f} of {total / GIB:.1f} GiB free; {reach(free, 4)}", advice)
+    yield Finding("memory", f"{free / GIB:.1f} of {total / GIB:.1f} GiB free; {longest_fold(free, 4)}", advice)
     with contextlib.suppress(FileNotFoundError):
         shared = shutil.disk_usage("/dev/shm")
         advice = "small: training and --gpus N need more (docker run --shm-size 8g)"
@@ -68,7 +69,7 @@ def memory() -> Iterator[Finding]:
 
 def disks() -> Iterator[Finding]:
     """Whether the cache and the working folder can be written to, and what they have free."""
-    cache, complete = home(), all(find(preset) for preset in PRESETS)
+    cache, complete = cache_folder(), all(find(preset) for preset in PRESETS)
     yield _disk("cache", cache, "set FOLDCLI_HOME to a folder that you can write to", 0 if complete else WEIGHTS)
     yield _disk("working folder", Path.cwd(), "name another one for results with --out", 0)
 
