@@ -39,7 +39,7 @@ class TrainingTimes:
 
 
 class FinishedTimers(Timers):
-    """Phases that end when the device has done what was asked of it."""
+    """Timers that stop when the device has done what was asked of it."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
