@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from foldcli.autochunk.chunked import Chunked
-from foldcli.autochunk.cost import Machine
+from foldcli.autochunk.cost import DeviceRates
 from foldcli.autochunk.graph import leaves, tensors
 from foldcli.autochunk.plan import Plan
-from foldcli.autochunk.search import Planner
+from foldcli.autochunk.region_selection import Planner
 from foldcli.compose import model_config
 from foldcli.model.alphafold import AlphaFold
 from foldcli.model.features import Features, Recycled, TemplateFeatures
 from tests.autochunk.nets import UNet, gpt, vit
 
-COSTS = Machine(3e10, 1e10, 1e10, 1e-9, 5e-6)
+RATES = DeviceRates(3e10, 1e10, 1e10, 1e-9, 5e-6)
 
 
 def at(share: float) -> Any:
@@ -34,7 +34,7 @@ def at(share: float) -> Any:
 
 
 def chunked(module: nn.Module, share: float) -> Chunked:
-    return Chunked(module, at(share), COSTS)
+    return Chunked(module, at(share), RATES)
 
 
 def require_equal(found: Any, expected: Any) -> None:
@@ -112,7 +112,7 @@ def test_other_networks_in_slices(net: Any, shape: tuple[int, ...]) -> None:
     for share in (0.0, 0.4):
         run = chunked(module, share)
         require_equal(run(x), module(x))
-        assert next(iter(run.runners.values())).plan.loops()
+        assert next(iter(run.executors.values())).plan.loops()
 
 
 class Random(nn.Module):
@@ -197,7 +197,7 @@ def test_one_capture_serves_every_length() -> None:
         with torch.no_grad():
             require_equal(run(*args), block(*args))
     (graphs,) = run.graphs.values()
-    assert len(graphs) == 1 and len(run.runners) == 2
+    assert len(graphs) == 1 and len(run.executors) == 2
 
 
 def test_a_way_that_depends_on_the_length_is_captured_again() -> None:
@@ -220,8 +220,8 @@ def test_modules_that_are_alike_are_planned_once_for_each_size_and_occasion() ->
         planned.append(planner)
         return planner.tightest()
 
-    first = Chunked(gpt(), choose, COSTS)
-    second = Chunked(gpt(), choose, COSTS, like=first)
+    first = Chunked(gpt(), choose, RATES)
+    second = Chunked(gpt(), choose, RATES, like=first)
     for occasion, length, count in ((1, 8, 1), (1, 8, 1), (1, 9, 2), (2, 8, 3)):
         x = torch.randn(1, length, 64)
         for run in (first, second):

@@ -5,28 +5,28 @@ from typing import Any
 import pytest
 import torch
 
-from foldcli.autochunk.capture import own_tensors
+from foldcli.autochunk.capture import named_tensors
 from foldcli.autochunk.chunked import Chunked
-from foldcli.autochunk.cost import Machine, calibrate, machine
-from foldcli.autochunk.rewrite import Runner
+from foldcli.autochunk.cost import DeviceRates, calibrate, device_rates
+from foldcli.autochunk.executor import Executor
 from foldcli.compose import model_config
 from foldcli.model.evoformer import EvoformerBlock
 from foldcli.model.msa import MsaColumnAttention
 from tests.autochunk.measure import measured_peak
 from tests.autochunk.nets import UNet, gpt, vit
 
-COSTS = Machine(3e10, 1e10, 1e10, 1e-9, 5e-6)
+RATES = DeviceRates(3e10, 1e10, 1e10, 1e-9, 5e-6)
 
 
 def peaks(module: Any, *args: torch.Tensor, shares: tuple[float, ...]) -> list[tuple[float, int]]:
     """Predicted and measured peak of plans that take these shares of the memory without a plan."""
-    run = Chunked(module.eval().requires_grad_(False), lambda planner: planner.tightest(), COSTS)
-    planner, own = run.planner(*args), own_tensors(module).__getitem__
+    run = Chunked(module.eval().requires_grad_(False), lambda planner: planner.tightest(), RATES)
+    planner, own = run.planner(*args), named_tensors(module).__getitem__
     whole = planner.whole()
     plans = [planner.fit(share * whole.peak) if share else planner.tightest() for share in shares]
     assert all(plan is not None for plan in plans)
     return [
-        (plan.peak, measured_peak(lambda plan=plan: Runner(plan).run(list(args), own))[1])
+        (plan.peak, measured_peak(lambda plan=plan: Executor(plan).run(list(args), own))[1])
         for plan in plans if plan is not None
     ]  # fmt: skip
 
@@ -51,7 +51,7 @@ def test_other_networks_take_sixty_per_cent_less(net: Any, shape: tuple[int, ...
 def test_the_machine_is_measured_once(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOLDCLI_HOME", str(tmp_path))
     cpu = torch.device("cpu")
-    first = machine(cpu, torch.float32)
+    first = device_rates(cpu, torch.float32)
     monkeypatch.setattr("foldcli.autochunk.cost.calibrate", lambda *_: pytest.fail("measured again"))
-    assert machine(cpu, torch.float32) == first
+    assert device_rates(cpu, torch.float32) == first
     assert calibrate(cpu, torch.float32).rate > 1e8

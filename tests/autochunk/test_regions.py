@@ -7,35 +7,35 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from foldcli.autochunk.capture import capture, ghosts, own_tensors
-from foldcli.autochunk.facts import facts
+from foldcli.autochunk.capture import capture, fake_tensors, named_tensors
+from foldcli.autochunk.executor import Executor, output_of
 from foldcli.autochunk.graph import tensors
-from foldcli.autochunk.lifetimes import Program
+from foldcli.autochunk.liveness import Program
 from foldcli.autochunk.plan import Loop, Plan, Whole
-from foldcli.autochunk.regions import Region, regions
-from foldcli.autochunk.rewrite import Runner, output_of
-from foldcli.autochunk.slices import Slices
-from tests.autochunk.test_equality import COSTS, Random, require_equal
+from foldcli.autochunk.region_cost import RegionCost
+from foldcli.autochunk.region_search import Region, candidate_regions
+from foldcli.autochunk.shape_prop import propagate_shapes
+from tests.autochunk.test_equality import RATES, Random, require_equal
 
 MODE = FakeTensorMode(allow_non_fake_inputs=True)
 
 
 def program(module: nn.Module, x: Tensor) -> Program:
-    blank = ghosts((x,), MODE)
-    parameters = ghosts(own_tensors(module), MODE)
-    return Program(facts(capture(module, blank, MODE), tensors(blank), parameters, MODE), frozenset())
+    blank = fake_tensors((x,), MODE)
+    parameters = fake_tensors(named_tensors(module), MODE)
+    return Program(propagate_shapes(capture(module, blank, MODE), tensors(blank), parameters, MODE), frozenset())
 
 
 def run_with(module: nn.Module, found: Program, region: Region, steps: int, x: Tensor) -> object:
     rest = [Whole(index) for index in range(len(found.calls))]
-    loop = Loop(region, steps, Slices(found, COSTS, MODE).before(region))
+    loop = Loop(region, steps, RegionCost(found, RATES, MODE).hoisted(region))
     plan = Plan(found, (*rest[: region.start], loop, *rest[region.stop :]), {}, 0, 0, 0)
-    return output_of(plan, Runner(plan).run([x], own_tensors(module).__getitem__))
+    return output_of(plan, Executor(plan).run([x], named_tensors(module).__getitem__))
 
 
 def require_all_equal(module: nn.Module, x: Tensor) -> list[Region]:
     found = program(module, x)
-    every = [region for stop in range(1, len(found.calls) + 1) for region in regions(found, stop)]
+    every = [region for stop in range(1, len(found.calls) + 1) for region in candidate_regions(found, stop)]
     expected = module(x)
     for region in every:
         for steps in {1, (region.length + 1) // 2}:

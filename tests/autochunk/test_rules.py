@@ -10,7 +10,7 @@ from torch import Tensor
 
 from foldcli import ops
 from foldcli.autochunk import chunked  # noqa: F401 - fills the table of rules
-from foldcli.autochunk.dimensions import RULES, axes
+from foldcli.autochunk.dimensions import RULES, chunkings
 from foldcli.autochunk.graph import Call, Ref, mapped, name_of, tensors
 from foldcli.autochunk.rules_ops import triangle_operand
 
@@ -87,7 +87,7 @@ def test_slices_of_operands_give_the_slice_of_the_result(
     refs = mapped(lambda leaf: Ref(next(numbers)) if isinstance(leaf, Tensor) else leaf, args)
     values = [*given, *whole]
     call = Call(function, refs, {}, tuple(range(len(given), len(values))))
-    found = axes(call, lambda value: tuple(values[value].shape))
+    found = chunkings(call, lambda value: tuple(values[value].shape))
     assert len(found) == count
     for axis in found:
         first, steps = 1, max(1, axis.length // 2)
@@ -123,4 +123,4 @@ def _axes(function: Callable[..., Any], *args: Any) -> list[Any]:
     numbers = iter(range(len(given)))
     refs = mapped(lambda leaf: Ref(next(numbers)) if isinstance(leaf, Tensor) else leaf, args)
     values = [*given, result]
-    return axes(Call(function, refs, {}, (len(given),)), lambda value: tuple(values[value].shape))
+    return chunkings(Call(function, refs, {}, (len(given),)), lambda value: tuple(values[value].shape))

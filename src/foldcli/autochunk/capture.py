@@ -27,19 +27,19 @@ SIZES: dict[str, Callable[..., Any]] = {
 RANDOM = ("bernoulli", "dropout", "multinomial", "normal", "rand")
 
 
-def ghosts(tree: Any, mode: FakeTensorMode, device: torch.device | None = None) -> Any:
+def fake_tensors(tree: Any, mode: FakeTensorMode, device: torch.device | None = None) -> Any:
     """The same tree with tensors without memory, on a device if it is named, else each on its own."""
 
-    def ghost(leaf: Any) -> Any:
+    def fake(leaf: Any) -> Any:
         if not isinstance(leaf, Tensor):
             return leaf
         return torch.empty_strided(leaf.shape, leaf.stride(), dtype=leaf.dtype, device=device or leaf.device)
 
     with mode, torch.inference_mode(False):
-        return mapped(ghost, tree)
+        return mapped(fake, tree)
 
 
-def own_tensors(module: nn.Module) -> dict[str, Tensor]:
+def named_tensors(module: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers by all their names."""
     return {
         **dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))
@@ -47,11 +47,11 @@ def own_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def capture(module: nn.Module, inputs: tuple[Any, ...], mode: FakeTensorMode) -> Graph:
-    """What `module(*inputs)` calls, on ghosts: blocks of its module lists each as one call, all else call by call.
+    """What `module(*inputs)` calls, on fake tensors: a block of a module list is one call.
 
     Raises what the module raises where its way depends on the numbers in a tensor and not on sizes alone.
     """
-    parameters = ghosts(own_tensors(module), mode, tensors(inputs)[0].device)
+    parameters = fake_tensors(named_tensors(module), mode, tensors(inputs)[0].device)
     recorder = Recorder(parameters)
     with torch.inference_mode(False), torch.no_grad(), mode, recorder.blocks_whole(module), recorder:
         return recorder.tape_of(lambda: torch.func.functional_call(module, parameters, inputs), tensors(inputs), "")
@@ -160,8 +160,8 @@ class Recorder(TorchFunctionMode):
             output = mapped(self._ref, work())
             calls = read_calls(tape.calls, output, (value for value, _ in tape.sizes.values()))
             own = tape.sizes.keys()
-            conditions = [g.expr for g in self.symbols.guards[first:] if g.expr.free_symbols & own]
-            return Graph(numbers, tape.parameters, calls, output, tape.sizes, tuple(conditions))
+            guards = [g.expr for g in self.symbols.guards[first:] if g.expr.free_symbols & own]
+            return Graph(numbers, tape.parameters, calls, output, tape.sizes, tuple(guards))
         finally:
             self.tape = before
 

@@ -8,17 +8,17 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foldcli.autochunk import rules_ops, rules_pointwise, rules_products, rules_views  # noqa: F401 - fill the table
-from foldcli.autochunk.capture import capture, ghosts, own_tensors
-from foldcli.autochunk.cost import Machine, machine
-from foldcli.autochunk.facts import DoesNotHold, Facts, facts
+from foldcli.autochunk.capture import capture, fake_tensors, named_tensors
+from foldcli.autochunk.cost import DeviceRates, device_rates
+from foldcli.autochunk.executor import Executor, output_of
 from foldcli.autochunk.graph import Graph, leaves, tensors
 from foldcli.autochunk.plan import Plan
-from foldcli.autochunk.rewrite import Runner, output_of
-from foldcli.autochunk.search import Planner
+from foldcli.autochunk.region_selection import Planner
+from foldcli.autochunk.shape_prop import GuardFailed, ShapedGraph, propagate_shapes
 
 Choose = Callable[[Planner], Plan]
 # Plans that are kept; the oldest goes first.
-MOST = 32
+MAX_EXECUTORS = 32
 
 
 class Chunked(nn.Module):
@@ -29,51 +29,51 @@ class Chunked(nn.Module):
     """
 
     def __init__(
-        self, module: nn.Module, choose: Choose, costs: Machine | None = None, like: "Chunked | None" = None
+        self, module: nn.Module, choose: Choose, rates: DeviceRates | None = None, like: "Chunked | None" = None
     ) -> None:
         super().__init__()
-        self.module, self.choose, self.costs = module, choose, costs
+        self.module, self.choose, self.rates = module, choose, rates
         self.occasion: Any = None
         self.mode: FakeTensorMode = like.mode if like else FakeTensorMode(allow_non_fake_inputs=True)
         self.graphs: dict[Any, list[Graph]] = like.graphs if like else {}
-        self.runners: dict[Any, Runner] = like.runners if like else {}
+        self.executors: dict[Any, Executor] = like.executors if like else {}
 
     def forward(self, *args: Any) -> Any:
-        runner = self._runner(args)
-        values = runner.run(tensors(args), own_tensors(self.module).__getitem__)
-        return output_of(runner.plan, values)
+        executor = self._executor(args)
+        values = executor.run(tensors(args), named_tensors(self.module).__getitem__)
+        return output_of(executor.plan, values)
 
     def plan(self, *args: Any) -> Plan:
         """The plan for arguments of these sizes, which may be without memory."""
-        return self._runner(args).plan
+        return self._executor(args).plan
 
-    def _runner(self, args: tuple[Any, ...]) -> Runner:
+    def _executor(self, args: tuple[Any, ...]) -> Executor:
         key = self.occasion, *map(_layout, leaves(args))
-        if key not in self.runners:
-            self.runners[key] = Runner(self.choose(self.planner(*args)))
-        while len(self.runners) > MOST:
-            self.runners.pop(next(iter(self.runners)))
-        return self.runners[key]
+        if key not in self.executors:
+            self.executors[key] = Executor(self.choose(self.planner(*args)))
+        while len(self.executors) > MAX_EXECUTORS:
+            self.executors.pop(next(iter(self.executors)))
+        return self.executors[key]
 
     def planner(self, *args: Any) -> Planner:
         """What finds plans for arguments of these sizes."""
         given = tensors(args)
-        dtype = next((tensor.dtype for tensor in own_tensors(self.module).values()), torch.float32)
-        costs = self.costs or machine(given[0].device, dtype)
-        return Planner(self._facts(ghosts(args, self.mode)), frozenset(), costs, self.mode)
+        dtype = next((tensor.dtype for tensor in named_tensors(self.module).values()), torch.float32)
+        rates = self.rates or device_rates(given[0].device, dtype)
+        return Planner(self._shaped(fake_tensors(args, self.mode)), frozenset(), rates, self.mode)
 
-    def _facts(self, args: tuple[Any, ...]) -> Facts:
+    def _shaped(self, args: tuple[Any, ...]) -> ShapedGraph:
         """The graph at these sizes: one that is known where it holds, else a new one."""
         given = tensors(args)
-        parameters = ghosts(own_tensors(self.module), self.mode, given[0].device)
+        parameters = fake_tensors(named_tensors(self.module), self.mode, given[0].device)
         known = self.graphs.setdefault(tuple(_kind(leaf) for leaf in leaves(args)), [])
         for graph in known:
             try:
-                return facts(graph, given, parameters, self.mode)
-            except DoesNotHold:
+                return propagate_shapes(graph, given, parameters, self.mode)
+            except GuardFailed:
                 continue
         known.append(capture(self.module, args, self.mode))
-        return facts(known[-1], given, parameters, self.mode)
+        return propagate_shapes(known[-1], given, parameters, self.mode)
 
 
 def autochunk(module: nn.Module, budget: float) -> Chunked:

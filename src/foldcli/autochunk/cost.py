@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from foldcli.autochunk.allocation import Footprint
+from foldcli.autochunk.footprint import Footprint
 from foldcli.cache_folder import cache_folder
 from foldcli.errors import FoldcliError
 from foldcli.files import write_atomic
@@ -19,7 +19,7 @@ SIDE, ENTRIES, THIN, HEADS, REPEATS = 1024, 1 << 24, 8, 32, 7
 
 
 @dataclass(frozen=True)
-class Machine:
+class DeviceRates:
     """How fast large calls are, and how slow small ones.
 
     rate: floating-point operations a second; bandwidth: bytes a second; feed: the same of a product's operands, which
@@ -39,7 +39,7 @@ class Machine:
         return arithmetic + work.products / self.feed + work.traffic / self.bandwidth + work.calls * self.overhead
 
 
-def machine(device: torch.device, dtype: torch.dtype) -> Machine:
+def device_rates(device: torch.device, dtype: torch.dtype) -> DeviceRates:
     """The machine as it was measured before, or now if never."""
     threads = torch.get_num_threads() if device.type == "cpu" else 0
     model = platform.processor() or platform.machine()
@@ -49,7 +49,7 @@ def machine(device: torch.device, dtype: torch.dtype) -> Machine:
     path = cache_folder() / "autochunk" / "machine.json"
     try:
         known = json.loads(path.read_text())
-        return Machine(**known[key])
+        return DeviceRates(**known[key])
     except (OSError, ValueError, KeyError, TypeError):
         known = {}
     found = calibrate(device, dtype)
@@ -59,7 +59,7 @@ def machine(device: torch.device, dtype: torch.dtype) -> Machine:
     return found
 
 
-def calibrate(device: torch.device, dtype: torch.dtype) -> Machine:
+def calibrate(device: torch.device, dtype: torch.dtype) -> DeviceRates:
     """Time products of large and of thin matrices, attention, and sums of large and of small tensors; a second."""
 
     def some(*shape: int) -> torch.Tensor:
@@ -75,7 +75,7 @@ def calibrate(device: torch.device, dtype: torch.dtype) -> Machine:
     attention = _seconds(lambda: scaled_dot_product_attention(heads, heads, heads), device)
     logits = HEADS * heads.shape[-2] ** 2
     logit = attention / logits - 4 * heads.shape[-1] / rate
-    return Machine(rate, matrices.nbytes / max(thin, start), bandwidth, max(logit, 0.0), start)
+    return DeviceRates(rate, matrices.nbytes / max(thin, start), bandwidth, max(logit, 0.0), start)
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:

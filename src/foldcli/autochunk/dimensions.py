@@ -20,7 +20,7 @@ class Cut:
 
 
 @dataclass(frozen=True, eq=False)  # found once for each call: told apart by identity, which is fast
-class Axis:
+class Chunking:
     """A way to run a call in slices: slices of these operands, the others whole, give this slice of every result.
 
     operands: by their place among the call's operands; length: how many steps there are.
@@ -41,7 +41,7 @@ class Operand:
 
 
 @dataclass(frozen=True)
-class Site:
+class CallSite:
     """A call as a rule sees it: `Operand`s for tensors, shapes of the results."""
 
     name: str
@@ -54,16 +54,16 @@ class Site:
         """An argument by its place or, failing that, its name."""
         return self.args[place] if place < len(self.args) else self.kwargs.get(name, default)
 
-    def axis(self, cuts: Mapping[Operand, int], results: Iterable[int], adapt: Adapt | None = None) -> Axis:
+    def chunking(self, cuts: Mapping[Operand, int], results: Iterable[int], adapt: Adapt | None = None) -> Chunking:
         """One that takes single entries of these dimensions of operands and results."""
         ends = tuple(Cut(dim % len(shape)) for dim, shape in zip(results, self.results, strict=True))
         starts: list[Cut | None] = [None] * len(self.operands)
         for operand, dim in cuts.items():
             starts[operand.place] = Cut(dim % len(operand.shape))
-        return Axis(tuple(starts), ends, self.results[0][ends[0].dim], adapt)
+        return Chunking(tuple(starts), ends, self.results[0][ends[0].dim], adapt)
 
 
-Rule = Callable[[Site], Iterator[Axis]]
+Rule = Callable[[CallSite], Iterator[Chunking]]
 RULES: dict[str, Rule] = {}
 
 
@@ -77,7 +77,7 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
     return enter
 
 
-def axes(call: Call, shapes: Callable[[int], tuple[int, ...]]) -> list[Axis]:
+def chunkings(call: Call, shapes: Callable[[int], tuple[int, ...]]) -> list[Chunking]:
     """All ways to run a call in slices, each longer than one step; `shapes` gives the shape of a value."""
     found = RULES.get(name_of(call.function))
     if found is None or call.pinned or not call.results:
@@ -92,18 +92,18 @@ def axes(call: Call, shapes: Callable[[int], tuple[int, ...]]) -> list[Axis]:
 
     args, kwargs = mapped(place, (call.args, dict(call.kwargs)))
     results = tuple(shapes(value) for value in call.results)
-    site = Site(name_of(call.function), args, kwargs, tuple(operands), results)
+    site = CallSite(name_of(call.function), args, kwargs, tuple(operands), results)
     try:
-        return [axis for axis in found(site) if axis.length > 1 and _consistent(axis, site)]
+        return [chunking for chunking in found(site) if chunking.length > 1 and _consistent(chunking, site)]
     except (TypeError, AttributeError, IndexError, KeyError, ValueError):
         return []  # a form of the operator that its rule does not know is a barrier
 
 
-def _consistent(axis: Axis, site: Site) -> bool:
+def _consistent(chunking: Chunking, site: CallSite) -> bool:
     """Whether the steps cover each sliced dimension exactly."""
-    starts = [(cut, operand.shape) for cut, operand in zip(axis.operands, site.operands, strict=True) if cut]
-    ends = list(zip(axis.results, site.results, strict=True))
-    return all(shape[cut.dim] == cut.step * axis.length for cut, shape in [*starts, *ends])
+    starts = [(cut, operand.shape) for cut, operand in zip(chunking.operands, site.operands, strict=True) if cut]
+    ends = list(zip(chunking.results, site.results, strict=True))
+    return all(shape[cut.dim] == cut.step * chunking.length for cut, shape in [*starts, *ends])
 
 
 def kept_dimensions(shape: tuple[int, ...], gone: Iterable[int]) -> list[int]:

@@ -55,7 +55,7 @@ class Graph:
     """Calls in the order of their execution. Values are numbered; a value is made once.
 
     inputs: tensors that the caller gives; parameters: values by their names in the module; output: what the module
-    returns, with `Ref`s; sizes: value and axis behind each symbol; conditions: what the calls were chosen by.
+    returns, with `Ref`s; sizes: value and axis behind each symbol; guards: what the calls were chosen by.
     """
 
     inputs: tuple[int, ...]
@@ -63,7 +63,7 @@ class Graph:
     calls: tuple[Call, ...]
     output: Any
     sizes: Mapping[Any, tuple[int, int]]
-    conditions: tuple[Any, ...]
+    guards: tuple[Any, ...]
 
     @cached_property
     def outputs(self) -> tuple[int, ...]:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from foldcli.autochunk.graph import name_of
-from foldcli.autochunk.lifetimes import Program
-from foldcli.autochunk.regions import Region
+from foldcli.autochunk.liveness import Program
+from foldcli.autochunk.region_search import Region
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Loop:
 
     region: Region
     steps: int
-    before: tuple["Whole | Loop", ...]
+    hoisted: tuple["Whole | Loop", ...]
 
     @property
     def calls(self) -> range:
@@ -50,23 +50,23 @@ class Plan:
     def loops(self) -> list[Loop]:
         return [step for step in self.steps if isinstance(step, Loop)]
 
-    def words(self, name: str = "model") -> Iterator[str]:
+    def describe(self, name: str = "model") -> Iterator[str]:
         """One line for each loop; blocks that are alike are told once."""
         for loop in self.loops():
-            yield f"{name}: {describe(self.program, loop)}"
+            yield f"{name}: {describe_loop(self.program, loop)}"
         told: dict[int, list[int]] = {}
         for index, plan in self.blocks.items():
             told.setdefault(id(plan), []).append(index)
         for indices in told.values():
             first = self.program.calls[indices[0]].function
             several = f"{len(indices)} blocks" if len(indices) > 1 else "block"
-            yield from self.blocks[indices[0]].words(f"{several} {getattr(first, 'prefix', '').rstrip('.')}")
+            yield from self.blocks[indices[0]].describe(f"{several} {getattr(first, 'prefix', '').rstrip('.')}")
 
 
-def describe(program: Program, loop: Loop) -> str:
+def describe_loop(program: Program, loop: Loop) -> str:
     """A loop in words: its slices, its main calls and what it writes where."""
     region = loop.region
-    names = [name_of(program.calls[joined.index].function) for joined in region.body]
+    names = [name_of(program.calls[member.index].function) for member in region.body]
     value, cut = region.outputs[-1]
     count = -(-region.length // loop.steps)
     where = "in place" if region.in_place else "into a new tensor"

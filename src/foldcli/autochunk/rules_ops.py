@@ -9,70 +9,70 @@ import torch
 from torch import Tensor
 
 from foldcli import ops
-from foldcli.autochunk.dimensions import Axis, Site, rule
-from foldcli.autochunk.facts import Spec
+from foldcli.autochunk.dimensions import CallSite, Chunking, rule
 from foldcli.autochunk.graph import Call, Graph, Ref, name_of
+from foldcli.autochunk.shape_prop import TensorSpec
 
 
 @rule("norm_linear", "transition")
-def rows(site: Site) -> Iterator[Axis]:
+def rows(site: CallSite) -> Iterator[Chunking]:
     """Every position alone."""
     x = site.operands[0]
     for dim in range(len(x.shape) - 1):
-        yield site.axis({x: dim}, [dim] * len(site.results))
+        yield site.chunking({x: dim}, [dim] * len(site.results))
 
 
 @rule("gated_attention")
-def gated_attention(site: Site) -> Iterator[Axis]:
+def gated_attention(site: CallSite) -> Iterator[Chunking]:
     """Rows apart; batch axes too, in which the bias takes part."""
     packed, mask, bias = site.args[0], site.args[3], site.get(4, "bias")
     rank = len(packed.shape)
     for dim in range(rank - 3):
         if bias is None or len(bias.shape) == rank:
-            yield site.axis({packed: dim, mask: dim, **({bias: dim} if bias else {})}, [dim])
-    yield site.axis({packed: -3, mask: -2}, [-3])
+            yield site.chunking({packed: dim, mask: dim, **({bias: dim} if bias else {})}, [dim])
+    yield site.chunking({packed: -3, mask: -2}, [-3])
 
 
 @rule("global_attention")
-def global_attention(site: Site) -> Iterator[Axis]:
+def global_attention(site: CallSite) -> Iterator[Chunking]:
     q, k, v, mask = site.operands
     for back in range(3, len(q.shape) + 1):
-        yield site.axis({q: -back, k: -back, v: -back, mask: 1 - back}, [-back])
+        yield site.chunking({q: -back, k: -back, v: -back, mask: 1 - back}, [-back])
 
 
 @rule("triangle_operands", "triangle_operand")
-def triangle_operands(site: Site) -> Iterator[Axis]:
+def triangle_operands(site: CallSite) -> Iterator[Chunking]:
     """Both residues of a pair, and batch axes."""
     z, mask = site.operands[0], site.operands[-1]
     rank = len(z.shape)
     for dim in range(rank - 1):
         into = dim if dim < rank - 3 else dim + 1
-        yield site.axis({z: dim, mask: dim}, [into] * len(site.results))
+        yield site.chunking({z: dim, mask: dim}, [into] * len(site.results))
 
 
 @rule("triangle_update")
-def triangle_update(site: Site) -> Iterator[Axis]:
+def triangle_update(site: CallSite) -> Iterator[Chunking]:
     product, z = site.args[0], site.args[1]
     rank = len(z.shape)
     for dim in range(rank - 1):
-        yield site.axis({product: dim if dim < rank - 3 else dim + 1, z: dim}, [dim])
+        yield site.chunking({product: dim if dim < rank - 3 else dim + 1, z: dim}, [dim])
 
 
 @rule("outer_product_mean")
-def outer_product_mean(site: Site) -> Iterator[Axis]:
+def outer_product_mean(site: CallSite) -> Iterator[Chunking]:
     left, right, count = site.operands[0], site.operands[1], site.operands[-1]
     for dim in range(len(left.shape) - 3):
-        yield site.axis({left: dim, right: dim, count: dim}, [dim])
-    yield site.axis({left: -2, count: -2}, [-3])
-    yield site.axis({right: -2, count: -1}, [-2])
+        yield site.chunking({left: dim, right: dim, count: dim}, [dim])
+    yield site.chunking({left: -2, count: -2}, [-3])
+    yield site.chunking({right: -2, count: -1}, [-2])
 
 
 @rule("dropout_add")
-def dropout_add(site: Site) -> Iterator[Axis]:
+def dropout_add(site: CallSite) -> Iterator[Chunking]:
     """Without a rate it is a sum; with one, its mask is drawn for the whole shape."""
     if not site.get(3, "rate") or not site.get(5, "training", True):
         for dim in range(len(site.results[0])):
-            yield site.axis({site.args[0]: dim, site.args[1]: dim}, [dim])
+            yield site.chunking({site.args[0]: dim, site.args[1]: dim}, [dim])
 
 
 def triangle_operand(z: Tensor, norm: Any, projection: Any, side: int, mask: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ def _each_operand(call: Call) -> list[Call]:
     ]
 
 
-def in_parts(graph: Graph, values: Mapping[int, Spec]) -> tuple[Graph, Mapping[int, Spec]]:
+def split_calls(graph: Graph, values: Mapping[int, TensorSpec]) -> tuple[Graph, Mapping[int, TensorSpec]]:
     """The same graph with one call for each result that can be had alone, and what the values are."""
     known, calls = dict(values), list[Call]()
     fresh = itertools.count(graph.next_value)
@@ -126,14 +126,14 @@ PARTS: dict[str, Callable[[Call], list[Call]]] = {
 }  # fmt: skip
 
 
-def _laid_out(call: Call, known: dict[int, Spec], fresh: Iterator[int]) -> list[Call]:
+def _laid_out(call: Call, known: dict[int, TensorSpec], fresh: Iterator[int]) -> list[Call]:
     """An outer product whose operands are put in the order of its product before, not in each slice again."""
     left, right, *others = call.args
     calls, laid = [], []
     for operand, dim in ((left, -3), (right, -2)):
         number, spec = next(fresh), known[operand.value]
         stride = adjacent(spec.empty(), dim).stride()
-        known[number] = replace(spec, stride=stride, storage=number, bytes=spec.numbers_bytes)
+        known[number] = replace(spec, stride=stride, storage=number, bytes=spec.nbytes)
         calls.append(Call(adjacent, (operand, dim), {}, (number,)))
         laid.append(Ref(number))
     return [*calls, replace(call, args=(*laid, *others))]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from foldcli.autochunk.dimensions import Axis, Cut, Operand, Site, kept_dimensions, rule
+from foldcli.autochunk.dimensions import CallSite, Chunking, Cut, Operand, kept_dimensions, rule
 
 
 @rule(
@@ -15,7 +15,7 @@ from foldcli.autochunk.dimensions import Axis, Cut, Operand, Site, kept_dimensio
     "addcmul", "dropout", "nan_to_num", "isfinite", "bitwise_and", "bitwise_or", "logical_and", "logical_or", "int",
     "long", "bool", "floor", "round", "erf", "adjacent",
 )  # fmt: skip
-def pointwise(site: Site) -> Iterator[Axis]:
+def pointwise(site: CallSite) -> Iterator[Chunking]:
     """Operands are aligned at their last dimension; those of length 1 are spread."""
     (out,) = site.results
     for dim in range(len(out)):
@@ -27,76 +27,76 @@ def pointwise(site: Site) -> Iterator[Axis]:
             if operand.shape[own] != out[dim]:
                 return
             cuts[operand] = own
-        yield site.axis(cuts, [dim])
+        yield site.chunking(cuts, [dim])
 
 
 @rule("sum", "mean", "amax", "amin", "var", "std", "logsumexp", "argmax", "argmin", "norm", "linalg_vector_norm")
-def reduction(site: Site) -> Iterator[Axis]:
+def reduction(site: CallSite) -> Iterator[Chunking]:
     (x,), (out,) = site.operands, site.results
     place = 2 if site.name in ("norm", "linalg_vector_norm") else 1
     dims = site.get(place, "dim")
     gone = [dims] if isinstance(dims, int) else list(dims)
     kept = kept_dimensions(x.shape, gone)
     for dim, into in zip(kept, kept if len(out) == len(x.shape) else range(len(out)), strict=True):
-        yield site.axis({x: dim}, [into])
+        yield site.chunking({x: dim}, [into])
 
 
 @rule("softmax", "log_softmax", "cumsum", "flip")
-def along_dimensions(site: Site) -> Iterator[Axis]:
+def along_dimensions(site: CallSite) -> Iterator[Chunking]:
     (x,) = site.operands
     dims = site.get(1, "dim", site.kwargs.get("dims"))
     for dim in kept_dimensions(x.shape, [dims] if isinstance(dims, int) else dims):
-        yield site.axis({x: dim}, [dim])
+        yield site.chunking({x: dim}, [dim])
 
 
 @rule("layer_norm")
-def layer_norm(site: Site) -> Iterator[Axis]:
+def layer_norm(site: CallSite) -> Iterator[Chunking]:
     """torch's own, whose second argument is the shape that is normalised, or ours, which takes the last dimension."""
     x = site.operands[0]
     shape = site.args[1]
     width = 1 if isinstance(shape[0], Operand) else len(shape)
     for dim in range(len(x.shape) - width):
-        yield site.axis({x: dim}, [dim])
+        yield site.chunking({x: dim}, [dim])
 
 
 @rule("group_norm")
-def group_norm(site: Site) -> Iterator[Axis]:
+def group_norm(site: CallSite) -> Iterator[Chunking]:
     """Samples apart, and groups of channels apart."""
     x, groups = site.args[0], site.args[1]
-    yield site.axis({x: 0}, [0])
+    yield site.chunking({x: 0}, [0])
     each = x.shape[1] // groups
     cuts = tuple(Cut(1 if operand is x else 0, each) for operand in site.operands)
 
     def fewer(args: tuple[Any, ...], kwargs: dict[str, Any], steps: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return (args[0], steps, *args[2:]), kwargs
 
-    yield Axis(cuts, (Cut(1, each),), groups, fewer)
+    yield Chunking(cuts, (Cut(1, each),), groups, fewer)
 
 
 @rule("embedding")
-def embedding(site: Site) -> Iterator[Axis]:
+def embedding(site: CallSite) -> Iterator[Chunking]:
     index = site.operands[0]
     for dim in range(len(index.shape)):
-        yield site.axis({index: dim}, [dim])
+        yield site.chunking({index: dim}, [dim])
 
 
 @rule("one_hot")
-def one_hot(site: Site) -> Iterator[Axis]:
+def one_hot(site: CallSite) -> Iterator[Chunking]:
     if site.get(1, "num_classes", -1) > 0:
         yield from embedding(site)
 
 
 @rule("gather")
-def gather(site: Site) -> Iterator[Axis]:
+def gather(site: CallSite) -> Iterator[Chunking]:
     x, along, index = site.args
     for dim in kept_dimensions(x.shape, [along]):
         if x.shape[dim] == index.shape[dim]:
-            yield site.axis({x: dim, index: dim}, [dim])
+            yield site.chunking({x: dim, index: dim}, [dim])
 
 
 @rule("linalg_cross")
-def cross(site: Site) -> Iterator[Axis]:
+def cross(site: CallSite) -> Iterator[Chunking]:
     a, b = site.operands
     for dim in kept_dimensions(a.shape, [site.get(2, "dim", -1)]):
         if a.shape == b.shape:
-            yield site.axis({a: dim, b: dim}, [dim])
+            yield site.chunking({a: dim, b: dim}, [dim])

@@ -3,39 +3,39 @@
 from collections.abc import Iterator
 from typing import Any
 
-from foldcli.autochunk.dimensions import Axis, Cut, Operand, Site, kept_dimensions, matched_blocks, rule
+from foldcli.autochunk.dimensions import CallSite, Chunking, Cut, Operand, kept_dimensions, matched_blocks, rule
 
 
-def _permuted(site: Site, order: list[int]) -> Iterator[Axis]:
+def _permuted(site: CallSite, order: list[int]) -> Iterator[Chunking]:
     """order: which dimension of the operand each dimension of the result is."""
     (x,) = site.operands
     for into, dim in enumerate(order):
-        yield site.axis({x: dim}, [into])
+        yield site.chunking({x: dim}, [into])
 
 
 @rule("transpose", "swapaxes")
-def transpose(site: Site) -> Iterator[Axis]:
+def transpose(site: CallSite) -> Iterator[Chunking]:
     rank = len(site.operands[0].shape)
     a, b = site.get(1, "dim0") % rank, site.get(2, "dim1") % rank
     return _permuted(site, [b if dim == a else a if dim == b else dim for dim in range(rank)])
 
 
 @rule("T", "mT", "t")
-def matrix_transpose(site: Site) -> Iterator[Axis]:
+def matrix_transpose(site: CallSite) -> Iterator[Chunking]:
     rank = len(site.operands[0].shape)
     order = list(range(rank))
     return _permuted(site, [*order[:-2], rank - 1, rank - 2] if rank > 1 else order)
 
 
 @rule("permute")
-def permute(site: Site) -> Iterator[Axis]:
+def permute(site: CallSite) -> Iterator[Chunking]:
     rank = len(site.operands[0].shape)
     order = site.args[1] if isinstance(site.args[1], tuple | list) else site.args[1:]
     return _permuted(site, [dim % rank for dim in order])
 
 
 @rule("movedim", "moveaxis")
-def movedim(site: Site) -> Iterator[Axis]:
+def movedim(site: CallSite) -> Iterator[Chunking]:
     rank = len(site.operands[0].shape)
     source, target = site.args[1], site.args[2]
     if isinstance(source, int):
@@ -45,7 +45,7 @@ def movedim(site: Site) -> Iterator[Axis]:
 
 
 @rule("unsqueeze", "squeeze", "flatten", "unflatten", "reshape", "view", "_unsafe_view", "ravel")
-def reshape(site: Site) -> Iterator[Axis]:
+def reshape(site: CallSite) -> Iterator[Chunking]:
     """Dimensions merge and split from the outside in; sizes that are given in full shrink with the slice."""
     (x,), (out,) = site.operands, site.results
     for dim, step, into, step_out in matched_blocks(x.shape, out):
@@ -53,10 +53,10 @@ def reshape(site: Site) -> Iterator[Axis]:
             adapt = _resized(site, out, into, step_out)
         else:
             adapt = None
-        yield Axis((Cut(dim, step),), (Cut(into, step_out),), out[into] // step_out, adapt)
+        yield Chunking((Cut(dim, step),), (Cut(into, step_out),), out[into] // step_out, adapt)
 
 
-def _resized(site: Site, out: tuple[int, ...], into: int, step: int) -> Any:
+def _resized(site: CallSite, out: tuple[int, ...], into: int, step: int) -> Any:
     """Arguments of a reshaping that say the slice's sizes."""
 
     def shape(steps: int) -> tuple[int, ...]:
@@ -73,7 +73,7 @@ def _resized(site: Site, out: tuple[int, ...], into: int, step: int) -> Any:
 
 
 @rule("expand", "expand_as", "new_zeros", "new_ones")
-def expand(site: Site) -> Iterator[Axis]:
+def expand(site: CallSite) -> Iterator[Chunking]:
     """Dimensions that the operand has are sliced in it; those that it is spread along only become shorter."""
     x, (out,) = site.operands[0], site.results
     for dim in range(len(out)):
@@ -81,9 +81,9 @@ def expand(site: Site) -> Iterator[Axis]:
         spread = site.name.startswith("new") or own < 0 or x.shape[own] != out[dim]
         cuts: dict[Operand, int] = {} if spread else {x: own}
         if site.name == "expand_as":
-            yield site.axis({**cuts, site.operands[1]: dim}, [dim])
+            yield site.chunking({**cuts, site.operands[1]: dim}, [dim])
         else:
-            yield site.axis(cuts, [dim], _shortened(out, dim))
+            yield site.chunking(cuts, [dim], _shortened(out, dim))
 
 
 def _shortened(out: tuple[int, ...], dim: int) -> Any:
@@ -94,39 +94,39 @@ def _shortened(out: tuple[int, ...], dim: int) -> Any:
 
 
 @rule("chunk", "split", "unbind", "tensor_split", "split_with_sizes")
-def split(site: Site) -> Iterator[Axis]:
+def split(site: CallSite) -> Iterator[Chunking]:
     (x,) = site.operands
     along = site.get(1, "dim", 0) if site.name == "unbind" else site.get(2, "dim", 0)
     for dim in kept_dimensions(x.shape, [along]):
         into = dim - (site.name == "unbind" and dim > along % len(x.shape))
-        yield site.axis({x: dim}, [into] * len(site.results))
+        yield site.chunking({x: dim}, [into] * len(site.results))
 
 
 @rule("cat", "concat")
-def cat(site: Site) -> Iterator[Axis]:
+def cat(site: CallSite) -> Iterator[Chunking]:
     rank = len(site.results[0])
     for dim in kept_dimensions(site.results[0], [site.get(1, "dim", 0)]):
         if all(len(operand.shape) == rank for operand in site.operands):
-            yield site.axis(dict.fromkeys(site.operands, dim), [dim])
+            yield site.chunking(dict.fromkeys(site.operands, dim), [dim])
 
 
 @rule("stack")
-def stack(site: Site) -> Iterator[Axis]:
+def stack(site: CallSite) -> Iterator[Chunking]:
     along = site.get(1, "dim", 0) % len(site.results[0])
     for dim in range(len(site.operands[0].shape)):
-        yield site.axis(dict.fromkeys(site.operands, dim), [dim + (dim >= along)])
+        yield site.chunking(dict.fromkeys(site.operands, dim), [dim + (dim >= along)])
 
 
 @rule("select", "narrow")
-def select(site: Site) -> Iterator[Axis]:
+def select(site: CallSite) -> Iterator[Chunking]:
     (x,) = site.operands
     along = site.get(1, "dim") % len(x.shape)
     for dim in kept_dimensions(x.shape, [along]):
-        yield site.axis({x: dim}, [dim - (site.name == "select" and dim > along)])
+        yield site.chunking({x: dim}, [dim - (site.name == "select" and dim > along)])
 
 
 @rule("__getitem__")
-def getitem(site: Site) -> Iterator[Axis]:
+def getitem(site: CallSite) -> Iterator[Chunking]:
     """Dimensions that are taken whole; the index has integers, slices, None and one ellipsis."""
     (x,) = site.operands
     index = site.args[1] if isinstance(site.args[1], tuple) else (site.args[1],)
@@ -138,6 +138,6 @@ def getitem(site: Site) -> Iterator[Axis]:
     dim = into = 0
     for item in [*index[:at], *whole, *index[at + 1 :]]:
         if item == slice(None):
-            yield site.axis({x: dim}, [into])
+            yield site.chunking({x: dim}, [into])
         dim += item is not None
         into += not isinstance(item, int)

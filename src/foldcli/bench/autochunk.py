@@ -15,7 +15,7 @@ from torch import nn
 from foldcli.autochunk import Chunked
 from foldcli.autochunk.graph import tensors
 from foldcli.autochunk.plan import Plan
-from foldcli.autochunk.search import Planner
+from foldcli.autochunk.region_selection import Planner
 from foldcli.bench.cases import Case, Cases, Sizes
 from foldcli.bench.clock import seconds, warm_times
 from foldcli.bench.modules import Machine, Request, as_in_a_fold, device_and_dtype, machine_of
@@ -100,7 +100,7 @@ class Ways:
             before = plan.peak
             self.run.choose, self.run.occasion = partial(_given, plan), slowdown
             self.run.plan(*self.inputs)
-            yield replace(self.point(f"plan {slowdown}", self.run), predicted=plan.peak, words=tuple(plan.words()))
+            yield replace(self.point(f"plan {slowdown}", self.run), predicted=plan.peak, words=tuple(plan.describe()))
 
     def _measured(self, run: Callable[..., Any]) -> tuple[Any, int, float]:
         """Results, bytes and seconds; of a long call its first time counts, else the median of several."""

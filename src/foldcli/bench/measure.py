@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from foldcli.autochunk import Chunked
-from foldcli.autochunk.search import Planner
+from foldcli.autochunk.region_selection import Planner
 from foldcli.bench.cases import Case, Cases, count
 from foldcli.bench.clock import Times, seconds, warm_times
 from foldcli.bench.figures import Figure, Pass, Sliced
@@ -109,4 +109,4 @@ def sliced(case: Case) -> Sliced:
     plan = planner.fit(QUARTER * whole.peak)
     if plan is None:
         return Sliced(whole.peak, None, ())
-    return Sliced(whole.peak, plan.seconds / whole.seconds, tuple(plan.words()))
+    return Sliced(whole.peak, plan.seconds / whole.seconds, tuple(plan.describe()))

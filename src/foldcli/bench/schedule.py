@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from foldcli import ops
-from foldcli.autochunk.allocation import Ledger, spread_bytes
+from foldcli.autochunk.footprint import MemoryTracker, traffic_bytes
 from foldcli.bench.network import Device, Network
 from foldcli.parallel.account import EXCHANGE, GATHER, peak_of, sent_bytes
 from foldcli.parallel.mesh import Axis
@@ -134,7 +134,7 @@ class Roofline(Alone):
     def __init__(self, ranks: Axis, sheet: Device) -> None:
         super().__init__(ranks, torch.device("meta"))
         self.sheet = sheet
-        self.ledger = self.main = Ledger()
+        self.ledger = self.main = MemoryTracker()
         self.bodies: dict[Any, tuple[Any, float]] = {}
 
     def pause(self) -> None:
@@ -157,7 +157,7 @@ class Roofline(Alone):
     def inside(self, key: Any, body: Callable[[], Any]) -> tuple[Any, float]:
         """What an operation's body returns, and its arithmetic; no memory and no time of its own, and only once."""
         if key not in self.bodies:
-            self.ledger = Ledger()
+            self.ledger = MemoryTracker()
             try:
                 self.bodies[key] = body(), self.ledger.flops
             finally:
@@ -194,14 +194,14 @@ class _Kernel(torch.autograd.Function):
         results = tuple(torch.empty_like(x) for x in ([result] if single else result))
         ctx.roofline, ctx.places = roofline, [k for k, x in enumerate(leaves) if isinstance(x, Tensor)]
         ctx.save_for_backward(*tensors)
-        roofline.kernel(ctx.flops, sum(map(spread_bytes, [*tensors, *results])), tensors)
+        roofline.kernel(ctx.flops, sum(map(traffic_bytes, [*tensors, *results])), tensors)
         return results[0] if single else results
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         tensors, needed = ctx.saved_tensors, ctx.needs_input_grad[3:]
         made = {k: torch.empty_like(x) for k, x in zip(ctx.places, tensors, strict=True) if needed[k]}
-        traffic = sum(map(spread_bytes, [*tensors, *gradients, *made.values()]))
+        traffic = sum(map(traffic_bytes, [*tensors, *gradients, *made.values()]))
         ctx.roofline.kernel(BACKWARD * ctx.flops, traffic, tensors)
         return None, None, None, *(made.get(k) for k in range(len(needed)))
 

@@ -8,8 +8,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foldcli import ops
-from foldcli.autochunk.allocation import measured
-from foldcli.autochunk.capture import ghosts, own_tensors
+from foldcli.autochunk.capture import fake_tensors, named_tensors
+from foldcli.autochunk.footprint import measure_footprint
 from foldcli.autochunk.graph import tensors
 from foldcli.bench.cases import Case
 from foldcli.shapes import Tensor
@@ -46,7 +46,7 @@ def training_work_of(case: Case) -> tuple[Work, Work]:
 
 def _counted(case: Case, backward: bool) -> Work:
     mode, cpu = FakeTensorMode(allow_non_fake_inputs=True), torch.device("cpu")
-    parameters, inputs = ghosts(own_tensors(case.module), mode, cpu), ghosts(case.inputs, mode, cpu)
+    parameters, inputs = fake_tensors(named_tensors(case.module), mode, cpu), fake_tensors(case.inputs, mode, cpu)
     given = [*parameters.values(), *tensors(inputs)]
 
     def run() -> Any:
@@ -56,7 +56,7 @@ def _counted(case: Case, backward: bool) -> Work:
     with mode, ops.backend("reference"), torch.inference_mode(False), torch.set_grad_enabled(backward):
         for leaf in leaves_of(case, parameters, inputs) if backward else ():
             leaf.requires_grad_()
-        results, found = measured(run, given)
+        results, found = measure_footprint(run, given)
     moved = size(given) + size(results) + backward * size(given)
     return Work(found.flops, moved, found.calls, found.traffic, found.peak)
 

@@ -7,7 +7,7 @@ from functools import cache
 import torch
 
 from foldcli.autochunk import Chunked
-from foldcli.autochunk.search import Planner
+from foldcli.autochunk.region_selection import Planner
 from foldcli.data.query import Query
 from foldcli.devices import choose_device, choose_precision
 from foldcli.folding.alignments import depth_foreseen
@@ -62,7 +62,7 @@ class Forecaster:
         longest = {ranks: self._longest(depth, ranks) for ranks in (1, 2, 4, 8)}
         return Forecast(
             query.name, self.source.name, len(query.sequence), parameters, whole, planned,
-            passes * shown.seconds, tuple(shown.words()), longest,
+            passes * shown.seconds, tuple(shown.describe()), longest,
         )  # fmt: skip
 
     def _planner(self, length: int, depth: int) -> tuple[Planner, int]:

@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from foldcli.autochunk import Chunked
 from foldcli.autochunk.graph import tensors
 from foldcli.autochunk.plan import Plan
-from foldcli.autochunk.search import Planner
+from foldcli.autochunk.region_selection import Planner
 from foldcli.byte_units import GIB
 from foldcli.config import FoldConfig, ModelConfig
 from foldcli.errors import FoldcliError

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from foldcli.autochunk.allocation import Footprint, measured
+from foldcli.autochunk.footprint import Footprint, measure_footprint
 from foldcli.autochunk.graph import Block, Call, Graph, Size, mapped, tensors
 
 
-class DoesNotHold(Exception):
+class GuardFailed(Exception):
     """A graph does not hold at these sizes: the module would have gone another way."""
 
 
 @dataclass(frozen=True)
-class Spec:
+class TensorSpec:
     """A tensor without its numbers; `storage` is the first value that has its memory, `bytes` what that takes."""
 
     shape: tuple[int, ...]
@@ -29,7 +29,7 @@ class Spec:
     bytes: int
 
     @property
-    def numbers_bytes(self) -> int:
+    def nbytes(self) -> int:
         """What its numbers take by themselves."""
         return math.prod(self.shape) * self.dtype.itemsize
 
@@ -38,13 +38,13 @@ class Spec:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ShapedGraph:
     """A graph with its sizes filled in, its values and what each call takes, in the order of the calls."""
 
     graph: Graph
-    values: Mapping[int, Spec]
+    values: Mapping[int, TensorSpec]
     footprints: tuple[Footprint, ...]
-    blocks: Mapping[int, "Facts"]
+    blocks: Mapping[int, "ShapedGraph"]
     parameters: Mapping[str, Tensor]
 
     @property
@@ -53,19 +53,21 @@ class Facts:
         return _key(self.graph, [self.values[value] for value in self.graph.inputs])
 
 
-def spec(tensor: Tensor, storage: int) -> Spec:
+def spec(tensor: Tensor, storage: int) -> TensorSpec:
     size = tensor.untyped_storage().nbytes()
-    return Spec(tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device, storage, size)
+    return TensorSpec(tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device, storage, size)
 
 
-def facts(graph: Graph, inputs: Iterable[Tensor], parameters: Mapping[str, Tensor], mode: FakeTensorMode) -> Facts:
-    """Run a graph on tensors without memory; DoesNotHold if it is not the module's at these sizes."""
+def propagate_shapes(
+    graph: Graph, inputs: Iterable[Tensor], parameters: Mapping[str, Tensor], mode: FakeTensorMode
+) -> ShapedGraph:
+    """Run a graph on tensors without memory; GuardFailed if it is not the module's at these sizes."""
     with mode, torch.inference_mode(False), torch.no_grad():
         return _Replay(graph, dict(parameters), mode, {}).run(list(inputs))
 
 
-def facts_of(graph: Graph, like: Facts, mode: FakeTensorMode) -> Facts:
-    """Facts of a graph that takes what another takes."""
+def propagate_shapes_like(graph: Graph, like: ShapedGraph, mode: FakeTensorMode) -> ShapedGraph:
+    """ShapedGraph of a graph that takes what another takes."""
     with mode, torch.inference_mode(False), torch.no_grad():
         inputs = [like.values[value].empty() for value in graph.inputs]
         known = {inner.key: inner for inner in like.blocks.values()}
@@ -73,13 +75,15 @@ def facts_of(graph: Graph, like: Facts, mode: FakeTensorMode) -> Facts:
 
 
 class _Replay:
-    def __init__(self, graph: Graph, parameters: Mapping[str, Tensor], mode: FakeTensorMode, known: dict[Any, Facts]):
+    def __init__(
+        self, graph: Graph, parameters: Mapping[str, Tensor], mode: FakeTensorMode, known: dict[Any, ShapedGraph]
+    ):
         self.graph, self.parameters, self.mode, self.known = graph, parameters, mode, known
         self.tensors: dict[int, Tensor] = {}
-        self.values: dict[int, Spec] = {}
+        self.values: dict[int, TensorSpec] = {}
         self.storages: dict[int, int] = {}
 
-    def run(self, inputs: list[Tensor]) -> Facts:
+    def run(self, inputs: list[Tensor]) -> ShapedGraph:
         for value, tensor in zip(self.graph.inputs, inputs, strict=True):
             self._note(value, tensor)
         for value, name in self.graph.parameters.items():
@@ -95,25 +99,25 @@ class _Replay:
             else:
                 results, footprint = self._called(call, operands)
             if len(results) != len(call.results):
-                raise DoesNotHold(f"{call.function} gives {len(results)} results")
+                raise GuardFailed(f"{call.function} gives {len(results)} results")
             for value, tensor in zip(call.results, results, strict=True):
                 self._note(value, tensor)
             calls.append(call)
             prints.append(footprint)
-        self._require_conditions()
+        self._check_guards()
         output = mapped(self._sized, self.graph.output)
-        graph = replace(self.graph, calls=tuple(calls), output=output, sizes={}, conditions=())
-        return Facts(graph, self.values, tuple(prints), blocks, self.parameters)
+        graph = replace(self.graph, calls=tuple(calls), output=output, sizes={}, guards=())
+        return ShapedGraph(graph, self.values, tuple(prints), blocks, self.parameters)
 
     def _called(self, call: Call, operands: list[Tensor]) -> tuple[list[Tensor], Footprint]:
         args, kwargs = call.filled(self.tensors.__getitem__)
         try:
-            found, footprint = measured(lambda: tensors(call.function(*args, **kwargs)), operands)
+            found, footprint = measure_footprint(lambda: tensors(call.function(*args, **kwargs)), operands)
         except (RuntimeError, ValueError, IndexError) as error:
-            raise DoesNotHold(str(error)) from error
+            raise GuardFailed(str(error)) from error
         return found, footprint
 
-    def _block(self, block: Block, operands: list[Tensor], specs: list[Spec]) -> Facts:
+    def _block(self, block: Block, operands: list[Tensor], specs: list[TensorSpec]) -> ShapedGraph:
         key = _key(block.graph, specs)
         if key not in self.known:
             own = (name for name in self.parameters if name.startswith(block.prefix))
@@ -137,13 +141,13 @@ class _Replay:
         read = {symbol: self.graph.sizes[symbol] for symbol in expression.free_symbols if symbol in self.graph.sizes}
         return {symbol: self.values[value].shape[axis] for symbol, (value, axis) in read.items()}
 
-    def _require_conditions(self) -> None:
-        for condition in self.graph.conditions:
-            if not condition.xreplace(self._sizes(condition)):
-                raise DoesNotHold(str(condition))
+    def _check_guards(self) -> None:
+        for guard in self.graph.guards:
+            if not guard.xreplace(self._sizes(guard)):
+                raise GuardFailed(str(guard))
 
 
-def _key(graph: Graph, inputs: Sequence[Spec]) -> tuple[Any, ...]:
+def _key(graph: Graph, inputs: Sequence[TensorSpec]) -> tuple[Any, ...]:
     """The graph, its inputs' layouts, and which of them share memory."""
     storages = [x.storage for x in inputs]
     return id(graph), tuple((x.shape, x.stride, x.dtype, storages.index(x.storage)) for x in inputs)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
-from foldcli.autochunk.dimensions import Axis, axes
-from foldcli.autochunk.facts import Facts, Spec
+from foldcli.autochunk.dimensions import Chunking, chunkings
 from foldcli.autochunk.graph import Call
+from foldcli.autochunk.shape_prop import ShapedGraph, TensorSpec
 
 
 @dataclass(frozen=True)
@@ -25,19 +25,19 @@ class Program:
     donated: inputs that nobody reads afterwards, so that the program may write into them or drop them.
     """
 
-    def __init__(self, facts: Facts, donated: frozenset[int]) -> None:
-        self.facts, self.donated = facts, donated
-        self.calls: tuple[Call, ...] = facts.graph.calls
-        self.values = facts.values
-        self.axes: Callable[[int], list[Axis]] = cache(self._axes)
+    def __init__(self, shaped: ShapedGraph, donated: frozenset[int]) -> None:
+        self.shaped, self.donated = shaped, donated
+        self.calls: tuple[Call, ...] = shaped.graph.calls
+        self.values = shaped.values
+        self.chunkings: Callable[[int], list[Chunking]] = cache(self._chunkings)
 
-    def _axes(self, index: int) -> list[Axis]:
+    def _chunkings(self, index: int) -> list[Chunking]:
         call = self.calls[index]
         touched = {self.values[value].storage for value in (*call.operands, *call.results)}
-        return [] if touched & self.changing else axes(call, self.shape)
+        return [] if touched & self.mutated else chunkings(call, self.shape)
 
     @cached_property
-    def changing(self) -> set[int]:
+    def mutated(self) -> set[int]:
         """Storages that pinned calls may write into and that several values share: a copy of one would miss that."""
         pinned = {self.values[value].storage for call in self.calls if call.pinned for value in call.operands}
         return {storage for storage in pinned if len(self.aliases[storage]) > 1}
@@ -45,16 +45,16 @@ class Program:
     def shape(self, value: int) -> tuple[int, ...]:
         return self.values[value].shape
 
-    def spec(self, value: int) -> Spec:
+    def spec(self, value: int) -> TensorSpec:
         return self.values[value]
 
     @cached_property
-    def maker(self) -> dict[int, int]:
+    def producer(self) -> dict[int, int]:
         """The call that a value comes from."""
         return {value: index for index, call in reversed(list(enumerate(self.calls))) for value in call.results}
 
     @cached_property
-    def readers(self) -> dict[int, list[int]]:
+    def users(self) -> dict[int, list[int]]:
         """The calls that read a value, in order."""
         found: dict[int, list[int]] = defaultdict(list)
         for index, call in enumerate(self.calls):
@@ -73,14 +73,14 @@ class Program:
     @cached_property
     def storages(self) -> dict[int, Storage]:
         """All storages but those of parameters and of inputs that are not donated: those stay whatever is planned."""
-        outputs, given = set(self.facts.graph.outputs), set(self.facts.graph.inputs)
+        outputs, given = set(self.shaped.graph.outputs), set(self.shaped.graph.inputs)
         found = {}
         for storage, values in self.aliases.items():
-            born = self.maker.get(storage, -1)
-            if storage in self.facts.graph.parameters or (storage in given and storage not in self.donated):
+            born = self.producer.get(storage, -1)
+            if storage in self.shaped.graph.parameters or (storage in given and storage not in self.donated):
                 continue
-            read = max((self.readers[value][-1] for value in values if self.readers[value]), default=born)
-            made = max(self.maker.get(value, -1) for value in values)
+            read = max((self.users[value][-1] for value in values if self.users[value]), default=born)
+            made = max(self.producer.get(value, -1) for value in values)
             dies = len(self.calls) if outputs & set(values) else max(read, made)
             found[storage] = Storage(self.values[storage].bytes, born, dies)
         return found
@@ -98,7 +98,7 @@ class Program:
             found.append(total)
         return found
 
-    def dying(self, index: int) -> Sequence[int]:
+    def freed_by(self, index: int) -> Sequence[int]:
         """Operands of a call whose memory nobody needs afterwards."""
         call = self.calls[index]
         return [

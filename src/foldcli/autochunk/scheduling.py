@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from foldcli.autochunk.facts import Spec
 from foldcli.autochunk.graph import Block, Call, Graph, Ref, mapped
+from foldcli.autochunk.shape_prop import TensorSpec
 
 
-def late(graph: Graph, values: Mapping[int, Spec]) -> Graph:
+def as_late_as_possible(graph: Graph, values: Mapping[int, TensorSpec]) -> Graph:
     """The same calls, put from the last to the first, each as late as its results allow.
 
     Of those that may be put, views come first and blocks last, since a block takes memory that no loop can spare; among
@@ -32,14 +32,14 @@ def late(graph: Graph, values: Mapping[int, Spec]) -> Graph:
     return replace(graph, calls=tuple(reversed(placed)))
 
 
-def _rank(call: Call, values: Mapping[int, Spec]) -> tuple[bool, bool, int]:
+def _rank(call: Call, values: Mapping[int, TensorSpec]) -> tuple[bool, bool, int]:
     """Whether a call makes memory, whether it is a block, and bytes that it makes, negative."""
     roots = {values[value].storage for value in call.operands}
-    made = sum(values[value].numbers_bytes for value in call.results if values[value].storage not in roots)
+    made = sum(values[value].nbytes for value in call.results if values[value].storage not in roots)
     return made > 0, isinstance(call.function, Block), -made
 
 
-def own_views(graph: Graph, values: Mapping[int, Spec]) -> tuple[Graph, Mapping[int, Spec]]:
+def duplicate_views(graph: Graph, values: Mapping[int, TensorSpec]) -> tuple[Graph, Mapping[int, TensorSpec]]:
     """The same calls with a view of its own for each reader, since a view that two share ties them together; and what
     the values are.
     """
@@ -55,7 +55,7 @@ def own_views(graph: Graph, values: Mapping[int, Spec]) -> tuple[Graph, Mapping[
     def again(leaf: Any) -> Any:
         if not isinstance(leaf, Ref) or leaf.value not in views:
             return leaf
-        copy = _reading(views[leaf.value], again)
+        copy = _with_operands(views[leaf.value], again)
         number = next(fresh)
         known[number] = values[leaf.value]
         calls.append(replace(copy, results=(number,)))
@@ -63,9 +63,9 @@ def own_views(graph: Graph, values: Mapping[int, Spec]) -> tuple[Graph, Mapping[
 
     for call in graph.calls:
         if not set(call.results) & views.keys():
-            calls.append(_reading(call, again))
+            calls.append(_with_operands(call, again))
     return replace(graph, output=mapped(again, graph.output), calls=tuple(calls)), known
 
 
-def _reading(call: Call, change: Callable[[Any], Any]) -> Call:
+def _with_operands(call: Call, change: Callable[[Any], Any]) -> Call:
     return replace(call, args=mapped(change, call.args), kwargs=mapped(change, dict(call.kwargs)))

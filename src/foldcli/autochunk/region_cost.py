@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from foldcli.autochunk.allocation import Footprint, measured
-from foldcli.autochunk.cost import Machine
+from foldcli.autochunk.cost import DeviceRates
 from foldcli.autochunk.dimensions import Cut
+from foldcli.autochunk.footprint import Footprint, measure_footprint
 from foldcli.autochunk.graph import tensors
-from foldcli.autochunk.lifetimes import Program
+from foldcli.autochunk.liveness import Program
 from foldcli.autochunk.plan import Loop, Whole
-from foldcli.autochunk.regions import Joined, Region, movable
+from foldcli.autochunk.region_search import ChunkedCall, Region, regions_of_all_calls
 
 # Into how many slices calls before a loop come apart, and the share of their memory that this must leave.
 PIECES, CLEARLY = 16, 0.75
@@ -38,7 +38,7 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class Profile:
+class RegionEstimate:
     """A region's peak in bytes and one slice's seconds, both by the steps of a slice; the calls' seconds if whole."""
 
     peak: Linear
@@ -58,28 +58,28 @@ class Profile:
         return loops * self.slice_seconds.at(steps) - self.whole_seconds
 
 
-class Slices:
+class RegionCost:
     """Measures slices of calls, on tensors without memory, and puts regions together from them."""
 
-    def __init__(self, program: Program, machine: Machine, mode: FakeTensorMode) -> None:
-        self.program, self.machine, self.mode = program, machine, mode
+    def __init__(self, program: Program, rates: DeviceRates, mode: FakeTensorMode) -> None:
+        self.program, self.rates, self.mode = program, rates, mode
         self.footprint = cache(self._footprint)
-        self.profile = cache(self._profile)
+        self.estimate = cache(self._estimate)
         self.least = cache(self._least)
-        self.before = cache(self._before)
+        self.hoisted = cache(self._hoisted)
         self.in_loop = cache(self._in_loop)
         self.whole: Callable[[int], Tensor] = cache(lambda value: program.spec(value).empty())  # under the mode
 
-    def _profile(self, region: Region) -> Profile:
+    def _estimate(self, region: Region) -> RegionEstimate:
         live, least = self._at_start(region)
         buffers = self._buffers(region)
         points = sorted({max(1, region.length // 32), region.length})
         peaks = [self._body_peak(region, steps) for steps in points]
         seconds = [self._body_seconds(region, steps) for steps in points]
-        whole = sum(self.machine.seconds(self.program.facts.footprints[joined.index]) for joined in region.body)
-        whole -= sum(self._extra(step) for step in self.before(region) if isinstance(step, Loop))
+        whole = sum(self.rates.seconds(self.program.shaped.footprints[member.index]) for member in region.body)
+        whole -= sum(self._extra(step) for step in self.hoisted(region) if isinstance(step, Loop))
         peak = Linear.through(points[0], peaks[0], points[-1], peaks[-1])
-        return Profile(
+        return RegionEstimate(
             Linear(peak.fixed + live + buffers, peak.each), least,
             Linear.through(points[0], seconds[0], points[-1], seconds[-1]), whole,
         )  # fmt: skip
@@ -89,10 +89,10 @@ class Slices:
         live, peak = self._at_start(region)
         return max(peak, live + self._buffers(region))
 
-    def _before(self, region: Region) -> tuple[Whole | Loop, ...]:
+    def _hoisted(self, region: Region) -> tuple[Whole | Loop, ...]:
         """How the calls that do not vary run: as many in a row as can be in one loop, if that takes less memory."""
         steps: list[Whole | Loop] = []
-        waiting = list(region.before)
+        waiting = list(region.hoisted)
         while waiting:
             row = next((n for n, index in enumerate(waiting) if index != waiting[0] + n), len(waiting))
             loops = (self.in_loop(waiting[0], waiting[0] + count) for count in range(row, 0, -1))
@@ -102,9 +102,10 @@ class Slices:
 
     def _in_loop(self, start: int, stop: int) -> Loop | None:
         """These calls in slices; None if they cannot be, or take hardly less."""
-        loops = [Loop(region, math.ceil(region.length / PIECES), ()) for region in movable(self.program, start, stop)]
+        regions = regions_of_all_calls(self.program, start, stop)
+        loops = [Loop(region, math.ceil(region.length / PIECES), ()) for region in regions]
         best = min(loops, key=self._loop_peak, default=None)
-        whole = max(footprint.peak for footprint in self.program.facts.footprints[start:stop])
+        whole = max(footprint.peak for footprint in self.program.shaped.footprints[start:stop])
         return best if best and self._loop_peak(best) < CLEARLY * whole else None
 
     def _loop_peak(self, loop: Loop) -> float:
@@ -112,23 +113,23 @@ class Slices:
 
     def _extra(self, loop: Loop) -> float:
         """Seconds that a loop takes more than its call does whole."""
-        return self.profile(loop.region).extra_seconds(loop.steps, loop.region.length)
+        return self.estimate(loop.region).extra_seconds(loop.steps, loop.region.length)
 
     def _at_start(self, region: Region) -> tuple[float, float]:
         """Bytes alive when the loop starts, its results' memory apart; the peak of the calls before it."""
         live: float = self.program.live[region.start]
         peak = live
-        body = {value for joined in region.body for value in self.program.calls[joined.index].operands}
-        for step in self.before(region):
+        body = {value for member in region.body for value in self.program.calls[member.index].operands}
+        for step in self.hoisted(region):
             if isinstance(step, Loop):
                 top, kept = self._loop_peak(step), self._buffers(step.region)
             else:
-                footprint = self.program.facts.footprints[step.index]
+                footprint = self.program.shaped.footprints[step.index]
                 top, kept = footprint.peak, footprint.kept
             peak = max(peak, live + top)
             live += kept - sum(
-                self.program.spec(value).bytes for index in step.calls for value in self.program.dying(index)
-                if self.program.maker.get(self.program.spec(value).storage, -1) < step.calls[0]
+                self.program.spec(value).bytes for index in step.calls for value in self.program.freed_by(index)
+                if self.program.producer.get(self.program.spec(value).storage, -1) < step.calls[0]
                 and not body & set(self.program.aliases[self.program.spec(value).storage])
             )  # fmt: skip
         return live, peak
@@ -136,58 +137,58 @@ class Slices:
     def _buffers(self, region: Region) -> int:
         replaced = {output for output, _ in region.in_place}
         specs = [self.program.spec(value) for value, _ in region.outputs if value not in replaced]
-        return sum(spec.numbers_bytes for spec in specs)
+        return sum(spec.nbytes for spec in specs)
 
     def _body_peak(self, region: Region, steps: int) -> float:
         """Bytes that one pass of the loop takes at most, by the same liveness as of whole calls."""
         ends = self._ends(region)
         live = peak = 0
         freed: dict[int, list[int]] = {}
-        for joined, footprint in zip(region.body, self._footprints(region, steps), strict=True):
+        for member, footprint in zip(region.body, self._footprints(region, steps), strict=True):
             peak = max(peak, live + footprint.peak)
             live += footprint.kept
-            freed.setdefault(ends[joined.index], []).append(footprint.kept)
-            live -= sum(freed.pop(joined.index, []))
+            freed.setdefault(ends[member.index], []).append(footprint.kept)
+            live -= sum(freed.pop(member.index, []))
         return peak
 
     def _ends(self, region: Region) -> Mapping[int, int]:
         """For each call of the body, the last call of it that reads what the call made, or a view of that."""
         outputs = {value for value, _ in region.outputs}
         made_by: dict[int, set[int]] = {}
-        last = {joined.index: joined.index for joined in region.body}
-        for joined in region.body:
-            call = self.program.calls[joined.index]
+        last = {member.index: member.index for member in region.body}
+        for member in region.body:
+            call = self.program.calls[member.index]
             for value in call.operands:
                 for maker in made_by.get(value, ()):
-                    last[maker] = joined.index
+                    last[maker] = member.index
             for value in call.results:
-                root = self.program.maker.get(self.program.spec(value).storage, -1)
-                made_by[value] = {joined.index, root} & last.keys()
+                root = self.program.producer.get(self.program.spec(value).storage, -1)
+                made_by[value] = {member.index, root} & last.keys()
                 if value in outputs:
                     last.update(dict.fromkeys(made_by[value], region.stop))
         return last
 
     def _footprints(self, region: Region, steps: int) -> Iterator[Footprint]:
         """Of each call of the body, whose operands may come from the body itself."""
-        made = {value for joined in region.body for value in self.program.calls[joined.index].results}
-        for joined in region.body:
-            internal = tuple(value in made for value in self.program.calls[joined.index].operands)
-            yield self.footprint(joined, internal, steps)
+        made = {value for member in region.body for value in self.program.calls[member.index].results}
+        for member in region.body:
+            internal = tuple(value in made for value in self.program.calls[member.index].operands)
+            yield self.footprint(member, internal, steps)
 
-    def _footprint(self, joined: Joined, internal: tuple[bool, ...], steps: int) -> Footprint:
-        call = self.program.calls[joined.index]
-        if steps * joined.factor == joined.axis.length:
-            return self.program.facts.footprints[joined.index]
+    def _footprint(self, member: ChunkedCall, internal: tuple[bool, ...], steps: int) -> Footprint:
+        call = self.program.calls[member.index]
+        if steps * member.factor == member.chunking.length:
+            return self.program.shaped.footprints[member.index]
         with self.mode, torch.inference_mode(False), torch.no_grad():
             given = [
                 self._slice(value, cut, own, steps)
-                for value, cut, own in zip(call.operands, joined.operand_cuts(), internal, strict=True)
+                for value, cut, own in zip(call.operands, member.operand_cuts(), internal, strict=True)
             ]
             queue = iter(given)
             args, kwargs = call.filled(lambda _: next(queue))
-            if joined.axis.adapt:
-                args, kwargs = joined.axis.adapt(args, kwargs, steps * joined.factor)
-            return measured(lambda: tensors(call.function(*args, **kwargs)), given)[1]
+            if member.chunking.adapt:
+                args, kwargs = member.chunking.adapt(args, kwargs, steps * member.factor)
+            return measure_footprint(lambda: tensors(call.function(*args, **kwargs)), given)[1]
 
     def _slice(self, value: int, cut: Cut | None, internal: bool, steps: int) -> Tensor:
         """An operand as a pass of the loop sees it: a view of what is whole, or what an earlier call has made."""
@@ -199,12 +200,12 @@ class Slices:
         return torch.empty_strided(shape, stride, dtype=spec.dtype, device=spec.device)
 
     def _body_seconds(self, region: Region, steps: int) -> float:
-        total = sum(self.machine.seconds(footprint) for footprint in self._footprints(region, steps))
+        total = sum(self.rates.seconds(footprint) for footprint in self._footprints(region, steps))
         for value, cut in region.outputs:
             spec = self.program.spec(value)
             share = cut.step * steps / spec.shape[cut.dim]
-            traffic = int(2 * share * spec.numbers_bytes)
-            total += self.machine.seconds(Footprint(traffic=traffic, calls=1))
+            traffic = int(2 * share * spec.nbytes)
+            total += self.rates.seconds(Footprint(traffic=traffic, calls=1))
         return total
 
 

@@ -7,14 +7,14 @@ from functools import cache
 
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from foldcli.autochunk.cost import Machine
-from foldcli.autochunk.facts import Facts, facts_of
-from foldcli.autochunk.lifetimes import Program
-from foldcli.autochunk.order import late, own_views
+from foldcli.autochunk.cost import DeviceRates
+from foldcli.autochunk.liveness import Program
 from foldcli.autochunk.plan import Loop, Plan, Whole
-from foldcli.autochunk.regions import WIDEST, Region, regions
-from foldcli.autochunk.rules_ops import in_parts
-from foldcli.autochunk.slices import Slices
+from foldcli.autochunk.region_cost import RegionCost
+from foldcli.autochunk.region_search import MAX_REGION_CALLS, Region, candidate_regions
+from foldcli.autochunk.rules_ops import split_calls
+from foldcli.autochunk.scheduling import as_late_as_possible, duplicate_views
+from foldcli.autochunk.shape_prop import ShapedGraph, propagate_shapes_like
 
 TOLERANCE = 0.005
 # An operand of a block counts as small if so many of its kind would take no more than the largest.
@@ -36,21 +36,22 @@ class Planner:
     """Finds plans for a graph at given sizes; blocks that are alike are planned once for each budget."""
 
     def __init__(
-        self, facts: Facts, donated: frozenset[int], machine: Machine, mode: FakeTensorMode,
+        self, shaped: ShapedGraph, donated: frozenset[int], rates: DeviceRates, mode: FakeTensorMode,
         known: dict[tuple[int, frozenset[int]], "Planner"] | None = None,
     ) -> None:  # fmt: skip
-        self.facts, self.donated, self.machine, self.mode = facts, donated, machine, mode
+        self.shaped, self.donated, self.rates, self.mode = shaped, donated, rates, mode
         self.known = {} if known is None else known
-        self.captured = _Form(self, facts)
+        self.captured = _Selector(self, shaped)
         self.whole = cache(self._whole)
         self.apart = cache(self._apart)
         self.fit = cache(self._fit)
 
-    def _apart(self) -> "_Form":
+    def _apart(self) -> "_Selector":
         """The graph with calls taken apart and put where they are needed."""
         with self.mode:
-            apart = in_parts(self.facts.graph, self.facts.values)
-        return _Form(self, facts_of(late(*own_views(*apart)), self.facts, self.mode))
+            split = split_calls(self.shaped.graph, self.shaped.values)
+        graph = as_late_as_possible(*duplicate_views(*split))
+        return _Selector(self, propagate_shapes_like(graph, self.shaped, self.mode))
 
     def _fit(self, budget: float) -> Plan | None:
         """The fastest plan whose peak stays within `budget` bytes; None if there is none."""
@@ -84,23 +85,23 @@ class Planner:
                 low = (low + high) / 2
         return best
 
-    def block(self, facts: Facts, donated: frozenset[int]) -> "Planner":
+    def block(self, shaped: ShapedGraph, donated: frozenset[int]) -> "Planner":
         """The planner for a block, the same for those that are alike."""
-        key = id(facts), donated
+        key = id(shaped), donated
         if key not in self.known:
-            self.known[key] = Planner(facts, donated, self.machine, self.mode, self.known)
+            self.known[key] = Planner(shaped, donated, self.rates, self.mode, self.known)
         return self.known[key]
 
 
-class _Form:
+class _Selector:
     """One order of a graph's calls, and the shortest way through them."""
 
-    def __init__(self, planner: Planner, facts: Facts) -> None:
+    def __init__(self, planner: Planner, shaped: ShapedGraph) -> None:
         self.planner = planner
-        self.program = Program(facts, planner.donated)
-        self.slices = Slices(self.program, planner.machine, planner.mode)
-        self.regions: Callable[[int], list[Region]] = cache(lambda stop: list(regions(self.program, stop)))
-        self.seconds = [planner.machine.seconds(footprint) for footprint in facts.footprints]
+        self.program = Program(shaped, planner.donated)
+        self.slices = RegionCost(self.program, planner.rates, planner.mode)
+        self.regions: Callable[[int], list[Region]] = cache(lambda stop: list(candidate_regions(self.program, stop)))
+        self.seconds = [planner.rates.seconds(footprint) for footprint in shaped.footprints]
 
     def fit(self, budget: float) -> Plan | None:
         """Shortest path: each call is reached by itself, or at the end of a region, at the least loss of time."""
@@ -111,18 +112,18 @@ class _Form:
             misfit.append(index if choice is None else misfit[-1])
         for stop in range(1, len(fits) + 1):
             ways = [fits[stop - 1]]
-            if stop - misfit[stop] <= WIDEST:
+            if stop - misfit[stop] <= MAX_REGION_CALLS:
                 ways += self._loops(stop, misfit[stop], budget)
             best.append(_best(best, [way for way in ways if way is not None]))
         return self._plan(best) if best[-1] is not None else None
 
     def _alone(self, index: int, budget: float) -> _Choice | None:
         """A call by itself, None if it does not fit."""
-        program, facts = self.program, self.program.facts
-        if index not in facts.blocks:
-            peak = program.live[index] + facts.footprints[index].peak
+        program, shaped = self.program, self.program.shaped
+        if index not in shaped.blocks:
+            peak = program.live[index] + shaped.footprints[index].peak
             return _Choice(0.0, peak, index, Whole(index)) if peak <= budget else None
-        inner, given = facts.blocks[index], self._given(index)
+        inner, given = shaped.blocks[index], self._given(index)
         operands = program.calls[index].operands
         donated = frozenset(inner.graph.inputs[operands.index(value)] for value in given)
         others = program.live[index] - sum(program.spec(value).bytes for value in given)
@@ -131,7 +132,7 @@ class _Form:
 
     def _given(self, index: int) -> list[int]:
         """What a block may write into: operands that end with it, but for small ones, so that more blocks are alike."""
-        dying = self.program.dying(index)
+        dying = self.program.freed_by(index)
         most = max((self.program.spec(value).bytes for value in dying), default=0)
         return [value for value in dying if SMALL * self.program.spec(value).bytes > most]
 
@@ -142,13 +143,13 @@ class _Form:
                 continue
             if self.slices.least(region) > budget:
                 continue
-            profile = self.slices.profile(region)
+            profile = self.slices.estimate(region)
             steps = profile.most_steps(budget, region.length)
             if steps:
                 steps = math.ceil(region.length / math.ceil(region.length / steps))
                 extra = max(profile.extra_seconds(steps, region.length), 0.0)
                 peak = max(profile.least, profile.peak.at(steps))
-                yield _Choice(extra, peak, region.start, Loop(region, steps, self.slices.before(region)))
+                yield _Choice(extra, peak, region.start, Loop(region, steps, self.slices.hoisted(region)))
 
     def _plan(self, best: list[_Choice | None]) -> Plan:
         steps, blocks, peak = [], {}, 0.0

@@ -9,27 +9,27 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from foldcli.autochunk.dimensions import Adapt, Cut
-from foldcli.autochunk.facts import Spec
 from foldcli.autochunk.graph import Call, Ref, mapped, tensors
 from foldcli.autochunk.plan import Loop, Plan, Whole
-from foldcli.autochunk.regions import Joined, Region
+from foldcli.autochunk.region_search import ChunkedCall, Region
+from foldcli.autochunk.shape_prop import TensorSpec
 
 Parameter = Callable[[str], Tensor]
 Operands = Callable[[int], Tensor]
 
 
-class Runner:
+class Executor:
     """A plan made ready to run: which values each step is the last to read."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.program = plan, plan.program
-        known: dict[int, Runner] = {}
-        self.blocks = {i: known.setdefault(id(block), Runner(block)) for i, block in plan.blocks.items()}
+        known: dict[int, Executor] = {}
+        self.blocks = {i: known.setdefault(id(block), Executor(block)) for i, block in plan.blocks.items()}
 
     @cached_property
     def last(self) -> dict[int, int]:
         """The place in the plan after which a value is not read again."""
-        graph, place = self.program.facts.graph, {}
+        graph, place = self.program.shaped.graph, {}
         for number, step in enumerate(self.plan.steps):
             for index in step.calls:
                 call = self.program.calls[index]
@@ -47,7 +47,7 @@ class Runner:
 
     def run(self, inputs: list[Tensor], parameter: Parameter) -> dict[int, Tensor]:
         """Values of the outputs. `inputs` is emptied: what the caller does not hold elsewhere is let go when read."""
-        graph = self.program.facts.graph
+        graph = self.program.shaped.graph
         values = dict(zip(graph.inputs, inputs, strict=True))
         inputs.clear()
         values.update({value: parameter(name) for value, name in graph.parameters.items()})
@@ -69,14 +69,14 @@ class Runner:
         for value in call.operands:
             if self.last.get(value) == number:
                 values.pop(value, None)
-        prefix, runner = call.function.prefix, self.blocks[step.index]  # type: ignore[attr-defined]
-        found = runner.run(operands, lambda name: parameter(prefix + name))
-        outputs = runner.program.facts.graph.outputs
+        prefix, executor = call.function.prefix, self.blocks[step.index]  # type: ignore[attr-defined]
+        found = executor.run(operands, lambda name: parameter(prefix + name))
+        outputs = executor.program.shaped.graph.outputs
         values.update({value: found[output] for value, output in zip(call.results, outputs, strict=True)})
 
     def _loop(self, loop: Loop, number: int, values: dict[int, Tensor]) -> None:
         region = loop.region
-        self._before(loop, number, values)
+        self._hoisted(loop, number, values)
         read = {value: values[value] for j in region.body for value in self._call(j).operands if value in values}
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in read.values()):
             values.update(self._checkpointed(loop, read))
@@ -93,15 +93,15 @@ class Runner:
                 _narrow(buffers[value], cut, first, steps).copy_(part.pop(value))
         values.update(buffers)
 
-    def _before(self, loop: Loop, number: int, values: dict[int, Tensor]) -> None:
+    def _hoisted(self, loop: Loop, number: int, values: dict[int, Tensor]) -> None:
         """Calls that do not vary in the loop, each of which lets go what none after it reads."""
-        body = {value for joined in loop.region.body for value in self._call(joined).operands}
-        for place, step in enumerate(loop.before):
+        body = {value for member in loop.region.body for value in self._call(member).operands}
+        for place, step in enumerate(loop.hoisted):
             if isinstance(step, Loop):
                 self._loop(step, number, values)
             else:
                 values.update(_run(self.program.calls[step.index], values.__getitem__))
-            for value in self._read(step) - body.union(*map(self._read, loop.before[place + 1 :])):
+            for value in self._read(step) - body.union(*map(self._read, loop.hoisted[place + 1 :])):
                 if self.last.get(value) == number:
                     values.pop(value, None)
 
@@ -124,9 +124,9 @@ class Runner:
         part: dict[int, Tensor] = {}
         kept = {value for value, _ in region.outputs}
         last = {v: j.index for j in region.body for v in (*self._call(j).results, *self._call(j).operands)}
-        for joined in region.body:
-            call = self._call(joined)
-            cuts = iter(joined.operand_cuts())
+        for member in region.body:
+            call = self._call(member)
+            cuts = iter(member.operand_cuts())
 
             def operand(value: int, cuts: Iterator[Cut | None] = cuts) -> Tensor:
                 cut = next(cuts)
@@ -134,13 +134,13 @@ class Runner:
                     return part[value]
                 return _narrow(values[value], cut, first, steps) if cut else values[value]
 
-            part.update(_run(call, operand, joined.axis.adapt, steps * joined.factor))
-            for value in [value for value in part if value not in kept and last[value] == joined.index]:
+            part.update(_run(call, operand, member.chunking.adapt, steps * member.factor))
+            for value in [value for value in part if value not in kept and last[value] == member.index]:
                 del part[value]
         return part
 
-    def _call(self, joined: Joined) -> Call:
-        return self.program.calls[joined.index]
+    def _call(self, member: ChunkedCall) -> Call:
+        return self.program.calls[member.index]
 
 
 def _run(call: Call, operands: Operands, adapt: Adapt | None = None, steps: int = 0) -> dict[int, Tensor]:
@@ -155,7 +155,7 @@ def _narrow(tensor: Tensor, cut: Cut, first: int, steps: int) -> Tensor:
     return tensor.narrow(cut.dim, first * cut.step, steps * cut.step)
 
 
-def _buffer(spec: Spec) -> Tensor:
+def _buffer(spec: TensorSpec) -> Tensor:
     """Memory for a result, in the order that it would have had; one that repeats itself gets every entry."""
     reach = 1 + sum((size - 1) * stride for size, stride in zip(spec.shape, spec.stride, strict=True))
     numbers = torch.Size(spec.shape).numel()
@@ -166,4 +166,4 @@ def _buffer(spec: Spec) -> Tensor:
 
 def output_of(plan: Plan, values: dict[int, Tensor]) -> Any:
     """What the module returns."""
-    return mapped(lambda leaf: values[leaf.value] if isinstance(leaf, Ref) else leaf, plan.program.facts.graph.output)
+    return mapped(lambda leaf: values[leaf.value] if isinstance(leaf, Ref) else leaf, plan.program.shaped.graph.output)

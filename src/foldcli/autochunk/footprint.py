@@ -17,7 +17,7 @@ from foldcli.ops import onednn
 aten = torch.ops.aten
 
 
-class Ledger(TorchDispatchMode):
+class MemoryTracker(TorchDispatchMode):
     """Bytes that are alive now and at most, among storages made within it; what the time depends on beside.
 
     What operators take inside themselves, unseen by a dispatch mode, comes from `inside`.
@@ -30,7 +30,7 @@ class Ledger(TorchDispatchMode):
         self._known: dict[int, Any] = {}
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        hidden = inside(function, args)
+        hidden = workspace_bytes(function, args)
         self.peak = max(self.peak, self.live + hidden)
         result = function(*args, **(kwargs or {}))
         made = tensors(result)
@@ -47,7 +47,7 @@ class Ledger(TorchDispatchMode):
         self.flops += flops
         self.logits += _logits(function, args)
         self.products += sum(tensor.nbytes for tensor in used) if flops else 0
-        self.traffic += sum(map(spread_bytes, used))
+        self.traffic += sum(map(traffic_bytes, used))
 
     def _enter(self, tensor: Tensor) -> bool:
         storage = tensor.untyped_storage()
@@ -72,7 +72,7 @@ class Ledger(TorchDispatchMode):
             self._known[storage._cdata] = weakref.ref(storage)
 
 
-def spread_bytes(tensor: Tensor) -> int:
+def traffic_bytes(tensor: Tensor) -> int:
     """What is read or written of a tensor, counted once where it repeats itself."""
     sizes = (size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride)
     return math.prod(sizes) * tensor.element_size()
@@ -112,7 +112,7 @@ def _flops(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result:
 
 
 # What the CPU's operators allocate for themselves and give back, by operator.
-INSIDE: dict[Any, Callable[..., int]] = {
+WORKSPACE: dict[Any, Callable[..., int]] = {
     aten.native_layer_norm.default: lambda x, *_: _copy_unless_dense(x),
     aten._softmax.default: lambda x, *_: _copy_unless_dense(x),
     aten.bmm.default: _copies_of_products,
@@ -124,9 +124,9 @@ INSIDE: dict[Any, Callable[..., int]] = {
 }
 
 
-def inside(function: Any, args: tuple[Any, ...]) -> int:
+def workspace_bytes(function: Any, args: tuple[Any, ...]) -> int:
     """Bytes that an operator takes within itself."""
-    found = INSIDE.get(function)
+    found = WORKSPACE.get(function)
     return found(*args) if found else 0
 
 
@@ -147,12 +147,12 @@ class Footprint:
     calls: int = 0
 
 
-def measured(work: Callable[[], Any], given: Iterable[Tensor]) -> tuple[Any, Footprint]:
+def measure_footprint(work: Callable[[], Any], given: Iterable[Tensor]) -> tuple[Any, Footprint]:
     """The result of `work` and what it took; `given` are the tensors that it works on."""
-    ledger = Ledger()
-    ledger.own(given)
-    with ledger:
+    tracker = MemoryTracker()
+    tracker.own(given)
+    with tracker:
         result = work()
     return result, Footprint(
-        ledger.peak, ledger.live, ledger.flops, ledger.logits, ledger.products, ledger.traffic, ledger.calls
+        tracker.peak, tracker.live, tracker.flops, tracker.logits, tracker.products, tracker.traffic, tracker.calls
     )
