@@ -40,12 +40,12 @@ def fold(
     # once the input is known to be good: torch alone takes more than a second to come up
     from foldcli.folding.models import resolve
     from foldcli.folding.progress import Silent
-    from foldcli.folding.run import Run
+    from foldcli.folding.run import FoldRun
     from foldcli.folding.team import at_its_place
 
     sources = resolve(_listed(models), _text(weights), [*as_overrides(settings), *overrides])
     with at_its_place(sources[0].config):
-        return Run(sources, Path(out)).fold(queries, watcher or Silent())
+        return FoldRun(sources, Path(out)).fold(queries, watcher or Silent())
 
 
 def load_model(

@@ -1,20 +1,16 @@
 """index.html: the jobs of a run, what became of each, and the way to its page."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection
 from html import escape
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import quote
 
 from foldcli import __version__
+from foldcli.folding.record import Record
 from foldcli.report.assets import document
 from foldcli.report.page import dot
 from foldcli.report.provenance import UNTRAINED
-
-if TYPE_CHECKING:
-    from foldcli.folding.record import Record
 
 STATES: Final = ("done", "failed", "interrupted", "waiting")
 COLUMNS: Final = ("job", "status", "length", "depth", "pLDDT", "pTM", "model", "seconds", "GiB")

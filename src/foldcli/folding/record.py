@@ -1,24 +1,17 @@
-"""What became of each job: one record beside its files, and the run's tables of all of them."""
+"""What became of each job: the record beside its files."""
 
-import csv
 import hashlib
-import io
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-
-from filelock import FileLock
 
 from foldcli import __version__
 from foldcli.data.query import Query
-from foldcli.errors import InputError
 from foldcli.files import write_atomic
-from foldcli.folding.index import index_html
 from foldcli.folding.models import Source
 
 JOB_FILE = "job.json"
-RESULTS, SUMMARY, INDEX = "results.jsonl", "summary.csv", "index.html"
 # Settings that leave the files of a job as they are, or that are in its key by what they led to.
 OUTSIDE_KEY = (
     "sort", "num_models", "device", "precision", "gpus", "dap", "overwrite", "autochunk", "memory_budget", "library",
@@ -82,46 +75,3 @@ def read_record(path: Path) -> Record | None:
 
 def write_record(folder: Path, record: Record) -> None:
     write_atomic(folder / JOB_FILE, json.dumps(asdict(record), indent=1) + "\n")
-
-
-class Results:
-    """results.jsonl, summary.csv and index.html of a folder: every job's newest record, whole at any moment."""
-
-    def __init__(self, out: Path) -> None:
-        self.out = out
-        self.read()
-
-    def add(self, records: Iterable[Record]) -> dict[str, Record]:
-        """Put records in and write the files anew; what others have added meanwhile stays, and is returned as well."""
-        with FileLock(self.out / ".results.lock"):
-            known = self.read() | {record.job: record for record in records}
-            lines = [json.dumps(asdict(record)) + "\n" for record in known.values()]
-            write_atomic(self.out / RESULTS, "".join(lines))
-            write_atomic(self.out / SUMMARY, _table(known.values()))
-            write_atomic(self.out / INDEX, index_html(known.values()))
-        return known
-
-    def read(self) -> dict[str, Record]:
-        """Every record by its job; none before the first is written."""
-        path = self.out / RESULTS
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-            records = [Record(**json.loads(line)) for line in lines]
-        except (FileNotFoundError, NotADirectoryError):
-            return {}
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}); use another --out") from error
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{path}: not a results file of foldcli; move it away, or use another --out") from error
-        return {record.job: record for record in records}
-
-
-def _table(records: Iterable[Record]) -> str:
-    columns = [f.name for f in fields(Record) if f.name not in ("key", "templates", "notes", "files")]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for record in records:
-        values = (getattr(record, column) for column in columns)
-        writer.writerow([f"{v:.4g}" if isinstance(v, float) else v for v in values])
-    return text.getvalue()

@@ -22,8 +22,9 @@ from foldcli.folding.output import job_folder, write_job, write_timings
 from foldcli.folding.pages import write_report
 from foldcli.folding.predictor import Predictor
 from foldcli.folding.progress import Watcher
-from foldcli.folding.record import INDEX, RESULTS, SUMMARY, Record, Results, job_key, read_record, write_record
+from foldcli.folding.record import Record, job_key, read_record, write_record
 from foldcli.folding.relax import relax_ranked, require_openmm
+from foldcli.folding.results import INDEX, RESULTS, SUMMARY, Results
 from foldcli.folding.room import is_lack_of_memory
 from foldcli.folding.team import Group, Team
 from foldcli.folding.templates import takes_templates
@@ -32,7 +33,7 @@ from foldcli.report.provenance import Provenance
 from foldcli.timers import Timers
 
 
-class Run:
+class FoldRun:
     """Folds queries into an output folder; `fold` is the whole of it."""
 
     def __init__(self, sources: Sequence[Source], out: Path) -> None:
