@@ -10,7 +10,6 @@ included. What was measured is added to --json, each curve with the machine it c
 import argparse
 import json
 import os
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -18,18 +17,15 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the foldcli command does, 
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
 import torch
+from autochunk_fixed import fixed_chunks
 from rich.console import Console
 
+from foldcli.bench.autochunk.curve import Point, Ways, curve, curve_png, table, title, trunk
+from foldcli.bench.autochunk.networks import TransformerBlock, UNet
+from foldcli.bench.request import Request
+from foldcli.files import write_atomic
+
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
-
-from autochunk_fixed import fixed_chunks  # noqa: E402
-
-from foldcli.bench.autochunk import Point, Ways, curve, curve_png, table, title, trunk  # noqa: E402
-from foldcli.bench.modules import Request  # noqa: E402
-from foldcli.files import write_atomic  # noqa: E402
-from tests.autochunk.nets import TransformerBlock, UNet  # noqa: E402
-
 FIXED = (128, 64, 4)
 NETWORKS = {
     "gpt": (lambda: TransformerBlock(768, 12, True), (1, 4096, 768)),

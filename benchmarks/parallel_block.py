@@ -12,8 +12,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from foldcli.bench.network import Link, Network
-from foldcli.bench.schedule import by_clock, play
+from foldcli.bench.simulate.network import Link, Network
+from foldcli.bench.simulate.schedule import by_clock, play
 from foldcli.config import StackConfig
 from foldcli.folding.allocator import keep_freed_memory
 from foldcli.model.evoformer import EvoformerBlock

@@ -13,9 +13,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from foldcli.bench.peers.alphafold_run import ReferenceRun, differences, same
-from foldcli.bench.peers.environment import SCRIPT, command
+from foldcli.bench.peers.alphafold_arrays import differences, same
+from foldcli.bench.peers.jax_environment import SCRIPT, command
 from tests.golden.alphafold_losses import GRADIENT, TERM, LossRun, gradient_differences, term_differences
+from tests.golden.reference_run import ReferenceRun
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests/golden"

@@ -15,10 +15,10 @@ from foldcli.autochunk.cost import DeviceRates
 from foldcli.autochunk.graph import leaves, tensors
 from foldcli.autochunk.plan import Plan
 from foldcli.autochunk.region_selection import Planner
+from foldcli.bench.autochunk.networks import UNet, gpt, vit
 from foldcli.compose import model_config
 from foldcli.model.alphafold import AlphaFold
 from foldcli.model.features import Features, Recycled, TemplateFeatures
-from tests.autochunk.nets import UNet, gpt, vit
 
 RATES = DeviceRates(3e10, 1e10, 1e10, 1e-9, 5e-6)
 

@@ -9,11 +9,11 @@ from foldcli.autochunk.capture import named_tensors
 from foldcli.autochunk.chunked import Chunked
 from foldcli.autochunk.cost import DeviceRates, calibrate, device_rates
 from foldcli.autochunk.executor import Executor
+from foldcli.bench.autochunk.networks import UNet, gpt, vit
 from foldcli.compose import model_config
 from foldcli.model.evoformer import EvoformerBlock
 from foldcli.model.msa import MsaColumnAttention
 from tests.autochunk.measure import measured_peak
-from tests.autochunk.nets import UNet, gpt, vit
 
 RATES = DeviceRates(3e10, 1e10, 1e10, 1e-9, 5e-6)
 

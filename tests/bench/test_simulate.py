@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from foldcli.bench.cases import Sizes
-from foldcli.bench.network import DEVICES, LINKS, Link, Network
-from foldcli.bench.schedule import Message, Played, Schedule, Wait, by_roofline, play
-from foldcli.bench.simulate import Simulation
+from foldcli.bench.simulate.network import DEVICES, LINKS, Link, Network
+from foldcli.bench.simulate.predict import Simulation
+from foldcli.bench.simulate.schedule import Message, Played, Schedule, Wait, by_roofline, play
 from foldcli.compose import model_config, train_config
 from foldcli.config import StackConfig
 from foldcli.errors import InputError

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from foldcli.bench.peers.alphafold_run import ReferenceRun
 from foldcli.config import LossConfig
 from foldcli.data.training.sample import Labels
 from foldcli.model.alphafold import AlphaFold
 from foldcli.training.losses import total
 from foldcli.weights.alphafold import from_alphafold, rules
+from tests.golden.reference_run import ReferenceRun
 
 TERM, GRADIENT = 1e-4, 1e-3
 ROUNDING = 2e-7

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from foldcli import ops
-from foldcli.bench.peers.alphafold_run import ReferenceRun
 from foldcli.compose import model_config
 from foldcli.model.alphafold import AlphaFold
 from foldcli.model.evoformer import EvoformerBlock
@@ -19,6 +18,7 @@ from foldcli.model.msa import MsaColumnGlobalAttention
 from foldcli.ops import attention, dense, dispatch, pair
 from foldcli.weights.alphafold import from_alphafold, published_shapes
 from foldcli.weights.seeded import seeded_parameters
+from tests.golden.reference_run import ReferenceRun
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 # Every operation that names a kernel; the product of the triangle is the library's own.

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from foldcli.bench.peers.alphafold_run import LOGITS, ReferenceRun, differences, same
+from foldcli.bench.peers.alphafold_arrays import LOGITS, differences, same
 from foldcli.compose import model_config, presets
 from foldcli.errors import WeightsError
 from foldcli.model.alphafold import AlphaFold
 from foldcli.weights.alphafold import from_alphafold, published_shapes
 from foldcli.weights.seeded import seeded_parameters
+from tests.golden.reference_run import ReferenceRun
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

@@ -9,7 +9,7 @@ import torch
 from rich.table import Table
 
 from foldcli.bench.cases import Cases, Sizes, names
-from foldcli.bench.modules import DTYPES
+from foldcli.bench.request import DTYPES
 from foldcli.bench.work import work_of
 from foldcli.compose import model_config
 from foldcli.errors import InputError

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from foldcli.bench.clock import seconds
+from foldcli.bench.timing import seconds
 from foldcli.bench.work import Work
 from foldcli.training.flops import peak_flops
 

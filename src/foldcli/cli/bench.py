@@ -13,7 +13,7 @@ from foldcli.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from foldcli.bench.modules import Request
+    from foldcli.bench.request import Request
 
 LOG_WIDTH = 160  # in a log no line of a table is broken
 
@@ -74,12 +74,12 @@ def bench(
     elif counts:
         _count(json, compare)
     elif prepare_peers:
-        from foldcli.bench.peers import environment
+        from foldcli.bench.peers import jax_environment as environment
 
         environment.prepare()
         typer.echo(f"{environment.folder()}: DeepMind's AlphaFold is there")
     elif lengths or compare:
-        from foldcli.bench.modules import Request
+        from foldcli.bench.request import Request
 
         asked = () if modules == "all" else tuple(modules.split(","))
         request = Request(
@@ -112,9 +112,10 @@ def _measure_modules(request: "Request", json: Path | None, plot: Path | None, c
     """Print the figures of modules, or what has moved since a file of them was written."""
     from rich.console import Console
 
-    from foldcli.bench import history
-    from foldcli.bench.modules import measure
-    from foldcli.bench.tables import show
+    from foldcli.bench.modules import compare as history
+    from foldcli.bench.modules.measure import measure
+    from foldcli.bench.modules.tables import show
+    from foldcli.bench.save import save_json
 
     before = history.load(compare) if compare else None
     request = history.request_of(before) if before else request
@@ -126,9 +127,9 @@ def _measure_modules(request: "Request", json: Path | None, plot: Path | None, c
     else:
         show(measured, console)
     if json:
-        history.save(json, measured)
+        save_json(json, measured)
     if plot:
-        from foldcli.bench.plots import draw
+        from foldcli.bench.modules.plots import draw
 
         for path in draw(measured, plot):
             console.print(str(path), soft_wrap=True)
@@ -138,8 +139,8 @@ def _trace_plans(request: "Request", json: Path | None, plot: Path) -> None:
     """Print and draw how much memory plans save, and what that costs."""
     from rich.console import Console
 
-    from foldcli.bench.autochunk import curve, curve_png, table, title, trunk
-    from foldcli.bench.history import save
+    from foldcli.bench.autochunk.curve import curve, curve_png, table, title, trunk
+    from foldcli.bench.save import save_json
 
     if len(request.lengths) != 1:
         raise InputError("--autochunk: give one length, as --seq-len N")
@@ -152,21 +153,22 @@ def _trace_plans(request: "Request", json: Path | None, plot: Path) -> None:
     curve_png(path, found)
     console.print(str(path), soft_wrap=True)
     if json:
-        save(json, found)
+        save_json(json, found)
 
 
 def _compare_peers(request: "Request", peers: list[str], rounds: int, json: Path | None) -> None:
     """Print our times beside those of others in the same run."""
     from rich.console import Console
 
-    from foldcli.bench.history import save
-    from foldcli.bench.peers.compare import compare, table
+    from foldcli.bench.peers.compare import compare
+    from foldcli.bench.peers.comparison import table
+    from foldcli.bench.save import save_json
 
     with Console(stderr=True).status("measuring") as status:
         compared = compare(request, peers, rounds, lambda peer: status.update(f"measuring {peer}"))
     _console().print(table(compared))
     if json:
-        save(json, compared)
+        save_json(json, compared)
 
 
 def _console() -> "Console":
@@ -213,7 +215,7 @@ def _simulate(
     from dataclasses import asdict
 
     from foldcli.bench.cases import Sizes
-    from foldcli.bench.simulate import simulation, table
+    from foldcli.bench.simulate.predict import simulation, table
     from foldcli.compose import model_config, train_config
     from foldcli.files import write_atomic
 

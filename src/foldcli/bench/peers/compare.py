@@ -1,27 +1,23 @@
-"""Ours and others', in turns, on the same inputs; what does not give the same result is not timed."""
+"""Time foldcli's kernels and whole passes beside other implementations of the same work."""
 
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
-from statistics import median
 from typing import Any
 
 import torch
-from rich.table import Table
 from torch import Tensor
 
 from foldcli import ops
-from foldcli.autochunk.graph import tensors
 from foldcli.bench.cases import Cases, Sizes
-from foldcli.bench.clock import Times, in_turns, seconds
-from foldcli.bench.limits import Limits, limits_of
-from foldcli.bench.modules import Machine, Request, as_in_a_fold, device_and_dtype, machine_of
+from foldcli.bench.host import host_info, use_fold_allocator
+from foldcli.bench.limits import limits_of
 from foldcli.bench.peers import attention
+from foldcli.bench.peers.comparison import Compared, Comparison, in_agreement
+from foldcli.bench.peers.jax_alphafold import against_alphafold
+from foldcli.bench.request import Request, device_and_dtype
 from foldcli.errors import InputError
 
-# Of the largest number of the result: what rounding explains.
-AGREEMENT = {torch.float32: 1e-4, torch.bfloat16: 3e-2}
 ATTENTION = {
     "sdpa": (attention.fused, "torch"),
     "trifast": (attention.trifast, "trifast"),
@@ -31,48 +27,16 @@ PEERS = ("jax", "compile", *ATTENTION)
 ONLY_CUDA = ("trifast", "cuequivariance")
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One piece of work by us and by a peer: the largest difference, then times of both, turn by turn.
-
-    difference: as a share of the largest number of a result, the worst of them; times are None where it is too large.
-    """
-
-    work: str
-    ours: str
-    peer: str
-    difference: float
-    our_times: Times | None = None
-    peer_times: Times | None = None
-
-    @property
-    def ratios(self) -> list[float]:
-        """Our time in each turn, as a share of the peer's."""
-        if self.our_times is None or self.peer_times is None:
-            return []
-        return [ours / peer for ours, peer in zip(self.our_times.each, self.peer_times.each, strict=True)]
-
-
-@dataclass(frozen=True)
-class Compared:
-    """A request's comparisons."""
-
-    machine: Machine
-    request: Request
-    limits: Limits
-    comparisons: list[Comparison]
-
-
 def compare(request: Request, peers: Sequence[str], rounds: int, told: Callable[[str], None]) -> Compared:
     """Measure against every peer; InputError for one that is unknown or cannot run here."""
     device, dtype = device_and_dtype(request.device, request.dtype)
     require(peers, device)
-    as_in_a_fold(device)
+    use_fold_allocator(device)
     found: list[Comparison] = []
     for peer in peers:
         told(peer)
         found += _against(peer, request, device, dtype, rounds)
-    return Compared(machine_of(device), request, limits_of(device, dtype), found)
+    return Compared(host_info(device), request, limits_of(device, dtype), found)
 
 
 def require(peers: Sequence[str], device: torch.device) -> None:
@@ -89,8 +53,6 @@ def _against(
     peer: str, request: Request, device: torch.device, dtype: torch.dtype, rounds: int
 ) -> Iterator[Comparison]:
     if peer == "jax":
-        from foldcli.bench.peers.whole_model import against_alphafold
-
         yield from against_alphafold(request, rounds)
         return
     sizes = Sizes(request.lengths[0], request.depth, request.extra)
@@ -139,39 +101,3 @@ def _attention(cases: Cases, name: str, peer: str, rounds: int) -> Comparison:
 
 def _heads(x: Tensor, heads: int) -> Tensor:
     return x.unflatten(-1, (heads, -1)).transpose(-2, -3).contiguous()
-
-
-def in_agreement(
-    work: str, peer: str, ours: Callable[[], Any], theirs: Callable[[], Any], cases: Cases, rounds: int
-) -> Comparison:
-    """Compare results, and only if they agree the times of as many turns."""
-    difference = largest_difference(ours(), theirs())
-    name = f"foldcli {str(cases.dtype).removeprefix('torch.')}"
-    if difference > AGREEMENT[cases.dtype]:
-        return Comparison(work, name, peer, difference)
-    times = in_turns([partial(seconds, ours, cases.device), partial(seconds, theirs, cases.device)], rounds)
-    return Comparison(work, name, peer, difference, *times)
-
-
-def largest_difference(ours: Any, theirs: Any) -> float:
-    """Between two results of the same form, as a share of the largest number of each tensor."""
-    pairs = zip(tensors(ours), tensors(theirs), strict=True)
-    return max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
-
-
-def table(compared: Compared) -> Table:
-    """Comparisons as they are printed."""
-    request = compared.request
-    title = f"{request.model}: {request.lengths[0]} residues, {request.depth} + {request.extra} rows"
-    grid = Table("work", "ours", "peer", "ours, ms", "peer, ms", "ours / peer", "differ by", title=title)
-    for one in compared.comparisons:
-        if one.our_times is None or one.peer_times is None:
-            cells = "", "", "not timed: DIFFERENT"
-        else:
-            ratios = one.ratios
-            cells = (
-                f"{1e3 * one.our_times.median:,.1f}", f"{1e3 * one.peer_times.median:,.1f}",
-                f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
-            )  # fmt: skip
-        grid.add_row(one.work, one.ours, one.peer, *cells, f"{one.difference:.1e}")
-    return grid

@@ -13,9 +13,9 @@ import torch
 from rich.table import Table
 
 from foldcli.bench.cases import Cases, Sizes
-from foldcli.bench.modules import DTYPES, device_and_dtype
-from foldcli.bench.network import DEVICES, Device, Network, link
-from foldcli.bench.schedule import Played, Schedule, by_clock, by_roofline, memory_of, play
+from foldcli.bench.request import DTYPES, device_and_dtype
+from foldcli.bench.simulate.network import DEVICES, Device, Network, link
+from foldcli.bench.simulate.schedule import Played, Schedule, by_clock, by_roofline, memory_of, play
 from foldcli.byte_units import GIB
 from foldcli.config import LossConfig, ModelConfig, TrainConfig
 from foldcli.data.training.sample import Labels

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from foldcli import ops
 from foldcli.autochunk.footprint import MemoryTracker, traffic_bytes
-from foldcli.bench.network import Device, Network
+from foldcli.bench.simulate.network import Device, Network
 from foldcli.parallel.account import EXCHANGE, GATHER, peak_of, sent_bytes
 from foldcli.parallel.mesh import Axis
 from foldcli.shapes import Tensor

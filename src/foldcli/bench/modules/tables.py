@@ -6,10 +6,9 @@ from rich.console import Console
 from rich.table import Table
 
 from foldcli.bench.cases import parts
-from foldcli.bench.figures import Figure, Pass, Sliced
-from foldcli.bench.growth import curves, exponents
 from foldcli.bench.limits import Limits
-from foldcli.bench.modules import Measured
+from foldcli.bench.modules.results import Figure, Measured, Pass, Sliced
+from foldcli.bench.modules.scaling import curves, exponents
 from foldcli.byte_units import GIB
 from foldcli.config import ModelConfig
 

@@ -4,7 +4,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-from foldcli.bench.figures import Figure
+from foldcli.bench.modules.results import Figure
 
 Curve = list[tuple[int, float, int]]
 

@@ -9,10 +9,12 @@ from torch import nn
 
 from foldcli.autochunk import Chunked
 from foldcli.autochunk.region_selection import Planner
-from foldcli.bench.cases import Case, Cases, count
-from foldcli.bench.clock import Times, seconds, warm_times
-from foldcli.bench.figures import Figure, Pass, Sliced
-from foldcli.bench.limits import Limits
+from foldcli.bench.cases import Case, Cases, Sizes, count, wanted
+from foldcli.bench.host import host_info, use_fold_allocator
+from foldcli.bench.limits import Limits, limits_of
+from foldcli.bench.modules.results import Figure, Measured, Pass, Sliced
+from foldcli.bench.request import Request, device_and_dtype
+from foldcli.bench.timing import Times, seconds, warm_times
 from foldcli.bench.work import Work, gradients, leaves_of, training_work_of, work_of
 from foldcli.byte_units import GIB
 from foldcli.folding.memory import available_bytes, peak_bytes, reset_peak
@@ -21,6 +23,25 @@ from foldcli.parallel.account import peak_of
 # Of what is free, since the system has other work.
 SHARE = 0.85
 QUARTER = 0.25
+
+
+def measure(request: Request, told: Callable[[str], None]) -> Measured:
+    """Measure what is asked for; `told` hears which module is being measured."""
+    device, dtype = device_and_dtype(request.device, request.dtype)
+    config = request.config()
+    names = wanted(config, request.modules)
+    use_fold_allocator(device)
+    limits = limits_of(device, dtype)
+    figures: dict[int, list[Figure]] = {}
+    for length in request.lengths:
+        limits = limits.best(limits_of(device, dtype))  # other work on the machine makes it seem slow
+        cases = Cases(config, Sizes(length, request.depth, request.extra), device, dtype)
+        bench = Bench(cases, limits, request.limit, request.backward)
+        figures[length] = []
+        for name in names:
+            told(f"{length} residues: {name}")
+            figures[length].append(bench.figure(cases.case(name)))
+    return Measured(host_info(device), request, limits, figures)
 
 
 class Bench:

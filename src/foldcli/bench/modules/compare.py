@@ -5,38 +5,31 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.table import Table
 
-from foldcli.bench.figures import Figure, Pass
-from foldcli.bench.modules import Measured, Request
+from foldcli.bench.modules.results import Figure, Measured, Pass
+from foldcli.bench.request import Request
 from foldcli.errors import InputError
-from foldcli.files import write_atomic
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 # Times move for many reasons; less than this is no news even where no spread covers it.
 NEWS = 0.05
 Seconds = dict[tuple[str, str, str], tuple[float, ...]]
 
 
-def save(path: Path, measured: "DataclassInstance") -> None:
-    """Keep figures as JSON; FoldcliError if the file cannot be written."""
-    write_atomic(path, json.dumps(asdict(measured), indent=1) + "\n")
-
-
 def load(path: Path) -> dict[str, Any]:
-    """What `save` has written; InputError for any other file."""
+    """The JSON of an earlier run; InputError for any other file."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         request_of(found)
         _old_seconds(found)
         return found
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not what `foldcli bench --json` writes"
-        raise InputError(f"--compare {path}: {reason}; name a file that foldcli bench --seq-len has written") from error
+        reason = error.strerror if isinstance(error, OSError) else "not such a file"
+        raise InputError(
+            f"--compare {path}: {reason}; name a file that `foldcli bench modules --json` wrote"
+        ) from error
 
 
 def request_of(found: dict[str, Any]) -> Request:

@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from foldcli.bench.figures import Figure
-from foldcli.bench.growth import Curve, curves
 from foldcli.bench.limits import Limits
-from foldcli.bench.modules import Measured
+from foldcli.bench.modules.results import Figure, Measured
+from foldcli.bench.modules.scaling import Curve, curves
 from foldcli.files import atomic_file
 
 

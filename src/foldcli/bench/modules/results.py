@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
-from foldcli.bench.clock import Times
+from foldcli.bench.host import HostInfo
+from foldcli.bench.limits import Limits
+from foldcli.bench.request import Request
+from foldcli.bench.timing import Times
 from foldcli.bench.work import Work
 
 
@@ -37,3 +40,13 @@ class Figure:
     backward: Pass | None = None
     sliced: Sliced | None = None
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A request's figures by length."""
+
+    machine: HostInfo
+    request: Request
+    limits: Limits
+    figures: dict[int, list[Figure]]

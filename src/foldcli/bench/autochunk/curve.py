@@ -17,8 +17,9 @@ from foldcli.autochunk.graph import tensors
 from foldcli.autochunk.plan import Plan
 from foldcli.autochunk.region_selection import Planner
 from foldcli.bench.cases import Case, Cases, Sizes
-from foldcli.bench.clock import seconds, warm_times
-from foldcli.bench.modules import Machine, Request, as_in_a_fold, device_and_dtype, machine_of
+from foldcli.bench.host import HostInfo, host_info, use_fold_allocator
+from foldcli.bench.request import Request, device_and_dtype
+from foldcli.bench.timing import seconds, warm_times
 from foldcli.bench.work import size, work_of
 from foldcli.compose import model_config
 from foldcli.files import atomic_file
@@ -53,7 +54,7 @@ class Curve:
     """Points of one module, the first of them whole; results: bytes of what it returns, which any way must hold."""
 
     title: str
-    machine: Machine
+    machine: HostInfo
     request: Request
     results: int
     points: tuple[Point, ...]
@@ -104,7 +105,7 @@ class Ways:
 
     def _measured(self, run: Callable[..., Any]) -> tuple[Any, int, float]:
         """Results, bytes and seconds; of a long call its first time counts, else the median of several."""
-        as_in_a_fold(self.device)  # each way for itself: what others left in pieces adds up
+        use_fold_allocator(self.device)  # each way for itself: what others left in pieces adds up
         found: list[Any] = []
         first: list[float] = []
 
@@ -160,7 +161,7 @@ def curve(
         if points[0].seconds < SHORT:
             again.append(ways.whole().seconds)
     points[0] = replace(points[0], seconds=statistics.median(again or [ways.whole().seconds]))
-    return Curve(name, machine_of(ways.device), request, size(ways.expected), tuple(points))
+    return Curve(name, host_info(ways.device), request, size(ways.expected), tuple(points))
 
 
 def table(found: Curve) -> Table:

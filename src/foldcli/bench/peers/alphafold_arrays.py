@@ -1,13 +1,10 @@
-"""Reference runs of DeepMind's AlphaFold: their features as ours, their parameters rebuilt, their outputs."""
+"""DeepMind's AlphaFold and foldcli on the same arrays: features, parameters and the differences of their outputs."""
 
 import dataclasses
-import json
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from foldcli.compose import model_config
 from foldcli.config import ModelConfig
 from foldcli.data.features.templates import template_features
 from foldcli.model.alphafold import AlphaFold, Output
@@ -21,49 +18,17 @@ LIMITS = {"atoms": 5e-3, "plddt": 1e-2, "pae": 1e-2, "ptm": 1e-4}
 LOGITS = 1e-4
 
 
-@dataclasses.dataclass(frozen=True)
-class ReferenceRun:
-    """A folder written by DeepMind's model: config.json, features.npz (leading axis: pass) and outputs.npz."""
-
-    folder: Path
-
-    @property
-    def about(self) -> dict[str, str]:
-        return json.loads((self.folder / "config.json").read_text())
-
-    def config(self) -> ModelConfig:
-        config = model_config(self.about["preset"])
-        evoformer = dataclasses.replace(config.evoformer, blocks=int(self.about["blocks"]))
-        extra = dataclasses.replace(config.extra_msa, blocks=int(self.about["extra_blocks"]))
-        template = config.template if int(self.about["templates"]) else None
-        return dataclasses.replace(config, evoformer=evoformer, extra_msa=extra, template=template)
-
-    def model(self) -> AlphaFold:
-        config = self.config()
-        params = seeded_parameters(published_shapes(config), float(self.about["scale"]), int(self.about["seed"]))
-        with torch.device("meta"):
-            model = AlphaFold(config)
-        model.load_state_dict(from_alphafold(params, config, "rebuilt from names"), assign=True)
-        return model.eval()
-
-    def passes(self) -> list[Features]:
-        arrays = dict(np.load(self.folder / "features.npz"))
-        return [_features({key: value[k] for key, value in arrays.items()}) for k in range(len(arrays["aatype"]))]
-
-    def outputs(self) -> dict[str, np.ndarray]:
-        return dict(np.load(self.folder / "outputs.npz"))
-
-    @torch.inference_mode()
-    def fold(self, model: AlphaFold) -> Output:
-        previous, output = None, None
-        for features in self.passes():
-            output = model(features, previous)
-            previous = output.recycled()
-        assert output is not None
-        return output
+def seeded_model(config: ModelConfig, scale: float, seed: int) -> AlphaFold:
+    """Our model with the untrained parameters that run_alphafold.py draws for the same scale and seed."""
+    params = seeded_parameters(published_shapes(config), scale, seed)
+    with torch.device("meta"):
+        model = AlphaFold(config)
+    model.load_state_dict(from_alphafold(params, config, "rebuilt from names"), assign=True)
+    return model.eval()
 
 
-def _features(f: dict[str, np.ndarray]) -> Features:
+def features_of(f: dict[str, np.ndarray]) -> Features:
+    """Features of one recycling pass from DeepMind's arrays, by their names."""
     t = {key: torch.as_tensor(value) for key, value in f.items()}
     return Features(
         aatype=t["aatype"].long(), residue_index=t["residue_index"].long(), seq_mask=t["seq_mask"],

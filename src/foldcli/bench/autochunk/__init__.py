@@ -1,0 +1,1 @@
+"""Peak memory against time under AutoChunk's plans (`foldcli bench autochunk`)."""

@@ -1,0 +1,41 @@
+"""What a benchmark of a model is asked to measure, on which device and in which precision."""
+
+from dataclasses import dataclass
+
+import torch
+
+from foldcli.compose import model_config
+from foldcli.config import ModelConfig
+from foldcli.devices import choose_device, choose_precision
+from foldcli.errors import InputError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure; a run keeps it, so that it can be repeated. limit: seconds for each length, on the CPU."""
+
+    lengths: tuple[int, ...]
+    depth: int
+    extra: int
+    model: str
+    modules: tuple[str, ...]
+    blocks: int | None
+    backward: bool
+    device: str
+    dtype: str
+    limit: float
+    overrides: tuple[str, ...]
+
+    def config(self) -> ModelConfig:
+        blocks = [] if self.blocks is None else [f"model.evoformer.blocks={self.blocks}"]
+        return model_config(self.model, [*blocks, *self.overrides])
+
+
+def device_and_dtype(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
+    """Where to measure and in which type; auto is what `foldcli fold` takes. InputError: what there is not."""
+    if dtype not in ("auto", *DTYPES) or device not in ("auto", "cpu", "cuda"):
+        raise InputError(f"--device {device} --dtype {dtype}: expected auto, cpu or cuda, and auto, fp32 or bf16")
+    found = choose_device(device)
+    return found, choose_precision(dtype, found)

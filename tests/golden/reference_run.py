@@ -1,0 +1,51 @@
+"""Reference runs of DeepMind's AlphaFold: features, parameters and outputs, read from the folder of one run."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from foldcli.bench.peers.alphafold_arrays import features_of, seeded_model
+from foldcli.compose import model_config
+from foldcli.config import ModelConfig
+from foldcli.model.alphafold import AlphaFold, Output
+from foldcli.model.features import Features
+
+
+@dataclasses.dataclass(frozen=True)
+class ReferenceRun:
+    """A folder written by run_alphafold.py: config.json, features.npz (leading axis: pass) and outputs.npz."""
+
+    folder: Path
+
+    @property
+    def about(self) -> dict[str, str]:
+        return json.loads((self.folder / "config.json").read_text())
+
+    def config(self) -> ModelConfig:
+        config = model_config(self.about["preset"])
+        evoformer = dataclasses.replace(config.evoformer, blocks=int(self.about["blocks"]))
+        extra = dataclasses.replace(config.extra_msa, blocks=int(self.about["extra_blocks"]))
+        template = config.template if int(self.about["templates"]) else None
+        return dataclasses.replace(config, evoformer=evoformer, extra_msa=extra, template=template)
+
+    def model(self) -> AlphaFold:
+        return seeded_model(self.config(), float(self.about["scale"]), int(self.about["seed"]))
+
+    def passes(self) -> list[Features]:
+        arrays = dict(np.load(self.folder / "features.npz"))
+        return [features_of({key: value[k] for key, value in arrays.items()}) for k in range(len(arrays["aatype"]))]
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        return dict(np.load(self.folder / "outputs.npz"))
+
+    @torch.inference_mode()
+    def fold(self, model: AlphaFold) -> Output:
+        previous, output = None, None
+        for features in self.passes():
+            output = model(features, previous)
+            previous = output.recycled()
+        assert output is not None
+        return output
