@@ -39,7 +39,7 @@ from foldcli.model.alphafold import AlphaFold
 from foldcli.model.confidence import plddt
 from foldcli.protein.residues import CA
 from foldcli.search.library import Library, bundled
-from foldcli.search.templates import Shown
+from foldcli.search.templates import FoundTemplate
 from foldcli.timers import Timers
 from foldcli.training.folder import export
 from foldcli.training.initialize import initialize
@@ -75,7 +75,7 @@ class Score:
     sure: float = 0.0
 
 
-def kinds_of(chain: Chain, shown: Sequence[Shown]) -> dict[str, Chain]:
+def kinds_of(chain: Chain, shown: Sequence[FoundTemplate]) -> dict[str, Chain]:
     """The chain as each kind of input shows it; shown: the known folds that are found for it."""
     alone, templates = replace(chain, profile=None), [one.template for one in shown]
     kinds = alone, chain, replace(alone, templates=templates), replace(chain, templates=templates)

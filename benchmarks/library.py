@@ -29,7 +29,7 @@ from foldcli.geometry.lddt import lddt
 from foldcli.protein.residues import CA
 from foldcli.search.chains import read_chains
 from foldcli.search.library import Library, bundled, write_library
-from foldcli.search.templates import choose, search
+from foldcli.search.templates import choose_hits, search
 
 HELD_OUT = Path(__file__).parents[1] / "src/foldcli/search/held_out.txt"
 NEAR = (0.3, 0.6)
@@ -52,7 +52,7 @@ class Copied:
 def copy(chain: Chain, library: Library) -> Copied:
     """Search for a chain and score the first hit's CA atoms as they are."""
     began, length = time.perf_counter(), len(chain.sequence)
-    hits = choose(search(library.sequences, Query(chain.name, "", chain.sequence, chain.name)), length)
+    hits = choose_hits(search(library.sequences, Query(chain.name, "", chain.sequence, chain.name)), length)
     seconds = time.perf_counter() - began
     if not hits:
         return Copied(chain.name, length, "", 0.0, 0.0, 0.0, float("inf"), seconds)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from foldcli.data.formats.alignment import Rows, read_alignments
+from foldcli.data.formats.alignment import ParsedAlignment, read_alignments
 from foldcli.files import write_atomic
 from foldcli.protein.residues import LETTERS
 from foldcli.search.database import Database
@@ -55,7 +55,7 @@ def queries() -> list[str]:
     return [globin, *usual[:QUERIES]]
 
 
-def kept(rows: Rows) -> set[tuple[bytes, bytes]]:
+def kept(rows: ParsedAlignment) -> set[tuple[bytes, bytes]]:
     """An alignment's rows, in whatever order."""
     return {
         (letters.tobytes(), deletions.tobytes())

@@ -8,7 +8,7 @@ from foldcli.search.chains import KnownChain, read_chains
 from foldcli.search.library import write_library
 from tests.cli.conftest import Command, results
 from tests.search.conftest import SHARD
-from tests.search.test_structures import OTHER, SEQUENCE, entry
+from tests.search.test_own_templates import OTHER, SEQUENCE, entry
 
 TAKES = "model.library=true"
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from foldcli.errors import InputError
-from foldcli.search.hit_lists import Listed, read_lists
+from foldcli.search.hit_lists import ListedHit, read_lists
 
 letters = st.sampled_from("ACDEFGHIKLMNPQRSTVWY")
 pairs = st.lists(
@@ -18,15 +18,15 @@ pairs = st.lists(
 
 
 @st.composite
-def listed(draw: st.DrawFn) -> Listed:
+def listed(draw: st.DrawFn) -> ListedHit:
     query, known = ("".join(row) for row in zip(*draw(pairs), strict=True))
     name = draw(st.from_regex(r"[0-9][A-Z0-9]{3}_[A-Za-z0-9]{1,3}", fullmatch=True))
-    return Listed(
+    return ListedHit(
         name, draw(st.floats(1e-50, 1e4).map(lambda x: float(f"{x:.2g}"))), draw(st.integers(0, 900)), query, known
     )
 
 
-def hhr(hits: list[Listed], query: str = "query") -> str:
+def hhr(hits: list[ListedHit], query: str = "query") -> str:
     """As hhsearch writes it, alignments in stretches of 80 columns."""
     lines = [f"Query         {query} some words", "Match_columns 1000", "", " No Hit      Prob E-value", ""]
     for number, hit in enumerate(hits, 1):
@@ -46,13 +46,13 @@ def hhr(hits: list[Listed], query: str = "query") -> str:
 
 @given(st.lists(listed(), min_size=1, max_size=4))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_what_hhsearch_writes_is_read_back(tmp_path: Path, hits: list[Listed]) -> None:
+def test_what_hhsearch_writes_is_read_back(tmp_path: Path, hits: list[ListedHit]) -> None:
     (tmp_path / "q.hhr").write_text(hhr(hits))
     assert read_lists(tmp_path / "q.hhr") == {"": hits}
 
 
 @given(listed())
-def test_pairs_are_the_columns_without_a_gap(hit: Listed) -> None:
+def test_pairs_are_the_columns_without_a_gap(hit: ListedHit) -> None:
     columns, residues = hit.pairs()
     query, known = hit.query.replace("-", ""), hit.known.replace("-", "")
     both = [(a, b) for a, b in zip(hit.query, hit.known, strict=True) if "-" not in (a, b)]
@@ -67,16 +67,16 @@ def row(query: str, known: str, evalue: str = "1e-20") -> str:
 def test_an_m8_belongs_to_records_by_name_where_it_has_several(tmp_path: Path) -> None:
     one = tmp_path / "one.m8"
     one.write_text(row("101", "1abc_A") + row("101", "2xyz_B", "3e-5"))
-    assert read_lists(one) == {"": [Listed("1abc_A", 1e-20), Listed("2xyz_B", 3e-5)]}
+    assert read_lists(one) == {"": [ListedHit("1abc_A", 1e-20), ListedHit("2xyz_B", 3e-5)]}
     one.write_text(row("a", "1abc_A") + row("b", "2xyz_B"))
-    assert read_lists(one) == {"a": [Listed("1abc_A", 1e-20)], "b": [Listed("2xyz_B", 1e-20)]}
+    assert read_lists(one) == {"a": [ListedHit("1abc_A", 1e-20)], "b": [ListedHit("2xyz_B", 1e-20)]}
 
 
 def test_a_folder_belongs_to_records_by_file_name(tmp_path: Path) -> None:
     (tmp_path / "first.m8").write_text(row("101", "1abc_A"))
-    (tmp_path / "second.hhr").write_text(hhr([Listed("2xyz_B", 1e-5, 3, "AC-", "A-C")]))
+    (tmp_path / "second.hhr").write_text(hhr([ListedHit("2xyz_B", 1e-5, 3, "AC-", "A-C")]))
     assert read_lists(tmp_path) == {
-        "first": [Listed("1abc_A", 1e-20)], "second": [Listed("2xyz_B", 1e-5, 3, "AC-", "A-C")]
+        "first": [ListedHit("1abc_A", 1e-20)], "second": [ListedHit("2xyz_B", 1e-5, 3, "AC-", "A-C")]
     }  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def test_a_folder_belongs_to_records_by_file_name(tmp_path: Path) -> None:
     ("name", "text", "reason"),
     [
         ("a.hhr", "no hits here\n", "has no line 'Query NAME'"),
-        ("a.hhr", hhr([Listed("1abc_A", 1.0, 0, "ACDEF", "ACDEF")] * 2)[:-120], "hit 2 has no whole alignment"),
+        ("a.hhr", hhr([ListedHit("1abc_A", 1.0, 0, "ACDEF", "ACDEF")] * 2)[:-120], "hit 2 has no whole alignment"),
         ("a.m8", row("q", "1abc_A") + "q\t1abc_A\n", "line 2 is no hit (2 columns)"),
         ("a.m8", row("q", "1abc_A", "small"), "line 1 is no hit (could not convert"),
         ("a.txt", "hits\n", "expected a file that ends in .hhr or .m8"),

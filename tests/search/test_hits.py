@@ -10,7 +10,7 @@ from foldcli.protein.residues import GAP, INDEX
 from foldcli.search.chains import KnownChain
 from foldcli.search.hits import Hit, _merge
 from foldcli.search.library import Library
-from foldcli.search.templates import choose, search
+from foldcli.search.templates import choose_hits, search
 
 EXTRA, CUT = "GSGSGS", slice(30, 36)
 
@@ -67,8 +67,8 @@ def hit(name: str, columns: range, identity: float) -> Hit:
 
 def test_what_no_template_covers_comes_before_more_of_the_same() -> None:
     hits = [hit("near", range(80), 0.9), hit("alike", range(80), 0.8), hit("end", range(60, 120), 0.7)]
-    assert [one.name for one in choose(hits, 120)] == ["near", "end", "alike"]
-    assert len(choose([hit(str(k), range(50), 0.5) for k in range(9)], 50)) == 4
+    assert [one.name for one in choose_hits(hits, 120)] == ["near", "end", "alike"]
+    assert len(choose_hits([hit(str(k), range(50), 0.5) for k in range(9)], 50)) == 4
 
 
 stretches = st.tuples(st.integers(0, 200), st.integers(0, 200), st.integers(0, 60)).map(

@@ -16,7 +16,7 @@ from foldcli.data.formats.alignment import parse_a3m, parse_stockholm
 from foldcli.search.chains import KnownChain
 from foldcli.search.database import AMINO, Database
 from foldcli.search.jackhmmer import EVALUE, FILTERS, STRETCH_EVALUE, Jackhmmer, equal_width
-from foldcli.search.report import Stopped
+from foldcli.search.progress import Stopped
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 WHERE = Path("found.a3m")

@@ -10,7 +10,7 @@ from foldcli.data.formats.alignment import parse_alignments
 from foldcli.errors import FoldcliError, InputError
 from foldcli.search.chains import KnownChain
 from foldcli.search.mmseqs import Mmseqs, is_database
-from foldcli.search.report import Stopped
+from foldcli.search.progress import Stopped
 from tests.search.test_jackhmmer import quiet, write
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from foldcli.data.formats.alignment import parse_alignments
 from foldcli.errors import FoldcliError, InputError
-from foldcli.search import answer
+from foldcli.search import server_archive
 from foldcli.search.alignments import Finder
-from foldcli.search.report import Stopped
+from foldcli.search.progress import Stopped
 from foldcli.search.server import Deadlines, Server, Unavailable
 from tests.search.msa_server import COMPLETE, ENVIRONMENT, HANG, UNIREF, Plan, serving, tar_gz
 
@@ -125,7 +125,7 @@ ARCHIVES = {
 
 @pytest.mark.parametrize("message", ARCHIVES)
 def test_an_archive_that_is_none_is_named(plan: Plan, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer, "LARGEST", 1 << 20)
+    monkeypatch.setattr(server_archive, "LARGEST", 1 << 20)
     plan.archive = ARCHIVES[message]
     assert message in failure(plan)
 

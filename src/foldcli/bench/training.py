@@ -13,7 +13,7 @@ from foldcli.config import TrainConfig
 from foldcli.data.training.loader import Loader
 from foldcli.data.training.open_source import open_source
 from foldcli.data.training.tensors import map_tensors
-from foldcli.search.relatives import with_relatives
+from foldcli.search.homologs import with_homologs
 from foldcli.timers import Timers
 from foldcli.training.begin import new_model
 from foldcli.training.flops import pass_flops, peak_flops, training_passes
@@ -57,7 +57,7 @@ def time_training(config: TrainConfig, steps: int, device: torch.device) -> Trai
     """Take real steps on real data, and none of a run's other work; the parameters are forgotten."""
     config = replace(config, steps=WARM + steps)
     learner = Learner(new_model(config, device, Ranks()), config, Ranks())
-    loader = Loader(with_relatives(open_source(config.train), config.train), config)
+    loader = Loader(with_homologs(open_source(config.train), config.train), config)
     spent, passes = list[float](), list[int]()
     with contextlib.closing(loader):
         loader.start(0)

@@ -11,8 +11,8 @@ import typer
 from foldcli.cli.library import register
 
 if TYPE_CHECKING:
-    from foldcli.data.training.index import Record
-    from foldcli.data.training.parallel_reading import Gathered, Told
+    from foldcli.data.training.index import IndexedChain
+    from foldcli.data.training.parallel_reading import FilesRead, ReadProgress
 
 app = typer.Typer(name="data", help="Make what training reads from structures and alignments.", no_args_is_help=True)
 register(app)
@@ -39,8 +39,8 @@ def index(
     from foldcli.data.training.build_index import build_index
     from foldcli.data.training.index import write_index
 
-    with _progress() as told:
-        made = build_index(structures, alignments, clusters, workers, told)
+    with _progress() as progress:
+        made = build_index(structures, alignments, clusters, workers, progress)
     write_index(out, made.records)
     count = len({record.cluster for record in made.records})
     typer.echo(f"{out}: {len(made.records)} chains in {count} clusters ({made.clusters})")
@@ -61,22 +61,22 @@ def chains(
     """Pack the protein chains of a folder into one file, each with a profile of its alignment."""
     from foldcli.data.training.build_shard import build_shard
 
-    with _progress() as told:
-        made = build_shard(folder, out, alignments, clusters, workers, told)
+    with _progress() as progress:
+        made = build_shard(folder, out, alignments, clusters, workers, progress)
     typer.echo(f"{out}: {len(made.files.found)} chains in {made.clusters} clusters ({made.how})")
     _tell_files(made.files)
     if made.alone:
         typer.echo(f"{made.alone} chains have no alignment: their profile is their sequence")
 
 
-def _tell_files(files: "Gathered[Any]") -> None:
+def _tell_files(files: "FilesRead[Any]") -> None:
     left_out = f"{files.unreadable} could not be read, {files.without_protein} have no protein with a backbone"
     typer.echo(f"{files.files} files; {left_out}")
 
 
-def _tell_alignments(records: "list[Record]") -> None:
+def _tell_alignments(records: "list[IndexedChain]") -> None:
     from foldcli.config import SourceConfig
-    from foldcli.data.training.chain_source import describe_dropped, passing
+    from foldcli.data.training.chain_source import describe_dropped, filter_entries
 
     own = sum(record.alignment == record.name for record in records)
     none = sum(not record.alignment for record in records)
@@ -84,12 +84,12 @@ def _tell_alignments(records: "list[Record]") -> None:
         f"{own} chains have alignments, {len(records) - own - none} take those of a chain with their sequence, "
         f"{none} have none and are learnt from their sequence alone"
     )
-    _, dropped = passing([record.entry for record in records], SourceConfig())
+    _, dropped = filter_entries([record.entry for record in records], SourceConfig())
     typer.echo(f"the default filters leave out: {describe_dropped(dropped) or 'none'}")
 
 
 @contextlib.contextmanager
-def _progress() -> "Iterator[Told]":
+def _progress() -> "Iterator[ReadProgress]":
     """A bar on a terminal, a line for each tenth elsewhere; a line for each file that cannot be read."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -99,11 +99,11 @@ def _progress() -> "Iterator[Told]":
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bars:
         task = bars.add_task("", total=None)
 
-        def told(done: int, total: int, complaint: str) -> None:
+        def progress(done: int, total: int, complaint: str) -> None:
             if complaint:
                 console.print(complaint, markup=False, highlight=False, soft_wrap=True)
             bars.update(task, completed=done, total=total)
             if bars.disable and done * 10 // total > (done - 1) * 10 // total:
                 typer.echo(f"read {done} of {total} files", err=True)
 
-        yield told
+        yield progress

@@ -1,4 +1,4 @@
-"""`foldcli data library` and `foldcli data relatives`: known folds for folding, and for training."""
+"""`foldcli data library` and `foldcli data relatives`: known structures as templates for folding and for training."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ def library(
     exclude: Annotated[Path | None, typer.Option(help="File with the names of chains to leave out.")] = None,
     max_size: Annotated[float, typer.Option(help="Most megabytes that the file may have.")] = 15.0,
 ) -> None:
-    """Make a library of known folds: one chain of each cluster, then as many others as fit."""
+    """Make a library of known structures: one chain of each cluster, then as many others as fit."""
     from foldcli.data.formats.name_list import read_names
     from foldcli.search.chains import read_chains
     from foldcli.search.library import write_library
@@ -25,26 +25,26 @@ def library(
     typer.echo(f"{out}: {count} of {len(chains)} chains, {out.stat().st_size / MEGABYTE:.1f} MB")
 
 
-def relatives(
+def homologs(
     shards: Shards,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The relatives.")] = Path("relatives.npz"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The homologs found.")] = Path("relatives.npz"),
     library: Annotated[Path | None, typer.Option(help="Library to search. [default: the package's]")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Processor cores to use.")] = 2,
 ) -> None:
-    """Search each chain in a library of known folds; training takes templates from what is found."""
+    """Search each chain in a library of known structures; training takes templates from what is found."""
     from foldcli.search.chains import read_chains
+    from foldcli.search.homologs import find_homologs, write_homologs
     from foldcli.search.library import Library, bundled
-    from foldcli.search.relatives import find_relatives, write_relatives
 
-    found = find_relatives(read_chains(shards), Library(library or bundled()), threads, _show)
-    write_relatives(out, found)
-    typer.echo(f"{out}: {len(found.hit)} relatives of {len(found.names)} chains")
+    found = find_homologs(read_chains(shards), Library(library or bundled()), threads, _show)
+    write_homologs(out, found)
+    typer.echo(f"{out}: {len(found.hit)} homologs of {len(found.names)} chains")
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `foldcli data`."""
     app.command()(library)
-    app.command()(relatives)
+    app.command("relatives")(homologs)
 
 
 def _show(done: int, total: int) -> None:

@@ -18,8 +18,8 @@ from foldcli.folding.progress import Silent, Watcher
 from foldcli.folding.team import Group, Team
 from foldcli.parallel.worker import ranks_of_host
 from foldcli.search.alignments import open_finder
-from foldcli.search.jackhmmer import MOST
-from foldcli.search.report import Stopped
+from foldcli.search.jackhmmer import MAX_HITS
+from foldcli.search.progress import Stopped
 
 # More would take jobs from other groups long before they are folded.
 AHEAD = 2
@@ -31,7 +31,7 @@ LAST_SECONDS = 2.0
 def depth_foreseen(query: Query, config: FoldConfig) -> int:
     """Rows that a query's alignment has, or may have once it is found."""
     if query.alignment is None:
-        return MOST if config.searches else 1
+        return MAX_HITS if config.searches else 1
     return query.alignment.depth
 
 

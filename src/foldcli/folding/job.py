@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from foldcli.data.formats.alignment import a3m_text
 from foldcli.data.query import Query
 from foldcli.folding.record import Record
-from foldcli.search.templates import NONE, Found
+from foldcli.search.templates import NO_TEMPLATES, FoundTemplates
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Job:
 
     query: Query
     key: str
-    found: Found = NONE
+    found: FoundTemplates = NO_TEMPLATES
     relaxed: Sequence[str] = ()
     a3m_found: str = ""
 

@@ -6,14 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from foldcli.config import FoldConfig
-from foldcli.data.features.templates import lay_out
+from foldcli.data.features.templates import stack_templates
 from foldcli.data.query import Query
 from foldcli.errors import InputError
 from foldcli.model.features import Features
-from foldcli.search.deposited import Deposited
+from foldcli.search.hit_list_templates import HitListTemplates
 from foldcli.search.library import Library, bundled
-from foldcli.search.structures import Structures
-from foldcli.search.templates import MOST, Found, Origin
+from foldcli.search.own_templates import OwnTemplates
+from foldcli.search.templates import MAX_TEMPLATES, FoundTemplates, TemplateSource
 
 
 def takes_templates(config: FoldConfig) -> bool:
@@ -43,28 +43,28 @@ class Templates:
         sums = "".join(origin.digest(query) for origin in self.origins)
         return hashlib.sha256(sums.encode()).hexdigest()
 
-    def find(self, query: Query) -> Found:
-        """The structures that a query is shown, at most MOST."""
+    def find(self, query: Query) -> FoundTemplates:
+        """The structures that a query is shown, at most MAX_TEMPLATES."""
         found = [origin.find(query) for origin in self.origins]
         shown = [one for each in found for one in each.shown]
-        late = [f"{one.template.name}: {MOST} others come before it" for one in shown[MOST:]]
-        return Found(shown[:MOST], [*(reason for each in found for reason in each.unused), *late])
+        late = [f"{one.template.name}: {MAX_TEMPLATES} others come before it" for one in shown[MAX_TEMPLATES:]]
+        return FoundTemplates(shown[:MAX_TEMPLATES], [*(reason for each in found for reason in each.unused), *late])
 
-    def shown(self, features: Iterator[Features], found: Found, config: FoldConfig) -> Iterator[Features]:
+    def shown(self, features: Iterator[Features], found: FoundTemplates, config: FoldConfig) -> Iterator[Features]:
         """The features of each pass, with what was found for a model that takes it."""
         templates = [one.template for one in found.shown]
         if not templates or not takes_templates(config):
             return features
-        laid_out = lay_out(templates, len(templates), slice(0, len(templates[0].aatype)))
+        laid_out = stack_templates(templates, len(templates), slice(0, len(templates[0].aatype)))
         return (replace(one, templates=laid_out) for one in features)
 
 
-def _origins(config: FoldConfig) -> Iterator[Origin]:
+def _origins(config: FoldConfig) -> Iterator[TemplateSource]:
     """What the user names, their files before the hits of a search; otherwise the library of known folds."""
     latest = config.max_template_date
     if config.template:
-        yield Structures([Path(name) for name in config.template], latest)
+        yield OwnTemplates([Path(name) for name in config.template], latest)
     if config.template_hits:
-        yield Deposited(Path(config.template_hits), Path(config.template_dir), latest)
+        yield HitListTemplates(Path(config.template_hits), Path(config.template_dir), latest)
     if not config.template and not config.template_hits:
         yield Library(Path(config.library) if config.library else bundled())

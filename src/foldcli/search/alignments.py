@@ -15,7 +15,7 @@ from foldcli.files import write_atomic
 from foldcli.search.database import Database
 from foldcli.search.jackhmmer import Jackhmmer
 from foldcli.search.mmseqs import Mmseqs, is_database
-from foldcli.search.report import Report
+from foldcli.search.progress import SearchProgress
 from foldcli.search.server import PUBLIC, Server, Unavailable
 from foldcli.weights.download import held
 
@@ -33,7 +33,7 @@ class Search(Protocol):
         """All that decides what is found."""
         ...
 
-    def search(self, sequence: str, report: Report) -> str:
+    def search(self, sequence: str, report: SearchProgress) -> str:
         """The relatives of a sequence in A3M, itself first; FoldcliError if it cannot be done."""
         ...
 
@@ -58,7 +58,7 @@ class Databases:
     def settings(self) -> str:
         return json.dumps([part.settings for part in self.parts])
 
-    def search(self, sequence: str, report: Report) -> str:
+    def search(self, sequence: str, report: SearchProgress) -> str:
         return stacked(sequence, [part.search(sequence, report) for part in self.parts])
 
 
@@ -74,7 +74,7 @@ class Finder:
         """All that decides what is found."""
         return self.search.settings
 
-    def find(self, sequence: str, report: Report) -> str:
+    def find(self, sequence: str, report: SearchProgress) -> str:
         """The alignment of a sequence in A3M; FoldcliError if it cannot be found.
 
         Once a server takes no work, the rest of a run does not wait for it again.

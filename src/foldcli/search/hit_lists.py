@@ -20,7 +20,7 @@ HHR_OTHER_ROWS = ("Consensus", "ss_pred", "ss_dssp", "ss_conf")
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedHit:
     """A hit of a list; name: PDB id and chain, as 1abc_A.
 
     query and known: the rows of its alignment, '-' for a gap, from column `first` of the query on, counted from 0; both
@@ -40,7 +40,7 @@ class Listed:
         return (self.first - 1 + in_query.cumsum())[both], (in_known.cumsum() - 1)[both]
 
 
-def read_lists(path: Path) -> dict[str, list[Listed]]:
+def read_lists(path: Path) -> dict[str, list[ListedHit]]:
     """The hits of each query that a list, or a folder of them by record name, has, the surest first.
 
     A list with one query alone has it under the name "". InputError: no such file, or no list of hits.
@@ -50,20 +50,20 @@ def read_lists(path: Path) -> dict[str, list[Listed]]:
         if not files:
             raise InputError(f"{path}: the folder has no hits; expected files named NAME.hhr or NAME.m8")
         return {safe_name(file.stem, file.stem): [hit for _, hit in _read(file)] for file in files}
-    found: dict[str, list[Listed]] = {}
+    found: dict[str, list[ListedHit]] = {}
     for query, hit in _read(path):
         found.setdefault(query, []).append(hit)
     return found if len(found) > 1 else {"": [hit for hits in found.values() for hit in hits]}
 
 
-def _read(path: Path) -> list[tuple[str, Listed]]:
+def _read(path: Path) -> list[tuple[str, ListedHit]]:
     if path.suffix.lower() not in HIT_SUFFIXES:
         raise InputError(f"{path}: is no list of hits; expected a file that ends in {' or '.join(HIT_SUFFIXES)}")
     text = read_text(path)
     return list(_m8(text, path) if path.suffix.lower() == ".m8" else _hhr(text, path))
 
 
-def _m8(text: str, path: Path) -> Iterator[tuple[str, Listed]]:
+def _m8(text: str, path: Path) -> Iterator[tuple[str, ListedHit]]:
     for number, line in enumerate(text.splitlines(), start=1):
         fields = line.split("\t")
         if not line.strip() or line.startswith("#"):
@@ -71,12 +71,12 @@ def _m8(text: str, path: Path) -> Iterator[tuple[str, Listed]]:
         try:
             if len(fields) < M8_COLUMNS:
                 raise ValueError(f"{len(fields)} columns")
-            yield safe_name(fields[0], fields[0]), Listed(fields[1], float(fields[M8_EVALUE]))
+            yield safe_name(fields[0], fields[0]), ListedHit(fields[1], float(fields[M8_EVALUE]))
         except ValueError as error:
             raise InputError(f"{path}: line {number} is no hit ({error}); expected {M8_COLUMNS} columns") from None
 
 
-def _hhr(text: str, path: Path) -> list[tuple[str, Listed]]:
+def _hhr(text: str, path: Path) -> list[tuple[str, ListedHit]]:
     """Sorted as AlphaFold sorts them, by the sum of the posterior probabilities of their aligned pairs."""
     head, *blocks = re.split(r"^No \d+ *$", text, flags=re.MULTILINE)
     query = re.search(r"^Query +(\S+)", head, re.MULTILINE)
@@ -86,7 +86,7 @@ def _hhr(text: str, path: Path) -> list[tuple[str, Listed]]:
     return [(safe_name(query[1], query[1]), hit) for _, hit in hits]
 
 
-def _block(block: str, where: str) -> tuple[float, Listed]:
+def _block(block: str, where: str) -> tuple[float, ListedHit]:
     """The sum of probabilities of one hit, and the hit."""
     name = re.search(r"^>(\S+)", block, re.MULTILINE)
     evalue, probabilities = (re.search(rf"\b{key}=(\d\S*)", block) for key in ("E-value", "Sum_probs"))
@@ -95,4 +95,4 @@ def _block(block: str, where: str) -> tuple[float, Listed]:
     if not (name and evalue and probabilities and query) or len(query) != len(known):
         raise InputError(f"{where} has no whole alignment; the file was cut, make it again")
     first = next(int(row[2]) for row in rows if row[0] == "Q")
-    return float(probabilities[1]), Listed(name[1], float(evalue[1]), first - 1, query, known)
+    return float(probabilities[1]), ListedHit(name[1], float(evalue[1]), first - 1, query, known)

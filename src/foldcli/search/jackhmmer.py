@@ -13,10 +13,10 @@ from pyhmmer.plan7 import HMM, Background, Builder, Domain, Pipeline
 from pyhmmer.plan7 import Hit as HmmerHit
 
 from foldcli.search.database import AMINO, Block, Database
-from foldcli.search.report import Report
+from foldcli.search.progress import SearchProgress
 
 # What AlphaFold asks of jackhmmer for UniRef90 (alphafold/data/tools/jackhmmer.py), and how many hits it takes of it.
-EVALUE, FILTERS, MOST = 1e-4, (5e-4, 5e-5, 5e-7), 10_000
+EVALUE, FILTERS, MAX_HITS = 1e-4, (5e-4, 5e-5, 5e-7), 10_000
 # jackhmmer's own E-value for a stretch of a hit, among the hits alone.
 STRETCH_EVALUE = 1e-3
 CELL = re.compile("([A-Z-])([a-z]*)")
@@ -57,9 +57,9 @@ class Jackhmmer:
     @property
     def settings(self) -> str:
         """All that decides what is found."""
-        return json.dumps(["jackhmmer", EVALUE, STRETCH_EVALUE, FILTERS, MOST, self.rounds, self.database.digest])
+        return json.dumps(["jackhmmer", EVALUE, STRETCH_EVALUE, FILTERS, MAX_HITS, self.rounds, self.database.digest])
 
-    def search(self, sequence: str, report: Report) -> str:
+    def search(self, sequence: str, report: SearchProgress) -> str:
         """The relatives of a sequence in A3M, itself first; InputError for a database that cannot be read.
 
         As in HMMER the last round is the first that finds no other sequence than the one before, and no more stretches.
@@ -78,7 +78,7 @@ class Jackhmmer:
             profile, _, _ = builder.build_msa(rows.digitize(AMINO), background)
         return f">query\n{sequence}\n" + "".join(f">{one.name}/{one.place}\n{one.row}\n" for one in found)
 
-    def _scan(self, profile: "HMM[Any]", number: int, report: Report) -> list[Match]:
+    def _scan(self, profile: "HMM[Any]", number: int, report: SearchProgress) -> list[Match]:
         """The sequences of the database that a round's profile finds, the best first."""
         matches: list[Match] = []
         count = 0
@@ -121,8 +121,8 @@ def _stretch(domain: Domain, length: int) -> Stretch:
 
 
 def best(matches: list[Match]) -> list[Match]:
-    """At most MOST matches, the best first, those of one score in the order of the database."""
-    return sorted(matches, key=lambda match: -match.score)[:MOST]
+    """At most MAX_HITS matches, the best first, those of one score in the order of the database."""
+    return sorted(matches, key=lambda match: -match.score)[:MAX_HITS]
 
 
 def included(matches: Sequence[Match], searched: int) -> list[Match]:

@@ -30,7 +30,7 @@ from foldcli.files import write_atomic
 from foldcli.protein.residues import residue_types
 from foldcli.search.chains import KnownChain
 from foldcli.search.hits import Hit, Sequences
-from foldcli.search.templates import Found, Shown, choose, lay_over, search
+from foldcli.search.templates import FoundTemplate, FoundTemplates, choose_hits, search, template_from_hit
 from foldcli.search.traces import Trace, decode, encode
 from foldcli.weights.files import sha256
 
@@ -65,16 +65,16 @@ class Library:
     def _digest(self) -> str:
         return sha256(self.path)
 
-    def find(self, query: Query) -> Found:
+    def find(self, query: Query) -> FoundTemplates:
         """The known chains that a query is shown."""
-        hits = choose(search(self.sequences, query), len(query.sequence))
-        return Found([Shown(hit, self.template(hit, len(query.sequence))) for hit in hits])
+        hits = choose_hits(search(self.sequences, query), len(query.sequence))
+        return FoundTemplates([FoundTemplate(hit, self.template(hit, len(query.sequence))) for hit in hits])
 
     def template(self, hit: Hit, length: int) -> Template:
         """The known chain of a hit, laid over a query of `length` residues."""
         sequence = self.sequences.letters[hit.name]
         backbone = np.rint(decode(self._trace(hit.name)) * ANGSTROM).astype(np.int16)
-        return lay_over(hit, length, residue_types(sequence), *unpack_atoms(sequence, backbone, None))
+        return template_from_hit(hit, length, residue_types(sequence), *unpack_atoms(sequence, backbone, None))
 
     def _trace(self, name: str) -> Trace:
         number = self._number[name]

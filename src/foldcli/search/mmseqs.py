@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 
 from foldcli.errors import FoldcliError, InputError
-from foldcli.search.jackhmmer import EVALUE, MOST
-from foldcli.search.report import Report
+from foldcli.search.jackhmmer import EVALUE, MAX_HITS
+from foldcli.search.progress import SearchProgress
 
 # As ColabFold searches: three rounds, and the highest sensitivity.
-SEARCH = ("--num-iterations", "3", "-s", "8", "-a", "-e", str(EVALUE), "--max-seqs", str(MOST))
+SEARCH = ("--num-iterations", "3", "-s", "8", "-a", "-e", str(EVALUE), "--max-seqs", str(MAX_HITS))
 A3M = "5"
 LAST_WORDS = 2000
 
@@ -49,7 +49,7 @@ class Mmseqs:
         except OSError as error:
             raise InputError(f"--db {self.path}: no whole database of MMseqs2 ({error.strerror})") from None
 
-    def search(self, sequence: str, report: Report) -> str:
+    def search(self, sequence: str, report: SearchProgress) -> str:
         """The relatives of a sequence in A3M, itself first; FoldcliError: in the words of mmseqs."""
         with tempfile.TemporaryDirectory(prefix="foldcli-") as name:
             folder = Path(name)
@@ -61,7 +61,7 @@ class Mmseqs:
             self._run(report, "result2msa", query, str(self.path), hits, rows, "--msa-format-mode", A3M, *threads)
             return (folder / "rows").read_text(encoding="utf-8", errors="replace").replace("\0", "")
 
-    def _run(self, report: Report, *arguments: str) -> None:
+    def _run(self, report: SearchProgress, *arguments: str) -> None:
         start, log = time.monotonic(), Path(arguments[1]).with_name("log")
         with log.open("wb") as output:
             command = ["mmseqs", *arguments]  # a group of its own: it starts others, which are to end with it

@@ -11,8 +11,8 @@ from urllib.parse import quote, urlencode, urlsplit
 from foldcli.cache_folder import cache_folder
 from foldcli.data.formats.alignment import parse_alignments, stacked
 from foldcli.errors import FoldcliError, InputError
-from foldcli.search.answer import members
-from foldcli.search.report import Report
+from foldcli.search.progress import SearchProgress
+from foldcli.search.server_archive import members
 from foldcli.web import BrokenError, RefusedError, ask, read_some
 from foldcli.weights.download import held
 
@@ -72,7 +72,7 @@ class Server:
         """All that decides what is found."""
         return json.dumps(["server", self.host, MODE])
 
-    def search(self, sequence: str, report: Report) -> str:
+    def search(self, sequence: str, report: SearchProgress) -> str:
         """The relatives of a sequence in A3M, itself first; FoldcliError: what the server did, or did not in time."""
         with held(cache_folder() / "alignments" / f"{urlsplit(self.host).hostname}.server"):  # one ticket at a time
             try:
@@ -80,7 +80,7 @@ class Server:
             except FoldcliError as error:
                 raise type(error)(f"{error}; {INSTEAD}") from error
 
-    def _finished(self, sequence: str, report: Report) -> str:
+    def _finished(self, sequence: str, report: SearchProgress) -> str:
         """A ticket whose search is COMPLETE. The query's number is part of the server's name for the ticket: with
         another one it searches anew, and does not hand out what has failed before."""
         lost = "none was drawn"
@@ -93,7 +93,7 @@ class Server:
                 lost = str(error)
         raise FoldcliError(f"{self.host}: {self.deadlines.tickets} tickets came to nothing, the last because {lost}")
 
-    def _submit(self, query: str, report: Report) -> str:
+    def _submit(self, query: str, report: SearchProgress) -> str:
         """The ticket for a query, once the server takes it."""
         form = urlencode({"q": query, "mode": MODE}).encode()
         for state, ticket in self._states("ticket/msa", form, report):
@@ -103,7 +103,7 @@ class Server:
                 raise LostTicketError(f"it answered {state} to the query")
         raise AssertionError("unreachable: states never end")
 
-    def _finish(self, ticket: str, report: Report) -> None:
+    def _finish(self, ticket: str, report: SearchProgress) -> None:
         """Wait until a ticket is COMPLETE."""
         for state, _ in self._states(f"ticket/{quote(ticket, safe='')}", None, report):
             if state == "COMPLETE":
@@ -111,7 +111,7 @@ class Server:
             if state == "ERROR":
                 raise LostTicketError("the search ended in ERROR")
 
-    def _states(self, path: str, form: bytes | None, report: Report) -> Iterator[tuple[str, str]]:
+    def _states(self, path: str, form: bytes | None, report: SearchProgress) -> Iterator[tuple[str, str]]:
         """The state and name of a ticket, asked for with growing pauses; each state has its deadline."""
         pause, present, since = self.deadlines.pause, "", time.monotonic()
         while True:
@@ -133,7 +133,7 @@ class Server:
             raise Unavailable(f"{self.host}: {reason}")
         raise LostTicketError(reason) if state in ("UNKNOWN", "RUNNING") else FoldcliError(f"{self.host}: {reason}")
 
-    def _state(self, path: str, form: bytes | None, report: Report) -> tuple[str, str]:
+    def _state(self, path: str, form: bytes | None, report: SearchProgress) -> tuple[str, str]:
         text = self._fetch(path, form, LARGEST_ANSWER, self.deadlines.outage, report)
         try:
             answer = json.loads(text)
@@ -144,11 +144,11 @@ class Server:
             raise FoldcliError(f"{self.host}: answered {text[:60]!r}, expected a ticket, as ColabFold's servers give")
         return state, ticket
 
-    def _download(self, ticket: str, report: Report) -> bytes:
+    def _download(self, ticket: str, report: SearchProgress) -> bytes:
         path = f"result/download/{quote(ticket, safe='')}"
         return self._fetch(path, None, LARGEST_ARCHIVE, self.deadlines.download, report)
 
-    def _fetch(self, path: str, form: bytes | None, most: int, within: float, report: Report) -> bytes:
+    def _fetch(self, path: str, form: bytes | None, most: int, within: float, report: SearchProgress) -> bytes:
         """A whole answer of bounded size; what may pass is tried again until the time is up."""
         url, pause, until = f"{self.host}/{path}", self.deadlines.pause, time.monotonic() + within
         while True:
@@ -167,7 +167,7 @@ class Server:
                 _wait(pause, str(error), report)
                 pause = min(2 * pause, self.deadlines.longest_pause)
 
-    def _received(self, answer: http.client.HTTPResponse, most: int, until: float, report: Report) -> bytes:
+    def _received(self, answer: http.client.HTTPResponse, most: int, until: float, report: SearchProgress) -> bytes:
         data = bytearray()
         while block := read_some(answer, 1 << 20):
             data += block
@@ -192,7 +192,7 @@ class Server:
         return stacked(sequence, texts.values())
 
 
-def _wait(seconds: float, why: str, report: Report) -> None:
+def _wait(seconds: float, why: str, report: SearchProgress) -> None:
     """Sleep, and look often whether anybody still waits."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:

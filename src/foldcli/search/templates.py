@@ -14,7 +14,7 @@ from foldcli.errors import InputError
 from foldcli.protein.residues import CA, GAP, residue_types
 from foldcli.search.hits import Hit, Sequences
 
-MOST = 4
+MAX_TEMPLATES = 4
 # Of a hundred queries without a relative, about one gets a hit by chance.
 CUT_OFF = 0.01
 # With fewer atoms AlphaFold takes a template for empty.
@@ -22,7 +22,7 @@ FEWEST_ATOMS = 5
 
 
 @dataclass(frozen=True)
-class Shown:
+class FoundTemplate:
     """A known chain that a query is shown: how it aligns, and its atoms laid over the query."""
 
     hit: Hit
@@ -40,24 +40,24 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a query is shown, at most MOST; unused: of what else was looked at, why not, one line each."""
+class FoundTemplates:
+    """What a query is shown, at most MAX_TEMPLATES; unused: of what else was looked at, why not, one line each."""
 
-    shown: Sequence[Shown] = ()
+    shown: Sequence[FoundTemplate] = ()
     unused: Sequence[str] = ()
 
 
-NONE = Found()
+NO_TEMPLATES = FoundTemplates()
 
 
-class Origin(Protocol):
+class TemplateSource(Protocol):
     """Where templates come from."""
 
     def digest(self, query: Query) -> str:
         """What tells all that decides this query's templates from anything else."""
         ...
 
-    def find(self, query: Query) -> Found: ...
+    def find(self, query: Query) -> FoundTemplates: ...
 
 
 def search(sequences: Sequences, query: Query) -> list[Hit]:
@@ -67,22 +67,22 @@ def search(sequences: Sequences, query: Query) -> list[Hit]:
     return sequences.jackhmmer(query.sequence, CUT_OFF)
 
 
-def choose(hits: Sequence[Hit], length: int) -> list[Hit]:
-    """At most MOST hits, one by one that with most residues identical to the query's.
+def choose_hits(hits: Sequence[Hit], length: int) -> list[Hit]:
+    """At most MAX_TEMPLATES hits, one by one that with most residues identical to the query's.
 
     A column that k of those taken cover already counts 1 / (1 + k), so that a part that nothing covers yet comes before
     one more chain like those taken.
     """
     left, taken = list(hits), list[Hit]()
     covered = np.zeros(length)
-    while left and len(taken) < MOST:
+    while left and len(taken) < MAX_TEMPLATES:
         values = [hit.identity * (1 / (1 + covered[hit.columns])).sum() for hit in left]
         taken.append(left.pop(int(np.argmax(values))))
         covered[taken[-1].columns] += 1
     return taken
 
 
-def lay_over(
+def template_from_hit(
     hit: Hit, length: int, aatype: NDArray[np.int8], positions: NDArray[np.float32], mask: NDArray[np.bool_]
 ) -> Template:
     """The chain of a hit, laid over a query of `length` residues: what is not aligned is left out.
@@ -97,12 +97,12 @@ def lay_over(
     return Template(hit.name, types, atoms, present)
 
 
-def show(hit: Hit, chain: Chain, length: int) -> Shown:
+def found_template(hit: Hit, chain: Chain, length: int) -> FoundTemplate:
     """A hit with its chain, of which all atoms are known; InputError if it has none where it aligns."""
-    template = lay_over(hit, length, residue_types(chain.sequence), chain.positions, chain.mask)
+    template = template_from_hit(hit, length, residue_types(chain.sequence), chain.positions, chain.mask)
     if template.mask.sum() < FEWEST_ATOMS:
         raise InputError("has no atoms where it aligns")
-    return Shown(hit, template)
+    return FoundTemplate(hit, template)
 
 
 def require_released(deposition: Deposition, latest: str) -> None:

@@ -17,7 +17,7 @@ from foldcli.parallel.launch import launch, require_devices
 from foldcli.parallel.mesh import build_mesh
 from foldcli.parallel.shard import shard
 from foldcli.parallel.worker import joined, launched
-from foldcli.search.relatives import with_relatives
+from foldcli.search.homologs import with_homologs
 from foldcli.training.folder import require_same_model, write_settings
 from foldcli.training.initialize import initialize
 from foldcli.training.learner import Learner
@@ -46,10 +46,10 @@ def place(config: TrainConfig) -> Iterator[tuple[torch.device, Ranks]]:
 
 def begin(config: TrainConfig, out: Path, resume: bool, device: torch.device, ranks: Ranks, watcher: Watcher) -> Run:
     """A run in the folder `out`; InputError, before anything is made, for data or a folder that do not fit."""
-    source = with_relatives(open_source(config.train, "train"), config.train)
+    source = with_homologs(open_source(config.train, "train"), config.train)
     held_out = None
     if config.validation:
-        held_out = with_relatives(open_source(config.validation, "validation"), config.validation)
+        held_out = with_homologs(open_source(config.validation, "validation"), config.validation)
     if resume:
         require_same_model(out, config)
     elif ranks.first:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from foldcli.compose import model_config
 from foldcli.config import LossConfig, ModelConfig, MsaConfig, SampleConfig, SourceConfig, TemplateConfig, TrainConfig
 from foldcli.data.chain import Chain, Template
-from foldcli.data.features.featurize import describe, featurize
-from foldcli.data.features.msa import Evidence, draw_rows, single_sequence
-from foldcli.data.features.msa_sampling import Draws, letter_shares
-from foldcli.data.features.templates import lay_out
+from foldcli.data.features.featurize import featurize, make_features
+from foldcli.data.features.msa import MsaInput, sample_msa, single_sequence
+from foldcli.data.features.msa_sampling import MsaDraws, letter_frequencies
+from foldcli.data.features.templates import stack_templates
 from foldcli.data.query import Alignment, Query
 from foldcli.data.training.block_deletion import delete_blocks
 from foldcli.data.training.collate import stack
@@ -110,9 +110,9 @@ def test_truth_belongs_to_the_crop_and_to_the_last_pass(depth):
 
 def test_cut_rows_are_those_of_the_whole_chain():
     chain = a_chain(depth=50)
-    evidence = Evidence.of_alignment(chain.alignment)
-    rows = draw_rows(evidence, DEEP, Draws.of_generator(np.random.default_rng(3)))
-    whole, part = (describe(chain.sequence, evidence, rows, window) for window in (slice(0, 40), slice(7, 29)))
+    msa_input = MsaInput.of_alignment(chain.alignment)
+    rows = sample_msa(msa_input, DEEP, MsaDraws.of_generator(np.random.default_rng(3)))
+    whole, part = (make_features(chain.sequence, msa_input, rows, window) for window in (slice(0, 40), slice(7, 29)))
     for name, axis in {"aatype": 0, "residue_index": 0, "msa_feat": 1, "extra_msa": 1, "extra_deletion": 1}.items():
         expected = getattr(whole, name).narrow(axis, 7, 22)
         assert torch.equal(getattr(part, name), expected), name
@@ -146,9 +146,9 @@ def test_profile_stands_where_an_alignment_counts_its_letters():
     chain = a_chain(depth=50)
     tokens = chain.alignment.tokens % 20
     plain = Alignment(tokens, np.zeros(tokens.shape, np.int32))
-    msa, draws = replace(ONE_ROW, mask_fraction=0.0), Draws.of_generator(np.random.default_rng(0))
-    kinds = Evidence.of_alignment(plain), Evidence.of_profile(chain.sequence, letter_shares(plain)[:, :20])
-    counted, told = (describe(chain.sequence, kind, draw_rows(kind, msa, draws), slice(0, 40)) for kind in kinds)
+    msa, draws = replace(ONE_ROW, mask_fraction=0.0), MsaDraws.of_generator(np.random.default_rng(0))
+    kinds = MsaInput.of_alignment(plain), MsaInput.of_profile(chain.sequence, letter_frequencies(plain)[:, :20])
+    counted, told = (make_features(chain.sequence, kind, sample_msa(kind, msa, draws), slice(0, 40)) for kind in kinds)
     torch.testing.assert_close(told.msa_feat, counted.msa_feat, atol=1e-6, rtol=0)
 
 
@@ -208,7 +208,7 @@ def test_stacked_samples_are_what_each_is_alone(model):
 
 def test_template_features_keep_to_their_places():
     chain = a_chain(templates=2)
-    features = lay_out(chain.templates, 4, slice(5, 15))
+    features = stack_templates(chain.templates, 4, slice(5, 15))
     assert features.mask.tolist() == [1, 1, 0, 0]
     assert features.aatype[:, 0].tolist() == [0, 1, 21, 21]
     assert torch.equal(features.pseudo_beta[1, :, 0], torch.arange(5.0, 15.0))

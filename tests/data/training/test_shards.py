@@ -16,7 +16,7 @@ from foldcli.data.chain import Chain
 from foldcli.data.formats.packed_atoms import MISSING, pack_atoms, unpack_atoms
 from foldcli.data.query import Alignment
 from foldcli.data.training.build_shard import weighted_profile
-from foldcli.data.training.chain_source import Entry, passing, weights
+from foldcli.data.training.chain_source import Entry, filter_entries, sampling_weights
 from foldcli.data.training.open_source import open_source
 from foldcli.data.training.shards import PackedChain, ShardSource, pack_chain, write_shard
 from foldcli.errors import InputError
@@ -182,18 +182,18 @@ def test_filters_name_what_they_leave_out():
         dataclasses.replace(kept, released="2018-05-01"), dataclasses.replace(kept, released=""),
         dataclasses.replace(kept, resolution=9.01), dataclasses.replace(kept, share=0.81),
     ]  # fmt: skip
-    taken, dropped = passing([*others, kept], SourceConfig(max_date="2018-04-30"))
+    taken, dropped = filter_entries([*others, kept], SourceConfig(max_date="2018-04-30"))
     assert taken == [4]
     assert dropped == {
         "released after 2018-04-30": 1, "without a release date": 1, "resolved to more than 9 angstrom": 1,
         "more than 80% of one kind of residue": 1,
     }  # fmt: skip
-    assert len(passing([*others, kept], SourceConfig())[0]) == 3
+    assert len(filter_entries([*others, kept], SourceConfig())[0]) == 3
 
 
 def test_large_clusters_and_short_chains_are_drawn_less():
     entries = [Entry("a", 100, 1), Entry("b", 384, 1), Entry("c", 600, 2), Entry("d", 256, 3)]
-    assert weights(entries) == pytest.approx(np.array([1 / 4, 3 / 8, 1, 1 / 2]) / (17 / 8))
+    assert sampling_weights(entries) == pytest.approx(np.array([1 / 4, 3 / 8, 1, 1 / 2]) / (17 / 8))
 
 
 USAGE = {

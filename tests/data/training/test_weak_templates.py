@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foldcli.data.chain import Template
-from foldcli.data.training.weak_templates import weakened
+from foldcli.data.training.weak_templates import weaken
 from foldcli.protein.residues import GAP
 
 
@@ -16,7 +16,7 @@ def test_residues_keep_their_atoms_and_are_cut_or_moved(types: list[int], seed: 
     positions = np.zeros((len(types), 37, 3), np.float32)
     positions[:, 1, 0] = (1 + np.arange(len(types))) * there
     template = Template("1ABC_A", aatype, positions, np.repeat(there[:, None], 37, axis=1))
-    found = weakened(template, np.random.default_rng(seed))
+    found = weaken(template, np.random.default_rng(seed))
     columns = np.flatnonzero(found.aatype != GAP)
     origin = np.rint(found.positions[columns, 1, 0]).astype(int) - 1
     assert found.mask[:, 1].tolist() == (found.aatype != GAP).tolist()
@@ -30,7 +30,7 @@ def test_both_ways_come_up() -> None:
     types = np.arange(20, dtype=np.int8).repeat(3)
     template = Template("1ABC_A", types, np.zeros((60, 37, 3), np.float32), np.ones((60, 37), np.bool_))
     random = np.random.default_rng(0)
-    drawn = [weakened(template, random) for _ in range(40)]
+    drawn = [weaken(template, random) for _ in range(40)]
     cut = [one for one in drawn if (one.aatype == GAP).any()]
     shifted = [one for one in drawn if not (one.aatype == GAP).any() and (one.aatype != types).any()]
     assert len(cut) > 10 and len(shifted) > 10

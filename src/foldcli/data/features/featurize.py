@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 
 from foldcli.config import MsaConfig
-from foldcli.data.features.msa import Evidence, Rows, draw_rows, gather
+from foldcli.data.features.msa import MsaInput, SampledMsa, choose_msa_input, sample_msa
 from foldcli.data.features.msa_clusters import summarize_clusters
-from foldcli.data.features.msa_sampling import Draws
+from foldcli.data.features.msa_sampling import MsaDraws
 from foldcli.data.query import Alignment, Query
 from foldcli.model.features import Features
 from foldcli.protein.residues import INDEX, MASK, UNKNOWN
@@ -23,15 +23,15 @@ def featurize(query: Query, config: MsaConfig, seed: int, passes: int) -> Iterat
     either treats rows one by one, or weighs them by their mask (column attention, outer product mean), where a masked
     row counts exactly zero. Without rows for the extra stack there is one masked row, so that it has something to work
     on. Without an alignment the query stands alone, and is masked like any other row. A preset of one row, which is
-    none of AlphaFold's, is shown an alignment as `gather` says.
+    none of AlphaFold's, is shown an alignment as `choose_msa_input` says.
     """
-    evidence = gather(query.sequence, query.alignment, None, config)
+    msa_input = choose_msa_input(query.sequence, query.alignment, None, config)
     for index in range(passes):
-        rows = draw_rows(evidence, config, Draws.of_pass(seed, index, passes))
-        yield describe(query.sequence, evidence, rows, slice(0, len(query.sequence)))
+        rows = sample_msa(msa_input, config, MsaDraws.of_pass(seed, index, passes))
+        yield make_features(query.sequence, msa_input, rows, slice(0, len(query.sequence)))
 
 
-def describe(sequence: str, evidence: Evidence, rows: Rows, window: slice) -> Features:
+def make_features(sequence: str, msa_input: MsaInput, rows: SampledMsa, window: slice) -> Features:
     """The features of one pass in some of the columns, which keep their numbers in the whole sequence."""
     rows = rows.crop(window)
     extra = _extra_rows(rows)
@@ -42,7 +42,7 @@ def describe(sequence: str, evidence: Evidence, rows: Rows, window: slice) -> Fe
         seq_mask=torch.ones(len(aatype)),
         # the first channel would mark a break between domains
         target_feat=torch.nn.functional.pad(torch.eye(UNKNOWN + 1)[aatype], (1, 0)),
-        msa_feat=_msa_feat(rows, evidence.columns[window] if evidence.bare_profile else None),
+        msa_feat=_msa_feat(rows, msa_input.columns[window] if msa_input.profile_only else None),
         msa_mask=torch.ones(rows.letters.shape),
         extra_msa=torch.from_numpy(extra.tokens.astype(np.int64)),
         extra_mask=torch.full(extra.tokens.shape, float(len(rows.extra) > 0)),
@@ -51,14 +51,14 @@ def describe(sequence: str, evidence: Evidence, rows: Rows, window: slice) -> Fe
     )
 
 
-def _extra_rows(rows: Rows) -> Alignment:
+def _extra_rows(rows: SampledMsa) -> Alignment:
     if not len(rows.extra):
         blank = np.zeros((1, rows.letters.shape[1]))
         return Alignment(blank.astype(np.int8), blank.astype(np.int32))
     return rows.others.rows(rows.extra)
 
 
-def _msa_feat(rows: Rows, columns: NDArray[np.float32] | None) -> torch.Tensor:
+def _msa_feat(rows: SampledMsa, columns: NDArray[np.float32] | None) -> torch.Tensor:
     """Channels [s, i, 49]: letter (23), has a deletion, its length, the cluster's letters (23) and mean deletion.
 
     columns [i, 22]: the letters of the one cluster, where its rows are not there to be counted.

@@ -8,7 +8,13 @@ from numpy.typing import NDArray
 
 from foldcli.config import MsaConfig
 from foldcli.data.features.msa_clusters import nearest_clusters
-from foldcli.data.features.msa_sampling import Draws, choose_clusters, hidden_places, hide_letters, letter_shares
+from foldcli.data.features.msa_sampling import (
+    MsaDraws,
+    choose_clusters,
+    letter_frequencies,
+    mask_letters,
+    masked_positions,
+)
 from foldcli.data.features.profile import frequencies
 from foldcli.data.query import Alignment
 from foldcli.protein.residues import GAP, INDEX, LETTERS
@@ -21,19 +27,19 @@ def single_sequence(sequence: str) -> Alignment:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class MsaInput:
     """An alignment, the sequence itself its first row, and how often each letter stands in its columns [i, 22].
 
-    bare_profile: the columns are all that is left of other rows, so they summarise the first row's cluster.
+    profile_only: the columns are all that is left of other rows, so they summarise the first row's cluster.
     """
 
     alignment: Alignment
     columns: NDArray[np.float32]
-    bare_profile: bool = False
+    profile_only: bool = False
 
     @classmethod
     def of_alignment(cls, alignment: Alignment) -> Self:
-        return cls(alignment, letter_shares(alignment))
+        return cls(alignment, letter_frequencies(alignment))
 
     @classmethod
     def of_sequence(cls, sequence: str) -> Self:
@@ -44,12 +50,12 @@ class Evidence:
     def of_profile(cls, sequence: str, profile: NDArray[np.float32]) -> Self:
         """The sequence and how often each of the 20 amino acids stands in each column [i, 20]."""
         columns = np.pad(profile, ((0, 0), (0, GAP + 1 - len(LETTERS))))
-        return cls(single_sequence(sequence), columns, bare_profile=True)
+        return cls(single_sequence(sequence), columns, profile_only=True)
 
 
-def gather(
+def choose_msa_input(
     sequence: str, alignment: Alignment | None, profile: NDArray[np.float32] | None, config: MsaConfig
-) -> Evidence:
+) -> MsaInput:
     """All that is known of a sequence's relatives: an alignment before a profile [i, 20], and nothing without either.
 
     A model of one row is shown an alignment through its frequencies, as it is trained on chains that come with these
@@ -58,12 +64,12 @@ def gather(
     if alignment is not None and alignment.depth > 1 and config.max_clusters == 1:
         profile, alignment = frequencies(alignment), None
     if alignment is not None:
-        return Evidence.of_alignment(alignment)
-    return Evidence.of_sequence(sequence) if profile is None else Evidence.of_profile(sequence, profile)
+        return MsaInput.of_alignment(alignment)
+    return MsaInput.of_sequence(sequence) if profile is None else MsaInput.of_profile(sequence, profile)
 
 
 @dataclass(frozen=True)
-class Rows:
+class SampledMsa:
     """The rows of one pass.
 
     clusters: centres, some letters hidden; letters and hidden [s, i]: what stood there before, and where letters were
@@ -84,13 +90,13 @@ class Rows:
         return type(self)(clusters, letters, hidden, others, self.nearest, self.extra)
 
 
-def draw_rows(evidence: Evidence, config: MsaConfig, draws: Draws) -> Rows:
+def sample_msa(msa_input: MsaInput, config: MsaConfig, draws: MsaDraws) -> SampledMsa:
     """Choose cluster centres, hide letters of theirs, and give each other row to a cluster."""
-    chosen, rest = choose_clusters(evidence.alignment.depth, config, draws.clusters)
-    centres, others = evidence.alignment.rows(chosen), evidence.alignment.rows(rest)
-    hidden = hidden_places(centres.tokens.shape, config, draws.places)
-    tokens = hide_letters(centres.tokens, evidence.columns, hidden, config, draws.letters)
-    return Rows(
+    chosen, rest = choose_clusters(msa_input.alignment.depth, config, draws.clusters)
+    centres, others = msa_input.alignment.rows(chosen), msa_input.alignment.rows(rest)
+    hidden = masked_positions(centres.tokens.shape, config, draws.places)
+    tokens = mask_letters(centres.tokens, msa_input.columns, hidden, config, draws.letters)
+    return SampledMsa(
         clusters=Alignment(tokens, centres.deletions),
         letters=centres.tokens,
         hidden=hidden,

@@ -15,7 +15,7 @@ from foldcli.protein.residues import GAP, MASK
 EPSILON = np.float32(1e-10)
 
 
-class Draw(Protocol):
+class RandomNumbers(Protocol):
     """Where random numbers come from: AlphaFold's own when folding, numpy's, which are quicker made, when training."""
 
     def uniform(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -32,7 +32,7 @@ class Draw(Protocol):
 
 
 @dataclass(frozen=True)
-class GeneratorDraw:
+class NumpyRandom:
     """Numbers from one of numpy's generators."""
 
     random: np.random.Generator
@@ -48,16 +48,16 @@ class GeneratorDraw:
 
 
 @dataclass(frozen=True)
-class Draws:
+class MsaDraws:
     """The four random operations of one pass: choice of clusters, masked places, letters put there, extra rows."""
 
-    clusters: Draw
-    places: Draw
-    letters: Draw
-    extra: Draw
+    clusters: RandomNumbers
+    places: RandomNumbers
+    letters: RandomNumbers
+    extra: RandomNumbers
 
     @classmethod
-    def of_pass(cls, seed: int, index: int, passes: int) -> "Draws":
+    def of_pass(cls, seed: int, index: int, passes: int) -> "MsaDraws":
         """The draws of pass `index`, numbered as AlphaFold's graph numbers them.
 
         Two draws that change nothing come before these four in the graph; a loop over passes is a graph of its own.
@@ -66,18 +66,18 @@ class Draws:
         return cls(*(RandomOperation(seed, first + k, index) for k in range(4)))
 
     @classmethod
-    def of_generator(cls, random: np.random.Generator) -> "Draws":
+    def of_generator(cls, random: np.random.Generator) -> "MsaDraws":
         """The draws of a training sample's next pass."""
-        return cls(*4 * [GeneratorDraw(random)])
+        return cls(*4 * [NumpyRandom(random)])
 
 
-def choose_clusters(depth: int, config: MsaConfig, draw: Draw) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def choose_clusters(depth: int, config: MsaConfig, draw: RandomNumbers) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Row numbers of the cluster centres, the query first, and of all other rows."""
     order = np.append(0, 1 + draw.permutation(depth - 1))
     return order[: config.max_clusters], order[config.max_clusters :]
 
 
-def letter_shares(alignment: Alignment) -> NDArray[np.float32]:
+def letter_frequencies(alignment: Alignment) -> NDArray[np.float32]:
     """How often each of the 20 amino acids, X and the gap stands in each column [i, 22]."""
     length = alignment.tokens.shape[1]
     cells = np.arange(length) * (GAP + 1) + alignment.tokens
@@ -85,17 +85,17 @@ def letter_shares(alignment: Alignment) -> NDArray[np.float32]:
     return counts.astype(np.float32) / np.float32(alignment.depth)
 
 
-def hidden_places(shape: tuple[int, ...], config: MsaConfig, draw: Draw) -> NDArray[np.bool_]:
+def masked_positions(shape: tuple[int, ...], config: MsaConfig, draw: RandomNumbers) -> NDArray[np.bool_]:
     """Where letters are hidden [s, i]: those that BERT leaves as they are count as well."""
     return draw.uniform(shape) < np.float32(config.mask_fraction)
 
 
-def hide_letters(
+def mask_letters(
     tokens: NDArray[np.int8],
     columns: NDArray[np.float32],
     hidden: NDArray[np.bool_],
     config: MsaConfig,
-    draw: Draw,
+    draw: RandomNumbers,
 ) -> NDArray[np.int8]:
     """Replace letters as BERT does: by any amino acid, by one of the column, by itself or by a mask.
 

@@ -35,11 +35,11 @@ def template_features(
     )
 
 
-def lay_out(templates: Sequence[Template], places: int, window: slice) -> TemplateFeatures:
+def stack_templates(templates: Sequence[Template], places: int, window: slice) -> TemplateFeatures:
     """Templates cut to the window, in so many places [t]; those left over are masked."""
     length = window.stop - window.start
     if not templates:
-        return empty_places(places, length)
+        return empty_templates(places, length)
     aatype = np.full((places, length), GAP, np.int64)
     positions, mask = np.zeros((places, length, 37, 3), np.float32), np.zeros((places, length, 37), np.float32)
     for place, template in enumerate(templates):
@@ -49,7 +49,7 @@ def lay_out(templates: Sequence[Template], places: int, window: slice) -> Templa
     return replace(features, mask=(torch.arange(places) < len(templates)).float())
 
 
-def empty_places(count: int, length: int) -> TemplateFeatures:
+def empty_templates(count: int, length: int) -> TemplateFeatures:
     """Places for `count` templates over `length` residues with none in them: all masked."""
     return TemplateFeatures(
         mask=torch.zeros(count),

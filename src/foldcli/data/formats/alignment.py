@@ -33,7 +33,7 @@ TOKENS = _token_table()
 
 
 @dataclass(frozen=True)
-class Rows:
+class ParsedAlignment:
     """An alignment as written: the query's header; letters [s, i] in ASCII, upper case; deletions [s, i]."""
 
     title: str
@@ -75,18 +75,18 @@ def _difference(query: str, sequence: str) -> str:
     return f"has {len(query)} residues, but there are {len(sequence)}"
 
 
-def read_alignments(path: Path) -> dict[str, Rows]:
+def read_alignments(path: Path) -> dict[str, ParsedAlignment]:
     """The alignments of a file by their query's sequence; InputError: what `read_text` and `parse_alignments` find."""
     return parse_alignments(read_text(path, separator=True), path)
 
 
-def parse_alignments(text: str, path: Path) -> dict[str, Rows]:
+def parse_alignments(text: str, path: Path) -> dict[str, ParsedAlignment]:
     """The alignments in a file's text by their query's sequence, each row once, the first kept, as AlphaFold does.
 
     A file of the ColabFold server holds several, parted by NUL; those of one query are joined. InputError names file,
     row and position: no rows, ragged rows, what is no letter, a query row with gaps or insertions.
     """
-    found: dict[str, Rows] = {}
+    found: dict[str, ParsedAlignment] = {}
     for block in text.split("\0"):
         if block.strip():
             rows = parse_stockholm(block, path) if block.startswith("# STOCKHOLM") else parse_a3m(block, path)
@@ -107,20 +107,22 @@ def stacked(sequence: str, texts: Iterable[str]) -> str:
     return "".join(f">{row}\n" for row in [f"query\n{sequence}", *rows])
 
 
-def deduplicate(rows: Rows) -> Rows:
+def deduplicate(rows: ParsedAlignment) -> ParsedAlignment:
     """Drop rows whose aligned letters stood before, whatever their insertions."""
     first: dict[bytes, int] = {}
     for number, letters in enumerate(rows.letters):
         first.setdefault(letters.tobytes(), number)
     kept = list(first.values())
-    return Rows(rows.title, rows.letters[kept], rows.deletions[kept])
+    return ParsedAlignment(rows.title, rows.letters[kept], rows.deletions[kept])
 
 
-def _join(above: Rows, below: Rows) -> Rows:
-    return Rows(above.title, np.vstack([above.letters, below.letters]), np.vstack([above.deletions, below.deletions]))
+def _join(above: ParsedAlignment, below: ParsedAlignment) -> ParsedAlignment:
+    return ParsedAlignment(
+        above.title, np.vstack([above.letters, below.letters]), np.vstack([above.deletions, below.deletions])
+    )
 
 
-def parse_a3m(text: str, path: Path) -> Rows:
+def parse_a3m(text: str, path: Path) -> ParsedAlignment:
     """Read A3M: upper case and '-' are columns of the query, lower case stands between them, '.' only fills."""
     before, *records = ("\n" + text).split("\n>")
     _check_start(before, path)
@@ -140,7 +142,9 @@ def parse_a3m(text: str, path: Path) -> Rows:
     # the last entry of a row, its line end, holds what is inserted behind the last column: nobody asks for it
     between = np.diff(columns, prepend=-1) - 1
     shape = len(written), -1
-    return Rows(titles[0].strip(), letters.reshape(shape)[:, :-1], between.astype(np.int32).reshape(shape)[:, :-1])
+    return ParsedAlignment(
+        titles[0].strip(), letters.reshape(shape)[:, :-1], between.astype(np.int32).reshape(shape)[:, :-1]
+    )
 
 
 def _check_start(before: str, path: Path) -> None:
@@ -185,7 +189,7 @@ def _no_letter(written: list[str], titles: tuple[str, ...], path: Path) -> Input
     )
 
 
-def parse_stockholm(text: str, path: Path) -> Rows:
+def parse_stockholm(text: str, path: Path) -> ParsedAlignment:
     """Read Stockholm, in one block or several: columns where the first row has '-' or '.' are insertions."""
     parts = _stockholm_parts(text, path)
     titles = tuple(parts)
@@ -201,7 +205,7 @@ def parse_stockholm(text: str, path: Path) -> Rows:
         raise InputError(f"{path}: {name_row(1, titles[0])}, the query, has no sequence")
     inserted = (letters != GAP_BYTE) & (letters[0] == GAP_BYTE)
     deletions = np.diff(np.cumsum(inserted, axis=1, dtype=np.int32)[:, columns], axis=1, prepend=0)
-    return Rows(titles[0], letters[:, columns], deletions.astype(np.int32))
+    return ParsedAlignment(titles[0], letters[:, columns], deletions.astype(np.int32))
 
 
 def _stockholm_parts(text: str, path: Path) -> dict[str, list[str]]:

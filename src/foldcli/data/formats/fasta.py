@@ -22,14 +22,14 @@ def read_queries(path: Path) -> list[Query]:
     InputError names file, record and position of what cannot be folded.
     """
     if not path.is_dir():
-        return told_apart(_read_file(path))
+        return with_unique_names(_read_file(path))
     files = list_files(path, INPUT_SUFFIXES)
     if not files:
         raise InputError(f"{path}: the folder has no input; expected files that end in {', '.join(INPUT_SUFFIXES)}")
-    return told_apart(query for file in files for query in _read_file(file))
+    return with_unique_names(query for file in files for query in _read_file(file))
 
 
-def told_apart(queries: Iterable[Query]) -> list[Query]:
+def with_unique_names(queries: Iterable[Query]) -> list[Query]:
     """The queries, each under a name that no other one has."""
     queries = list(queries)
     names = unique_names([query.name for query in queries])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from foldcli.data.formats.attach import attach_alignments
-from foldcli.data.formats.fasta import read_queries, told_apart
+from foldcli.data.formats.fasta import read_queries, with_unique_names
 from foldcli.data.query import Query
 from foldcli.errors import InputError
 from foldcli.protein.residues import LETTERS_X
@@ -21,7 +21,7 @@ def read_input(source: str | Path | Query | Sequence[Query], msa: str | Path | N
     if isinstance(source, str | Path):
         queries = read_queries(Path(source))
     else:
-        queries = told_apart([source] if isinstance(source, Query) else source)
+        queries = with_unique_names([source] if isinstance(source, Query) else source)
     return queries if msa is None else attach_alignments(queries, Path(msa))
 
 

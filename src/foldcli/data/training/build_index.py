@@ -10,22 +10,24 @@ from foldcli.data.formats.mmcif import MMCIF_SUFFIXES, read_mmcif
 from foldcli.data.formats.structure_files import structure_files
 from foldcli.data.training.chain_clusters import cluster_chains
 from foldcli.data.training.chain_source import commonest_share
-from foldcli.data.training.index import Record
+from foldcli.data.training.index import IndexedChain
 from foldcli.data.training.openfold_layout import alignment_files
-from foldcli.data.training.parallel_reading import Gathered, Told, gather
+from foldcli.data.training.parallel_reading import FilesRead, ReadProgress, read_in_parallel
 from foldcli.errors import InputError
 
 
 @dataclass(frozen=True)
-class Indexed:
+class BuiltIndex:
     """The chains of a folder, where their clusters come from, and what became of the files."""
 
-    records: list[Record]
+    records: list[IndexedChain]
     clusters: str
-    files: Gathered[Record]
+    files: FilesRead[IndexedChain]
 
 
-def build_index(structures: Path, alignments: Path, clusters: Path | None, workers: int, told: Told) -> Indexed:
+def build_index(
+    structures: Path, alignments: Path, clusters: Path | None, workers: int, progress: ReadProgress
+) -> BuiltIndex:
     """Read every mmCIF file and look for its chains' alignments.
 
     A chain without alignments takes those of a chain with its sequence, since sets of alignments often hold each
@@ -34,19 +36,19 @@ def build_index(structures: Path, alignments: Path, clusters: Path | None, worke
     if not alignments.is_dir():
         raise InputError(f"{alignments}: no such folder")
     read = partial(_read_records, structures=structures)
-    gathered = gather(read, structure_files(structures, MMCIF_SUFFIXES), workers, told)
+    gathered = read_in_parallel(read, structure_files(structures, MMCIF_SUFFIXES), workers, progress)
     records = _aligned(gathered.found, alignments)
     names, sequences = [record.name for record in records], [record.sequence for record in records]
     clustering = cluster_chains(names, sequences, clusters)
     numbered = zip(records, clustering.numbers, strict=True)
     records = [dataclasses.replace(record, cluster=number) for record, number in numbered]
-    return Indexed(records, clustering.how, gathered)
+    return BuiltIndex(records, clustering.how, gathered)
 
 
-def _read_records(path: Path, structures: Path) -> list[Record]:
+def _read_records(path: Path, structures: Path) -> list[IndexedChain]:
     deposition = read_mmcif(path)
     return [
-        Record(
+        IndexedChain(
             name=f"{deposition.name}_{polymer.chain}", file=path.relative_to(structures).as_posix(),
             chain=polymer.chain, sequence=polymer.sequence, alignment="", cluster=0, released=deposition.released,
             resolution=deposition.resolution, share=commonest_share(polymer.sequence),
@@ -55,7 +57,7 @@ def _read_records(path: Path, structures: Path) -> list[Record]:
     ]  # fmt: skip
 
 
-def _aligned(records: Sequence[Record], alignments: Path) -> list[Record]:
+def _aligned(records: Sequence[IndexedChain], alignments: Path) -> list[IndexedChain]:
     own = {record.name for record in records if alignment_files(alignments, record.name)}
     of_sequence = {record.sequence: record.name for record in reversed(records) if record.name in own}
     return [

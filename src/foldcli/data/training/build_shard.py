@@ -11,25 +11,25 @@ from foldcli.data.formats.structure_files import STRUCTURE_SUFFIXES, read_struct
 from foldcli.data.query import Alignment
 from foldcli.data.training.chain_clusters import cluster_chains
 from foldcli.data.training.openfold_layout import alignment_files, join_alignments
-from foldcli.data.training.parallel_reading import Gathered, Told, gather
+from foldcli.data.training.parallel_reading import FilesRead, ReadProgress, read_in_parallel
 from foldcli.data.training.shards import PackedChain, pack_chain, write_shard
 from foldcli.errors import InputError
 from foldcli.protein.residues import GAP, LETTERS, residue_types
 
 
 @dataclass(frozen=True)
-class Made:
+class BuiltShard:
     """How many clusters there are and where they come from; chains whose profile is their sequence; the files."""
 
     clusters: int
     how: str
     alone: int
-    files: Gathered[tuple[PackedChain, bool]]
+    files: FilesRead[tuple[PackedChain, bool]]
 
 
 def build_shard(
-    folder: Path, out: Path, alignments: Path | None, clusters: Path | None, workers: int, told: Told
-) -> Made:
+    folder: Path, out: Path, alignments: Path | None, clusters: Path | None, workers: int, progress: ReadProgress
+) -> BuiltShard:
     """Write the protein chains of all files to `out`; InputError for a folder that is not there.
 
     FoldcliError: no chain at all, or `out` cannot be written.
@@ -37,12 +37,12 @@ def build_shard(
     if alignments and not alignments.is_dir():
         raise InputError(f"{alignments}: no such folder")
     files = structure_files(folder, STRUCTURE_SUFFIXES)
-    gathered = gather(partial(_read_chains, alignments=alignments), files, workers, told)
+    gathered = read_in_parallel(partial(_read_chains, alignments=alignments), files, workers, progress)
     chains = [chain for chain, _ in gathered.found]
     clustering = cluster_chains([chain.name for chain in chains], [chain.sequence for chain in chains], clusters)
     write_shard(out, chains, clustering.numbers)
     alone = sum(not aligned for _, aligned in gathered.found)
-    return Made(len(set(clustering.numbers)), clustering.how, alone, gathered)
+    return BuiltShard(len(set(clustering.numbers)), clustering.how, alone, gathered)
 
 
 def _read_chains(path: Path, alignments: Path | None) -> list[tuple[PackedChain, bool]]:

@@ -49,7 +49,7 @@ class ChainSource(Protocol):
         ...
 
 
-def passing(entries: Sequence[Entry], config: SourceConfig) -> tuple[list[int], Counter[str]]:
+def filter_entries(entries: Sequence[Entry], config: SourceConfig) -> tuple[list[int], Counter[str]]:
     """Positions of the entries that pass the filters (Suppl. Sec. 1.2.5), and counts of the others by reason."""
     excluded = read_names(Path(config.exclude)) if config.exclude else frozenset()
     reasons = ["excluded by name" if entry.name in excluded else _reason(entry, config) for entry in entries]
@@ -78,7 +78,7 @@ def commonest_share(sequence: str) -> float:
     return max(Counter(sequence).values()) / len(sequence)
 
 
-def weights(entries: Sequence[Entry]) -> NDArray[np.float64]:
+def sampling_weights(entries: Sequence[Entry]) -> NDArray[np.float64]:
     """How likely each entry is drawn, summing to 1 (Suppl. Sec. 1.2.5).
 
     Inverse to its cluster's size among the entries, times the chance that its length is accepted, 1/2 up to 256

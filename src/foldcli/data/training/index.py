@@ -18,7 +18,7 @@ KINDS: dict[Any, Any] = {str: str, int: int, float: (int, float)}
 
 
 @dataclass(frozen=True)
-class Record:
+class IndexedChain:
     """A chain: its file in the folder of structures, its name there, and the name of its alignments, empty for none.
 
     released, resolution, cluster and share are those of `chain_source.Entry`.
@@ -39,13 +39,13 @@ class Record:
         return Entry(self.name, len(self.sequence), self.cluster, self.released, self.resolution, self.share)
 
 
-def write_index(path: Path, records: Sequence[Record]) -> None:
+def write_index(path: Path, records: Sequence[IndexedChain]) -> None:
     """Write the index as JSON, a line for each chain."""
     lines = ",\n".join(json.dumps(dataclasses.asdict(record)) for record in records)
     write_atomic(path, f'{{"version": {VERSION}, "chains": [\n{lines}\n]}}\n')
 
 
-def read_index(path: Path) -> list[Record]:
+def read_index(path: Path) -> list[IndexedChain]:
     """Read what `write_index` wrote; InputError for anything else."""
     try:
         content = json.loads(read_text(path))
@@ -56,8 +56,8 @@ def read_index(path: Path) -> list[Record]:
         raise InputError(f"{path}: is no index of this version; make it with `foldcli data index`") from None
 
 
-def _record(row: dict[str, Any]) -> Record:
-    record = Record(**row)
+def _record(row: dict[str, Any]) -> IndexedChain:
+    record = IndexedChain(**row)
     if not all(isinstance(getattr(record, field.name), KINDS[field.type]) for field in dataclasses.fields(record)):
         raise TypeError
     return record

@@ -10,7 +10,7 @@ from foldcli.config import TrainConfig
 from foldcli.data.training.chain_source import ChainSource
 from foldcli.data.training.collate import stack
 from foldcli.data.training.make_sample import whole_sample
-from foldcli.data.training.micro_batch import ATTEMPTS, BadEntry, MicroBatch, MicroBatches
+from foldcli.data.training.micro_batch import ATTEMPTS, MicroBatch, MicroBatches, UnreadableChain
 from foldcli.data.training.sample import Sample
 from foldcli.data.training.workers import stream
 from foldcli.errors import FoldcliError, InputError
@@ -90,7 +90,7 @@ def validation_samples(
     """
     count = min(config.validation_chains, len(source.entries))
     for item in stream(WholeChains(source, config, alone), range(rank, count, ranks), config.workers):
-        if isinstance(item, BadEntry):
+        if isinstance(item, UnreadableChain):
             log.warning("%s: left out of validation: %s", item.name, item.reason)
         else:
             yield item
@@ -104,9 +104,9 @@ class WholeChains:
     config: TrainConfig
     alone: bool
 
-    def __call__(self, position: int) -> Sample | BadEntry:
+    def __call__(self, position: int) -> Sample | UnreadableChain:
         try:
             chain = self.source.load(position)
         except InputError as error:
-            return BadEntry(self.source.entries[position].name, str(error))
+            return UnreadableChain(self.source.entries[position].name, str(error))
         return stack([whole_sample(chain, self.config, self.alone)])

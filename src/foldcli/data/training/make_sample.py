@@ -12,13 +12,13 @@ import torch
 
 from foldcli.config import SampleConfig, TrainConfig
 from foldcli.data.chain import Chain, Template
-from foldcli.data.features.featurize import describe
-from foldcli.data.features.msa import Evidence, Rows, draw_rows, gather
-from foldcli.data.features.msa_sampling import Draws
-from foldcli.data.features.templates import lay_out
+from foldcli.data.features.featurize import make_features
+from foldcli.data.features.msa import MsaInput, SampledMsa, choose_msa_input, sample_msa
+from foldcli.data.features.msa_sampling import MsaDraws
+from foldcli.data.features.templates import stack_templates
 from foldcli.data.training.block_deletion import delete_blocks
 from foldcli.data.training.sample import Labels, Sample
-from foldcli.data.training.weak_templates import weakened
+from foldcli.data.training.weak_templates import weaken
 from foldcli.model.features import Features, TemplateFeatures
 
 
@@ -30,13 +30,13 @@ def draw_sample(chain: Chain, config: TrainConfig, recycles: int, random: np.ran
     """
     clamped = bool(random.random() < config.loss.clamp)
     window = draw_crop(len(chain.sequence), config.sample.crop, clamped, random)
-    evidence = draw_evidence(chain, config, random)
+    msa_input = draw_msa_input(chain, config, random)
     templates = None
     if config.model.template is not None:
         shown = draw_templates(chain.templates, config.sample, random)
-        templates = lay_out(shown, config.sample.templates, window)
-    drawn = [draw_rows(evidence, config.model.msa, Draws.of_generator(random)) for _ in range(recycles + 1)]
-    passes = _passes(chain, evidence, drawn, window, templates)
+        templates = stack_templates(shown, config.sample.templates, window)
+    drawn = [sample_msa(msa_input, config.model.msa, MsaDraws.of_generator(random)) for _ in range(recycles + 1)]
+    passes = _passes(chain, msa_input, drawn, window, templates)
     return Sample((chain.name,), passes, _labels(chain, drawn[-1], window, clamped))
 
 
@@ -48,13 +48,13 @@ def whole_sample(chain: Chain, config: TrainConfig, alone: bool) -> Sample:
     window = slice(0, len(chain.sequence))
     if alone:
         chain = replace(chain, alignment=None, profile=None, templates=())
-    evidence = gather(chain.sequence, chain.alignment, chain.profile, config.model.msa)
+    msa_input = choose_msa_input(chain.sequence, chain.alignment, chain.profile, config.model.msa)
     shown = chain.templates[: config.sample.templates] if config.model.template is not None else ()
-    templates = lay_out(shown, len(shown), window) if shown else None
+    templates = stack_templates(shown, len(shown), window) if shown else None
     count = config.sample.max_recycle + 1
-    draws = (Draws.of_pass(config.seed, index, count) for index in range(count))
-    drawn = [draw_rows(evidence, config.model.msa, draw) for draw in draws]
-    passes = _passes(chain, evidence, drawn, window, templates)
+    draws = (MsaDraws.of_pass(config.seed, index, count) for index in range(count))
+    drawn = [sample_msa(msa_input, config.model.msa, draw) for draw in draws]
+    passes = _passes(chain, msa_input, drawn, window, templates)
     return Sample((chain.name,), passes, _labels(chain, drawn[-1], window, clamped=True))
 
 
@@ -70,15 +70,15 @@ def draw_crop(length: int, crop: int, clamped: bool, random: np.random.Generator
     return slice(start, min(start + crop, length))
 
 
-def draw_evidence(chain: Chain, config: TrainConfig, random: np.random.Generator) -> Evidence:
+def draw_msa_input(chain: Chain, config: TrainConfig, random: np.random.Generator) -> MsaInput:
     """What the chain brings along of its relatives, an alignment less some blocks; or its sequence alone."""
     sample = config.sample
     if random.random() >= sample.alignment_share:
-        return Evidence.of_sequence(chain.sequence)
+        return MsaInput.of_sequence(chain.sequence)
     alignment = chain.alignment
     if alignment is not None:
         alignment = delete_blocks(alignment, sample.deleted_blocks, sample.deleted_share, random)
-    return gather(chain.sequence, alignment, chain.profile, config.model.msa)
+    return choose_msa_input(chain.sequence, alignment, chain.profile, config.model.msa)
 
 
 def draw_templates(templates: Sequence[Template], config: SampleConfig, random: np.random.Generator) -> list[Template]:
@@ -92,17 +92,17 @@ def draw_templates(templates: Sequence[Template], config: SampleConfig, random: 
     shown = [templates[k] for k in random.permutation(len(templates))[:count]]
     if not config.weakened_share:
         return shown
-    return [weakened(one, random) if random.random() < config.weakened_share else one for one in shown]
+    return [weaken(one, random) if random.random() < config.weakened_share else one for one in shown]
 
 
 def _passes(
-    chain: Chain, evidence: Evidence, drawn: Sequence[Rows], window: slice, templates: TemplateFeatures | None
+    chain: Chain, msa_input: MsaInput, drawn: Sequence[SampledMsa], window: slice, templates: TemplateFeatures | None
 ) -> tuple[Features, ...]:
-    described = (describe(chain.sequence, evidence, rows, window) for rows in drawn)
+    described = (make_features(chain.sequence, msa_input, rows, window) for rows in drawn)
     return tuple(replace(features, templates=templates) for features in described)
 
 
-def _labels(chain: Chain, rows: Rows, window: slice, clamped: bool) -> Labels:
+def _labels(chain: Chain, rows: SampledMsa, window: slice, clamped: bool) -> Labels:
     return Labels(
         positions=torch.tensor(chain.positions[window]),
         mask=torch.from_numpy(chain.mask[window].astype(np.float32)),

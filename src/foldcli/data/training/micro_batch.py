@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from foldcli.config import TrainConfig
-from foldcli.data.training.chain_source import ChainSource, weights
+from foldcli.data.training.chain_source import ChainSource, sampling_weights
 from foldcli.data.training.collate import stack
 from foldcli.data.training.make_sample import draw_sample
 from foldcli.data.training.sample import Sample
@@ -16,7 +16,7 @@ ATTEMPTS = 100
 
 
 @dataclass(frozen=True)
-class BadEntry:
+class UnreadableChain:
     """A chain that could not be read."""
 
     name: str
@@ -28,7 +28,7 @@ class MicroBatch:
     """Samples [b, ...] and the chains that stood in their places before; no samples if all attempts at one failed."""
 
     sample: Sample | None
-    bad: tuple[BadEntry, ...]
+    bad: tuple[UnreadableChain, ...]
 
 
 class MicroBatches:
@@ -36,26 +36,26 @@ class MicroBatches:
 
     def __init__(self, source: ChainSource, config: TrainConfig) -> None:
         self.source, self.config = source, config
-        self.cumulative = np.cumsum(weights(source.entries))
+        self.cumulative = np.cumsum(sampling_weights(source.entries))
 
     def __call__(self, key: tuple[int, int]) -> MicroBatch:
         """Micro-batch `number` of a step's global batch; any rank and any process draws the same."""
         step, number = key
         size = self.config.micro_batch
         recycles = draw_recycles(self.config, step)
-        bad: list[BadEntry] = []
+        bad: list[UnreadableChain] = []
         samples = [self._draw(step, place, recycles, bad) for place in range(number * size, (number + 1) * size)]
         readable = [sample for sample in samples if sample is not None]
         return MicroBatch(stack(readable) if len(readable) == size else None, tuple(bad))
 
-    def _draw(self, step: int, place: int, recycles: int, bad: list[BadEntry]) -> Sample | None:
+    def _draw(self, step: int, place: int, recycles: int, bad: list[UnreadableChain]) -> Sample | None:
         for attempt in range(ATTEMPTS):
             random = _generator(self.config.seed, step, place, attempt)
             position = int(np.searchsorted(self.cumulative, random.random() * self.cumulative[-1], side="right"))
             try:
                 chain = self.source.load(position)
             except InputError as error:
-                bad.append(BadEntry(self.source.entries[position].name, str(error)))
+                bad.append(UnreadableChain(self.source.entries[position].name, str(error)))
                 continue
             return draw_sample(chain, self.config, recycles, random)
         return None

@@ -6,13 +6,13 @@ import numpy as np
 
 from foldcli.config import SourceConfig
 from foldcli.data.chain import Chain
-from foldcli.data.formats.alignment import Rows, deduplicate, parse_a3m, parse_stockholm
+from foldcli.data.formats.alignment import ParsedAlignment, deduplicate, parse_a3m, parse_stockholm
 from foldcli.data.formats.attach import ALIGNMENT_SUFFIXES
 from foldcli.data.formats.mmcif import read_mmcif
 from foldcli.data.formats.text_files import read_text
 from foldcli.data.query import Alignment
-from foldcli.data.training.chain_source import Entry, passing
-from foldcli.data.training.index import Record, read_index
+from foldcli.data.training.chain_source import Entry, filter_entries
+from foldcli.data.training.index import IndexedChain, read_index
 from foldcli.errors import InputError
 from foldcli.protein.residues import UNKNOWN, residue_types
 
@@ -49,20 +49,20 @@ def join_alignments(files: list[Path], sequence: str) -> Alignment:
     letters, deletions = (
         np.vstack(stacked) for stacked in zip(*((p.letters, p.deletions) for p in parts), strict=True)
     )
-    alignment = deduplicate(Rows(parts[0].title, letters, deletions)).alignment()
+    alignment = deduplicate(ParsedAlignment(parts[0].title, letters, deletions)).alignment()
     alignment.tokens[0] = residue_types(sequence)
     return alignment
 
 
-def _read_search(file: Path, sequence: str) -> Rows:
+def _read_search(file: Path, sequence: str) -> ParsedAlignment:
     text = read_text(file)
     rows = parse_stockholm(text, file) if file.suffix == ".sto" else parse_a3m(text, file)
     _check_query(rows, sequence, file)
     most = list(SEARCHES.values())[_rank(file)] if _rank(file) < len(SEARCHES) else None
-    return Rows(rows.title, rows.letters[:most], rows.deletions[:most])
+    return ParsedAlignment(rows.title, rows.letters[:most], rows.deletions[:most])
 
 
-def _check_query(rows: Rows, sequence: str, file: Path) -> None:
+def _check_query(rows: ParsedAlignment, sequence: str, file: Path) -> None:
     """Modified residues may be X in the one and their parent in the other."""
     query, chain = rows.alignment().tokens[0], residue_types(sequence)
     if len(query) != len(chain):
@@ -89,9 +89,9 @@ class OpenFoldSource:
         except InputError as error:
             raise InputError(f"'{key}.index': {error}") from None
         everything = [record.entry for record in records]
-        taken, self.dropped = passing(everything, config)
+        taken, self.dropped = filter_entries(everything, config)
         self.entries: list[Entry] = [everything[k] for k in taken]
-        self._records: list[Record] = [records[k] for k in taken]
+        self._records: list[IndexedChain] = [records[k] for k in taken]
 
     def __reduce__(self) -> tuple[type["OpenFoldSource"], tuple[SourceConfig, str]]:
         """A process that gets it by pickle reads the index itself."""

@@ -1,4 +1,4 @@
-"""Many structure files read in several processes; one that cannot be read is told of, counted and left out."""
+"""Many structure files read in several processes; one that cannot be read is reported, counted and left out."""
 
 import multiprocessing
 import signal
@@ -16,14 +16,14 @@ T = TypeVar("T")
 FILES_AT_ONCE = 8
 
 
-class Told(Protocol):
+class ReadProgress(Protocol):
     """Hears of each file: how many are done, of how many, and what was wrong with it, nothing if it was read."""
 
     def __call__(self, done: int, total: int, complaint: str) -> None: ...
 
 
 @dataclass
-class Gathered(Generic[T]):
+class FilesRead(Generic[T]):
     """What was found in all files; files without protein, and files that could not be read, are counted."""
 
     found: list[T] = field(default_factory=list)
@@ -32,16 +32,18 @@ class Gathered(Generic[T]):
     unreadable: int = 0
 
 
-def gather(read: Callable[[Path], list[T]], files: Sequence[Path], workers: int, told: Told) -> Gathered[T]:
+def read_in_parallel(
+    read: Callable[[Path], list[T]], files: Sequence[Path], workers: int, progress: ReadProgress
+) -> FilesRead[T]:
     """Join what `read` finds in each file, in order; FoldcliError if nothing is found or a process dies."""
-    gathered: Gathered[T] = Gathered(files=len(files))
+    gathered: FilesRead[T] = FilesRead(files=len(files))
     for done, result in enumerate(_results(read, files, workers), start=1):
         if isinstance(result, InputError):
             gathered.unreadable += 1
         else:
             gathered.without_protein += not result
             gathered.found += result
-        told(done, len(files), str(result) if isinstance(result, InputError) else "")
+        progress(done, len(files), str(result) if isinstance(result, InputError) else "")
     if not gathered.found:
         raise FoldcliError(f"no chain was found in {len(files)} files, {gathered.unreadable} of which are unreadable")
     return gathered

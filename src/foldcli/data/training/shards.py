@@ -29,7 +29,7 @@ from foldcli.config import SourceConfig
 from foldcli.data.chain import Chain
 from foldcli.data.formats.mapped_npz import open_arrays, unpacked
 from foldcli.data.formats.packed_atoms import pack_atoms, unpack_atoms
-from foldcli.data.training.chain_source import Entry, passing
+from foldcli.data.training.chain_source import Entry, filter_entries
 from foldcli.errors import InputError
 from foldcli.files import atomic_file
 from foldcli.protein.residues import LETTERS_X
@@ -153,7 +153,7 @@ class ShardSource:
         self._starts = np.cumsum([0, *(len(shard.ends) for shard in self._shards)]).tolist()
         started = zip(self._shards, self._starts[:-1], strict=True)
         everything = [entry for shard, start in started for entry in shard.entries(start)]
-        self._taken, self.dropped = passing(everything, config)
+        self._taken, self.dropped = filter_entries(everything, config)
         self.entries: list[Entry] = [everything[k] for k in self._taken]
 
     def __reduce__(self) -> tuple[type["ShardSource"], tuple[SourceConfig, str, list[Path]]]:

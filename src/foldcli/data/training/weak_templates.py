@@ -10,7 +10,7 @@ from foldcli.protein.residues import GAP
 SHORTEST, FURTHEST = 0.3, 4
 
 
-def weakened(template: Template, random: np.random.Generator) -> Template:
+def weaken(template: Template, random: np.random.Generator) -> Template:
     """The template cut down to a stretch of 30 to 100 % of its columns, or with such a stretch shifted by 1 to 4."""
     columns = np.flatnonzero(template.aatype != GAP)
     if not len(columns):

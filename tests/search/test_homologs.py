@@ -1,4 +1,4 @@
-"""Relatives come back as they were found, and as templates of the chains that training loads."""
+"""Homologs come back as they were found, and as templates of the chains that training loads."""
 
 import pickle
 from pathlib import Path
@@ -14,8 +14,8 @@ from foldcli.errors import InputError
 from foldcli.protein.residues import CA
 from foldcli.search.chains import KnownChain
 from foldcli.search.hits import Hit
+from foldcli.search.homologs import pack, read_homologs, spread, with_homologs, write_homologs
 from foldcli.search.library import Library
-from foldcli.search.relatives import pack, read_relatives, spread, with_relatives, write_relatives
 from tests.search.conftest import SHARD
 
 KNOWN = ["1ABC_A", "2DEF_B", "3GHI_C"]
@@ -30,8 +30,8 @@ def hits(draw: st.DrawFn) -> Hit:
 @given(st.lists(st.lists(hits(), max_size=3), min_size=1, max_size=4))
 def test_packed_hits_come_back(tmp_path_factory: pytest.TempPathFactory, found: list[list[Hit]]) -> None:
     path = tmp_path_factory.getbasetemp() / "relatives.npz"
-    write_relatives(path, pack([str(k) for k in range(len(found))], KNOWN, found))
-    relatives = read_relatives(path)
+    write_homologs(path, pack([str(k) for k in range(len(found))], KNOWN, found))
+    relatives = read_homologs(path)
     for number, expected in enumerate(found):
         assert str(relatives.of(number)) == str(expected)
         assert len(relatives.of(number, 1.0)) == sum(hit.evalue <= 1 for hit in expected)
@@ -50,21 +50,21 @@ def test_a_loaded_chain_brings_its_relatives_as_templates(
     columns = np.arange(10, 30)
     found = [[Hit(second, columns, columns - 5, 0.4, 1e-9), Hit("9XYZ_Z", columns, columns, 0.4, 1e-8)]]
     found[0].append(Hit(chains[2].name, columns, columns, 0.2, 5.0))
-    write_relatives(path, pack([first], [chain.name for chain in chains] + ["9XYZ_Z"], found))
+    write_homologs(path, pack([first], [chain.name for chain in chains] + ["9XYZ_Z"], found))
     config = SourceConfig(shards=str(SHARD), relatives=str(path), library=str(library.path), exclude="")
-    source = pickle.loads(pickle.dumps(with_relatives(open_source(config), config)))
+    source = pickle.loads(pickle.dumps(with_homologs(open_source(config), config)))
     templates = source.load(0).templates
     assert [template.name for template in templates[:4]] == [second, chains[2].name]  # 9XYZ_Z is not in the library
     assert templates[0].mask[:, CA].sum() == 20
     assert not source.load(1).templates
     strict = SourceConfig(shards=str(SHARD), relatives=str(path), library=str(library.path), max_evalue=0.01)
-    assert len(with_relatives(open_source(strict), strict).load(0).templates) == 1
+    assert len(with_homologs(open_source(strict), strict).load(0).templates) == 1
 
 
 def test_without_a_file_of_relatives_a_source_stays_as_it_is() -> None:
     config = SourceConfig(shards=str(SHARD))
     source = open_source(config)
-    assert with_relatives(source, config) is source
+    assert with_homologs(source, config) is source
 
 
 def test_excluded_chains_are_not_learnt_from(chains: list[KnownChain], tmp_path: Path) -> None:
@@ -76,4 +76,4 @@ def test_excluded_chains_are_not_learnt_from(chains: list[KnownChain], tmp_path:
 
 def test_another_file_is_refused() -> None:
     with pytest.raises(InputError, match=r"chains\.npz: not a file of relatives"):
-        read_relatives(SHARD)
+        read_homologs(SHARD)

@@ -12,11 +12,20 @@ from foldcli.data.query import Query
 from foldcli.errors import InputError
 from foldcli.protein.residues import CA
 from foldcli.search.hits import Hit, Sequences
-from foldcli.search.templates import CUT_OFF, MOST, Found, Shown, choose, require_released, search, show
+from foldcli.search.templates import (
+    CUT_OFF,
+    MAX_TEMPLATES,
+    FoundTemplate,
+    FoundTemplates,
+    choose_hits,
+    found_template,
+    require_released,
+    search,
+)
 from foldcli.weights.files import sha256
 
 
-class Structures:
+class OwnTemplates:
     """Files, and folders of them; latest: YYYY-MM-DD after which none may be released, empty for any.
 
     InputError: a path that is not there, or has no structure. What is wrong inside a file each query is told.
@@ -33,21 +42,21 @@ class Structures:
         """What tells these files from others."""
         return self._digest
 
-    def find(self, query: Query) -> Found:
-        """Of each file the chain that says most of the query; of more than MOST files, those that say most together."""
+    def find(self, query: Query) -> FoundTemplates:
+        """The best chain of each file; of more than MAX_TEMPLATES, those that together cover most of the query."""
         chains, unused = self._chains
         hits = {hit.name: hit for hit in search(self._sequences, query)} if chains else {}
-        best: dict[Path, Shown] = {}
+        best: dict[Path, FoundTemplate] = {}
         for file in dict.fromkeys(file for file, _ in chains.values()):
             own = {number: chain for number, (origin, chain) in chains.items() if origin == file}
             try:
                 best[file] = _best(own, hits, query)
             except InputError as error:
                 unused = [*unused, f"{file}: {error}"]
-        taken = [id(hit) for hit in choose([one.hit for one in best.values()], len(query.sequence))]
-        late = [f"{file}: {MOST} others say more" for file, one in best.items() if id(one.hit) not in taken]
+        taken = [id(hit) for hit in choose_hits([one.hit for one in best.values()], len(query.sequence))]
+        late = [f"{file}: {MAX_TEMPLATES} others say more" for file, one in best.items() if id(one.hit) not in taken]
         shown = (one for one in best.values() if id(one.hit) in taken)
-        return Found(sorted(shown, key=lambda one: taken.index(id(one.hit))), [*unused, *late])
+        return FoundTemplates(sorted(shown, key=lambda one: taken.index(id(one.hit))), [*unused, *late])
 
     @cached_property
     def _digest(self) -> str:
@@ -79,10 +88,10 @@ def _chains_of(file: Path, latest: str) -> list[Chain]:
     return chains
 
 
-def _best(chains: Mapping[str, Chain], hits: Mapping[str, Hit], query: Query) -> Shown:
+def _best(chains: Mapping[str, Chain], hits: Mapping[str, Hit], query: Query) -> FoundTemplate:
     """The chain of most observed residues identical to the query's; InputError if none aligns."""
     aligned = [(replace(hits[number], name=chain.name), chain) for number, chain in chains.items() if number in hits]
     if not aligned:
         raise InputError(f"no chain of it aligns to {query.name} with an E-value up to {CUT_OFF}")
     hit, chain = max(aligned, key=lambda pair: pair[0].identity * pair[1].mask[pair[0].places, CA].sum())
-    return show(hit, chain, len(query.sequence))
+    return found_template(hit, chain, len(query.sequence))

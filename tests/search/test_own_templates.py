@@ -7,8 +7,8 @@ import pytest
 
 from foldcli.data.query import Query
 from foldcli.protein.residues import ATOM37_INDEX, CA, GAP, LETTERS, NAMES
-from foldcli.search.structures import Structures
-from foldcli.search.templates import Found
+from foldcli.search.own_templates import OwnTemplates
+from foldcli.search.templates import FoundTemplates
 from tests.data.structures import Atom, backbone, mmcif, pdb
 
 SEQUENCE = "MDKKETKHLLKIKKEDYPQIFDFLENVPRGTK"
@@ -28,8 +28,8 @@ def entry(sequence: str = SEQUENCE) -> str:
     return mmcif(names(sequence), residues(sequence))
 
 
-def find(*files: Path, sequence: str = TAIL + SEQUENCE, latest: str = "") -> Found:
-    return Structures(files, latest).find(Query("q", "", sequence, "q.fasta: record 1"))
+def find(*files: Path, sequence: str = TAIL + SEQUENCE, latest: str = "") -> FoundTemplates:
+    return OwnTemplates(files, latest).find(Query("q", "", sequence, "q.fasta: record 1"))
 
 
 def test_atoms_stand_where_the_file_has_them(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ class Stopped(Exception):
     """The run that a search was for is over."""
 
 
-class Report(Protocol):
+class SearchProgress(Protocol):
     """Hears in words how far a search is, and which share of it is done where that is known; raises Stopped."""
 
     def __call__(self, detail: str, share: float | None = None) -> None: ...

@@ -12,9 +12,17 @@ from foldcli.data.chain import Chain
 from foldcli.data.formats.mmcif import MMCIF_SUFFIXES, read_mmcif
 from foldcli.data.query import Query
 from foldcli.errors import InputError
-from foldcli.search.hit_lists import Listed, read_lists
+from foldcli.search.hit_lists import ListedHit, read_lists
 from foldcli.search.hits import Hit, Sequences
-from foldcli.search.templates import CUT_OFF, MOST, Found, Shown, require_released, search, show
+from foldcli.search.templates import (
+    CUT_OFF,
+    MAX_TEMPLATES,
+    FoundTemplate,
+    FoundTemplates,
+    found_template,
+    require_released,
+    search,
+)
 from foldcli.weights.files import sha256
 
 # What AlphaFold asks of a hit: residues, share of the query, and of a copy of the query's own part less than this.
@@ -23,7 +31,7 @@ FEWEST_RESIDUES, LEAST_SHARE, COPY_SHARE = 10, 0.1, 0.95
 SAME_CHAIN = 0.9
 
 
-class Deposited:
+class HitListTemplates:
     """Hits of a list, or a folder of lists; latest: YYYY-MM-DD after which none may be released, empty for any.
 
     InputError: a list or a folder that is none.
@@ -43,11 +51,11 @@ class Deposited:
         sums = [self.sum_of(file) if file else "" for file in files]
         return hashlib.sha256(repr((listed, sums)).encode()).hexdigest()
 
-    def find(self, query: Query) -> Found:
-        """The first MOST hits that can be shown."""
-        found, unused = list[Shown](), list[str]()
+    def find(self, query: Query) -> FoundTemplates:
+        """The first MAX_TEMPLATES hits that can be shown."""
+        found, unused = list[FoundTemplate](), list[str]()
         for hit in self._listed(query):
-            if len(found) == MOST:
+            if len(found) == MAX_TEMPLATES:
                 break
             try:
                 found.append(self._shown(hit, query))
@@ -55,22 +63,22 @@ class Deposited:
                 unused.append(f"{hit.name}: {error}")
         if not self._listed(query):
             unused.append(f"{self.path}: has no hit of {query.name}")
-        return Found(found, unused)
+        return FoundTemplates(found, unused)
 
-    def _listed(self, query: Query) -> list[Listed]:
+    def _listed(self, query: Query) -> list[ListedHit]:
         return self.lists.get(query.name, self.lists.get("", []))
 
-    def _file(self, hit: Listed) -> Path | None:
+    def _file(self, hit: ListedHit) -> Path | None:
         entry = hit.name.rpartition("_")[0].lower()
         return next((self.files[entry + suffix] for suffix in MMCIF_SUFFIXES if entry + suffix in self.files), None)
 
-    def _shown(self, listed: Listed, query: Query) -> Shown:
+    def _shown(self, listed: ListedHit, query: Query) -> FoundTemplate:
         chain = self._chain(listed)
         hit = align(listed, chain.sequence, query)
         require_telling(hit, chain.sequence, query)
-        return show(hit, chain, len(query.sequence))
+        return found_template(hit, chain, len(query.sequence))
 
-    def _chain(self, hit: Listed) -> Chain:
+    def _chain(self, hit: ListedHit) -> Chain:
         """The chain that a hit names, or a file's only one."""
         file = self._file(hit)
         if file is None:
@@ -85,7 +93,7 @@ class Deposited:
         return deposition.chain((named or polymers)[0])
 
 
-def align(listed: Listed, sequence: str, query: Query) -> Hit:
+def align(listed: ListedHit, sequence: str, query: Query) -> Hit:
     """How a listed hit's chain aligns to the query: as the list has it, or as a search finds where it has no alignment.
 
     InputError: the list is of another query, or of another chain.
@@ -104,7 +112,7 @@ def align(listed: Listed, sequence: str, query: Query) -> Hit:
     return Hit(listed.name, columns, places, float(np.mean(same)), listed.evalue)
 
 
-def _require_query(listed: Listed, query: Query) -> None:
+def _require_query(listed: ListedHit, query: Query) -> None:
     letters = listed.query.replace("-", "")
     there = query.sequence[listed.first : listed.first + len(letters)]
     if there != letters:

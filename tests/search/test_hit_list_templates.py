@@ -7,19 +7,19 @@ import pytest
 
 from foldcli.data.query import Query
 from foldcli.protein.residues import CA
-from foldcli.search.deposited import Deposited
-from foldcli.search.hit_lists import Listed
-from foldcli.search.templates import Found
+from foldcli.search.hit_list_templates import HitListTemplates
+from foldcli.search.hit_lists import ListedHit
+from foldcli.search.templates import FoundTemplates
 from tests.search.test_hit_lists import hhr, row
-from tests.search.test_structures import OTHER, SEQUENCE, entry
+from tests.search.test_own_templates import OTHER, SEQUENCE, entry
 
 QUERY = "GSGSG" + SEQUENCE[:12] + SEQUENCE[16:] + "HHHHHH"
-ALIGNED = Listed("1ABC_B", 1e-9, 5, SEQUENCE[:12] + "----" + SEQUENCE[16:], SEQUENCE)
+ALIGNED = ListedHit("1ABC_B", 1e-9, 5, SEQUENCE[:12] + "----" + SEQUENCE[16:], SEQUENCE)
 
 
-def find(folder: Path, *hits: Listed, sequence: str = QUERY, latest: str = "") -> Found:
+def find(folder: Path, *hits: ListedHit, sequence: str = QUERY, latest: str = "") -> FoundTemplates:
     (folder / "hits.hhr").write_text(hhr(list(hits)))
-    return Deposited(folder / "hits.hhr", folder, latest).find(Query("q", "", sequence, "q.fasta: record 1"))
+    return HitListTemplates(folder / "hits.hhr", folder, latest).find(Query("q", "", sequence, "q.fasta: record 1"))
 
 
 @pytest.mark.parametrize("chain", [SEQUENCE, "MGSSHH" + SEQUENCE, "MGSSHH" + SEQUENCE[:25] + SEQUENCE[26:]])
@@ -40,22 +40,27 @@ def test_a_hit_without_an_alignment_is_aligned(tmp_path: Path) -> None:
     (tmp_path / "1abc.cif").write_text(entry("MGSSHH" + SEQUENCE))
     (tmp_path / "hits.m8").write_text(row("101", "1abc_B"))
     mutant = SEQUENCE.replace("F", "Y")
-    (shown,) = Deposited(tmp_path / "hits.m8", tmp_path, "").find(Query("q", "", mutant, "q.fasta: record 1")).shown
+    (shown,) = (
+        HitListTemplates(tmp_path / "hits.m8", tmp_path, "").find(Query("q", "", mutant, "q.fasta: record 1")).shown
+    )
     np.testing.assert_allclose(shown.template.positions[:, CA, 0], 3.8 * np.arange(7, 7 + 32), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("hit", "reason"),
     [
-        (Listed("9XYZ_A", 1.0, 5, QUERY[5:25], QUERY[5:25]), "has no 9xyz.cif"),
-        (Listed("2CUT_B", 1.0, 5, QUERY[5:25], QUERY[5:25]), "2cut.cif: is no mmCIF file, or was cut"),
-        (Listed("3NEW_B", 1.0, 5, QUERY[5:25], QUERY[5:25]), "3new.cif: was released on 2011-07-13, after 2010-01-01"),
-        (Listed("1ABC_B", 1.0, 5, OTHER, OTHER), "its alignment is of another sequence than q"),
-        (Listed("1ABC_B", 1.0, 5, QUERY[5:25], OTHER[:20]), "has another sequence than the one in the list"),
-        (Listed("1ABC_B", 1.0, 5, SEQUENCE[:6], SEQUENCE[:6]), "has 6 residues, fewer than 10"),
+        (ListedHit("9XYZ_A", 1.0, 5, QUERY[5:25], QUERY[5:25]), "has no 9xyz.cif"),
+        (ListedHit("2CUT_B", 1.0, 5, QUERY[5:25], QUERY[5:25]), "2cut.cif: is no mmCIF file, or was cut"),
+        (
+            ListedHit("3NEW_B", 1.0, 5, QUERY[5:25], QUERY[5:25]),
+            "3new.cif: was released on 2011-07-13, after 2010-01-01",
+        ),
+        (ListedHit("1ABC_B", 1.0, 5, OTHER, OTHER), "its alignment is of another sequence than q"),
+        (ListedHit("1ABC_B", 1.0, 5, QUERY[5:25], OTHER[:20]), "has another sequence than the one in the list"),
+        (ListedHit("1ABC_B", 1.0, 5, SEQUENCE[:6], SEQUENCE[:6]), "has 6 residues, fewer than 10"),
     ],
 )
-def test_what_is_not_used_is_named(tmp_path: Path, hit: Listed, reason: str) -> None:
+def test_what_is_not_used_is_named(tmp_path: Path, hit: ListedHit, reason: str) -> None:
     (tmp_path / "1abc.cif").write_text(entry())
     (tmp_path / "2cut.cif").write_text(entry()[:-900])
     (tmp_path / "3new.cif").write_text(entry().replace("2008-02-05", "2012-05-01"))
@@ -67,7 +72,7 @@ def test_what_is_not_used_is_named(tmp_path: Path, hit: Listed, reason: str) -> 
 
 def test_a_hit_over_a_tenth_of_the_query_or_all_of_it_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "1abc.cif").write_text(entry())
-    same = Listed("1ABC_B", 1e-9, 0, SEQUENCE, SEQUENCE)
+    same = ListedHit("1ABC_B", 1e-9, 0, SEQUENCE, SEQUENCE)
     assert find(tmp_path, same, sequence=SEQUENCE).unused == [
         "1ABC_B: is the query itself; name its file with --template to use it"
     ]
@@ -82,5 +87,5 @@ def test_the_key_follows_the_files_of_a_query_s_hits(tmp_path: Path) -> None:
     for text, other in ((entry(), "a"), (entry(), "b"), (entry("M" + SEQUENCE), "b")):
         (tmp_path / "1abc.cif").write_text(text)
         (tmp_path / "9xyz.cif").write_text(other)
-        digests.append(Deposited(tmp_path / "hits.hhr", tmp_path, "").digest(query))
+        digests.append(HitListTemplates(tmp_path / "hits.hhr", tmp_path, "").digest(query))
     assert digests[0] == digests[1] != digests[2]

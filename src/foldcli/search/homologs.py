@@ -18,14 +18,14 @@ from foldcli.search.chains import KnownChain
 from foldcli.search.hits import Hit
 from foldcli.search.library import Library, bundled
 
-MOST = 8
+MAX_HITS = 8
 # Far above what anybody would trust: training is to see poor templates too.
 WEAKEST = 10.0
 AT_ONCE = 100
 
 
 @dataclass(frozen=True)
-class Relatives:
+class Homologs:
     """Hits of n chains among m known ones, those of one chain together and the best first.
 
     names [n] and known [m]; ends [n]: where each chain's hits end in the arrays of all h hits; hit [h]: which of the
@@ -54,9 +54,9 @@ class Relatives:
         return Hit(str(self.known[self.hit[k]]), columns, places, float(self.identity[k]), float(self.evalue[k]))
 
 
-def find_relatives(
+def find_homologs(
     chains: Sequence[KnownChain], library: Library, threads: int, report: Callable[[int, int], None]
-) -> Relatives:
+) -> Homologs:
     """Search each chain in a library with phmmer, itself left out; `report` hears how many of how many are done."""
     found: list[list[Hit]] = []
     for first in range(0, len(chains), AT_ONCE):
@@ -68,18 +68,18 @@ def find_relatives(
 
 
 def spread(hits: Sequence[Hit]) -> list[Hit]:
-    """At most MOST of ranked hits: the best, the last, and between them ever wider apart."""
-    if len(hits) <= MOST:
+    """At most MAX_HITS of ranked hits: the best, the last, and between them ever wider apart."""
+    if len(hits) <= MAX_HITS:
         return list(hits)
-    return [hits[rank - 1] for rank in np.unique(np.geomspace(1, len(hits), MOST).round().astype(int))]
+    return [hits[rank - 1] for rank in np.unique(np.geomspace(1, len(hits), MAX_HITS).round().astype(int))]
 
 
-def pack(names: Sequence[str], known: Sequence[str], found: Sequence[Sequence[Hit]]) -> Relatives:
+def pack(names: Sequence[str], known: Sequence[str], found: Sequence[Sequence[Hit]]) -> Homologs:
     """The hits of each chain, in the order of `names`, as arrays."""
     number = {name: k for k, name in enumerate(known)}
     hits = [hit for one in found for hit in one]
     runs = [_stretches(hit) for hit in hits]
-    return Relatives(
+    return Homologs(
         names=np.array(names),
         known=np.array(known),
         ends=np.cumsum([len(one) for one in found], dtype=np.int64),
@@ -99,37 +99,37 @@ def _stretches(hit: Hit) -> NDArray[np.uint16]:
     return np.stack([hit.columns[starts], hit.places[starts], lengths], axis=1).astype(np.uint16)
 
 
-def write_relatives(path: Path, relatives: Relatives) -> None:
+def write_homologs(path: Path, relatives: Homologs) -> None:
     with atomic_file(path) as file:
         np.savez_compressed(file, **vars(relatives))
 
 
-def read_relatives(path: Path) -> Relatives:
+def read_homologs(path: Path) -> Homologs:
     """What `foldcli data relatives` wrote; InputError for any other file."""
     try:
-        return Relatives(**open_arrays(path))
+        return Homologs(**open_arrays(path))
     except TypeError:
         raise InputError(f"{path}: not a file of relatives; make it with `foldcli data relatives`") from None
 
 
-def with_relatives(source: ChainSource, config: SourceConfig) -> ChainSource:
+def with_homologs(source: ChainSource, config: SourceConfig) -> ChainSource:
     """The same chains, their relatives in the library as templates if the configuration names a file of them."""
-    return RelatedSource(source, config) if config.relatives else source
+    return HomologSource(source, config) if config.relatives else source
 
 
-class RelatedSource:
+class HomologSource:
     """Chains that bring along what is known of their relatives' structures (a `chain_source.ChainSource`)."""
 
     def __init__(self, source: ChainSource, config: SourceConfig) -> None:
         self._origin = source, config
         self._source, self._evalue = source, config.max_evalue
         self._library = Library(Path(config.library) if config.library else bundled())
-        self._relatives = read_relatives(Path(config.relatives))
-        self._number = {name: k for k, name in enumerate(self._relatives.names.tolist())}
+        self._homologs = read_homologs(Path(config.relatives))
+        self._number = {name: k for k, name in enumerate(self._homologs.names.tolist())}
 
-    def __reduce__(self) -> tuple[type["RelatedSource"], tuple[ChainSource, SourceConfig]]:
+    def __reduce__(self) -> tuple[type["HomologSource"], tuple[ChainSource, SourceConfig]]:
         """A process that gets it by pickle opens the files itself."""
-        return RelatedSource, self._origin
+        return HomologSource, self._origin
 
     @property
     def entries(self) -> Sequence[Entry]:
@@ -143,12 +143,12 @@ class RelatedSource:
         """The chain with a template for each relative that the library holds, the best first."""
         chain = self._source.load(position)
         number = self._number.get(chain.name)
-        hits = [] if number is None else self._relatives.of(number, self._evalue)
+        hits = [] if number is None else self._homologs.of(number, self._evalue)
         known = [hit for hit in hits if hit.name in self._library]
-        return replace(chain, templates=LaidOver(known, self._library, len(chain.sequence)))
+        return replace(chain, templates=LazyTemplates(known, self._library, len(chain.sequence)))
 
 
-class LaidOver(Sequence[Template]):
+class LazyTemplates(Sequence[Template]):
     """Templates that are made when they are asked for: a sample is shown few of them, or none."""
 
     def __init__(self, hits: Sequence[Hit], library: Library, length: int) -> None:
