@@ -213,7 +213,7 @@ def test_a_way_that_depends_on_the_length_is_captured_again() -> None:
     assert not [leaf for leaf in leaves(tuple(run.graphs)) if isinstance(leaf, Tensor)]
 
 
-def test_modules_that_are_alike_are_planned_once_for_each_size_and_occasion() -> None:
+def test_modules_that_are_alike_are_planned_once_for_each_size_and_key() -> None:
     planned: list[Planner] = []
 
     def choose(planner: Planner) -> Plan:
@@ -222,10 +222,10 @@ def test_modules_that_are_alike_are_planned_once_for_each_size_and_occasion() ->
 
     first = Chunked(gpt(), choose, RATES)
     second = Chunked(gpt(), choose, RATES, like=first)
-    for occasion, length, count in ((1, 8, 1), (1, 8, 1), (1, 9, 2), (2, 8, 3)):
+    for key, length, count in ((1, 8, 1), (1, 8, 1), (1, 9, 2), (2, 8, 3)):
         x = torch.randn(1, length, 64)
         for run in (first, second):
-            run.occasion = occasion
+            run.use(choose, key)
             require_equal(run(x), run.module(x))
         assert len(planned) == count
     assert sum(map(len, first.graphs.values())) == 1

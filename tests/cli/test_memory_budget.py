@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from foldcli.folding import memory, plans
+from foldcli.folding import chunking, memory
 from tests.autochunk.conftest import unchecked_shapes
 from tests.cli.conftest import Command, results
 
@@ -29,7 +29,7 @@ def coordinates(out: str) -> np.ndarray:
 
 
 def test_a_fold_in_slices_is_the_same_fold(command: Command, longer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plans, "resident_bytes", lambda device: 0)
+    monkeypatch.setattr(chunking, "resident_bytes", lambda device: 0)
     usual = f"{SMALL} --num-recycle 1"
     assert command(longer, "--out", "whole", usual=usual).code == 0
     sliced = command(longer, "--out", "sliced", "--memory-budget", "7MiB", usual=usual)

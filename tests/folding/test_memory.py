@@ -6,8 +6,7 @@ import sys
 import torch
 
 from foldcli.compose import fold_config
-from foldcli.folding.memory import available_bytes, longest_that_fits, predicted_bytes
-from foldcli.folding.room import is_lack_of_memory
+from foldcli.folding.memory import available_bytes, is_lack_of_memory, longest_that_fits, predicted_bytes
 
 # A process of its own, since a peak is known of a process as a whole; large blocks are given back at once.
 MEASURE = """

@@ -1,4 +1,4 @@
-"""`autochunk`: a module with a memory budget, in the place of the module."""
+"""`autochunk` wraps a module so that each call runs by a plan that keeps to a memory budget."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from foldcli.autochunk import rules_ops, rules_pointwise, rules_products, rules_views  # noqa: F401 - fill the table
+from foldcli.autochunk import rules_ops, rules_pointwise, rules_products, rules_views  # noqa: F401 - register rules
 from foldcli.autochunk.capture import capture, fake_tensors, named_tensors
 from foldcli.autochunk.cost import DeviceRates, device_rates
 from foldcli.autochunk.executor import Executor, output_of
@@ -17,15 +17,15 @@ from foldcli.autochunk.region_selection import Planner
 from foldcli.autochunk.shape_prop import GuardFailed, ShapedGraph, propagate_shapes
 
 Choose = Callable[[Planner], Plan]
-# Plans that are kept; the oldest goes first.
+# Plans kept in the cache; the oldest is dropped first.
 MAX_EXECUTORS = 32
 
 
 class Chunked(nn.Module):
-    """A module that runs by a plan; sizes that come for the first time are planned for then.
+    """A module that runs by a plan; inputs of new shapes are planned for on their first call.
 
-    choose: takes the plan from what finds plans; may raise. occasion: what the choice depends on beside sizes. costs:
-    of the machine, measured where none are given. like: a module of the same graph, with which plans are shared.
+    choose: Planner → Plan, may raise. rates: the device's, calibrated if None. like: a wrapper of a module with the
+    same graph, with which captures and plans are shared.
     """
 
     def __init__(
@@ -33,10 +33,14 @@ class Chunked(nn.Module):
     ) -> None:
         super().__init__()
         self.module, self.choose, self.rates = module, choose, rates
-        self.occasion: Any = None
+        self.extra_key: Any = None
         self.mode: FakeTensorMode = like.mode if like else FakeTensorMode(allow_non_fake_inputs=True)
         self.graphs: dict[Any, list[Graph]] = like.graphs if like else {}
         self.executors: dict[Any, Executor] = like.executors if like else {}
+
+    def use(self, choose: Choose, extra_key: Any) -> None:
+        """Choose plans by this function from now on; extra_key: cache key of its plans beside the inputs' shapes."""
+        self.choose, self.extra_key = choose, extra_key
 
     def forward(self, *args: Any) -> Any:
         executor = self._executor(args)
@@ -44,11 +48,11 @@ class Chunked(nn.Module):
         return output_of(executor.plan, values)
 
     def plan(self, *args: Any) -> Plan:
-        """The plan for arguments of these sizes, which may be without memory."""
+        """The plan for arguments of these shapes; fake tensors will do."""
         return self._executor(args).plan
 
     def _executor(self, args: tuple[Any, ...]) -> Executor:
-        key = self.occasion, *map(_layout, leaves(args))
+        key = self.extra_key, *map(_layout, leaves(args))
         if key not in self.executors:
             self.executors[key] = Executor(self.choose(self.planner(*args)))
         while len(self.executors) > MAX_EXECUTORS:
@@ -56,14 +60,14 @@ class Chunked(nn.Module):
         return self.executors[key]
 
     def planner(self, *args: Any) -> Planner:
-        """What finds plans for arguments of these sizes."""
+        """The planner for arguments of these shapes; fake tensors will do."""
         given = tensors(args)
         dtype = next((tensor.dtype for tensor in named_tensors(self.module).values()), torch.float32)
         rates = self.rates or device_rates(given[0].device, dtype)
         return Planner(self._shaped(fake_tensors(args, self.mode)), frozenset(), rates, self.mode)
 
     def _shaped(self, args: tuple[Any, ...]) -> ShapedGraph:
-        """The graph at these sizes: one that is known where it holds, else a new one."""
+        """The graph at these shapes: a captured one whose guards hold, else a new capture."""
         given = tensors(args)
         parameters = fake_tensors(named_tensors(self.module), self.mode, given[0].device)
         known = self.graphs.setdefault(tuple(_kind(leaf) for leaf in leaves(args)), [])
@@ -77,7 +81,7 @@ class Chunked(nn.Module):
 
 
 def autochunk(module: nn.Module, budget: float) -> Chunked:
-    """The module, run so that it takes at most `budget` bytes beside its parameters and inputs, if it can."""
+    """The module wrapped to take at most `budget` bytes beside its parameters and inputs, or as little as it can."""
     return Chunked(module, lambda planner: planner.fit(budget) or planner.tightest())
 
 

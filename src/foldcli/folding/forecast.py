@@ -11,9 +11,9 @@ from foldcli.autochunk.region_selection import Planner
 from foldcli.data.query import Query
 from foldcli.devices import choose_device, choose_precision
 from foldcli.folding.alignments import depth_foreseen
+from foldcli.folding.chunking import FREE_SHARE, blank_inputs, held_bytes
 from foldcli.folding.memory import available_bytes, predicted_bytes
 from foldcli.folding.models import Source
-from foldcli.folding.plans import SHARE, blank_inputs, held_bytes
 from foldcli.model.alphafold import AlphaFold
 
 # The least memory grows by so much a residue and so much a pair: found at these lengths.
@@ -89,6 +89,6 @@ def forecasts(sources: Sequence[Source], queries: Sequence[Query]) -> list[Forec
     """Of every query with every model, on the device and within the budget that they would be folded with."""
     config = sources[0].config
     device = choose_device(config.device)
-    budget = config.memory_budget_bytes or SHARE * (available_bytes(device) or 0)
+    budget = config.memory_budget_bytes or FREE_SHARE * (available_bytes(device) or 0)
     each = [Forecaster(source, device, choose_precision(config.precision, device), budget) for source in sources]
     return [forecaster.forecast(query) for query in queries for forecaster in each]

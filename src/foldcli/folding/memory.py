@@ -14,6 +14,8 @@ from foldcli.config import ModelConfig
 from foldcli.errors import FoldcliError
 
 LONGEST = 1 << 20
+# From torch's allocator, and from oneDNN, which gives no reason: what we call of it fails for lack of memory only.
+NO_MEMORY = ("allocate memory", "could not create a primitive", "could not execute a primitive")
 
 
 def predicted_bytes(config: ModelConfig, length: int, depth: int, width: int) -> int:
@@ -78,8 +80,13 @@ def require_memory(
     return math.inf if free is None else free / needed
 
 
+def is_lack_of_memory(error: Exception) -> bool:
+    """Whether an error of any library means that memory ran out."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(said in str(error) for said in NO_MEMORY)
+
+
 def savings(width: int) -> str:
-    """How a fold can be made to take less."""
+    """Advice on how to fold with less memory; width: bytes a number in the trunk."""
     return "to save memory take" + (" --precision bf16 or" if width > 2 else "") + " fewer rows (model.msa.max_extra=N)"
 
 

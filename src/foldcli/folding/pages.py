@@ -47,7 +47,7 @@ def _methods(job: Job, predictor: Predictor) -> Iterator[str]:
         yield "templates by HMMER"
     if predictor.group.size > 1:
         yield "one prediction over several devices"
-    if predictor.room.plans.active:
+    if predictor.placement.in_chunks:
         yield "slices that fit into memory"
     if job.relaxed:
         yield "relaxation by OpenMM"

@@ -1,6 +1,6 @@
-"""Loaded models that predict one query after another, in memory: what a run folds with."""
+"""Loaded models that predict one query after another, in memory; a run writes what they predict."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from foldcli.data.query import Query
 from foldcli.devices import choose_device, choose_precision
 from foldcli.errors import FoldcliError, InputError
 from foldcli.folding.alignments import Alignments
+from foldcli.folding.chunking import RETRY_SHARE
 from foldcli.folding.job import Job
-from foldcli.folding.memory import reset_peak, savings
+from foldcli.folding.memory import is_lack_of_memory, reset_peak, savings
 from foldcli.folding.models import Source, load_model
-from foldcli.folding.plans import TIGHTER
+from foldcli.folding.placement import MemoryPlacement
 from foldcli.folding.predict import predict
 from foldcli.folding.progress import Pass, Silent, Watcher
-from foldcli.folding.room import Room, is_lack_of_memory
 from foldcli.folding.team import Group, Team
 from foldcli.folding.templates import Templates
 from foldcli.model.alphafold import AlphaFold
@@ -26,9 +26,9 @@ from foldcli.timers import Timers
 
 
 class Predictor:
-    """Models with their parameters on a device, and all that shows them a query within the memory there is.
+    """Models with their weights on a device, ready to predict one query after another.
 
-    sources: the models, of which the first one's settings hold for what is not a model's own.
+    sources: the models; settings that are no model's own are the first one's.
     """
 
     def __init__(self, sources: Sequence[Source], team: Team) -> None:
@@ -40,19 +40,19 @@ class Predictor:
         self.templates = Templates([source.config for source in sources])
         self.models: dict[str, AlphaFold] = {}
         self.running: dict[str, AlphaFold] = {}
-        self.room = Room(sources, self.device, self.precision, team)
+        self.placement = MemoryPlacement(sources, self.device, self.precision, team)
         self.group = Group()
         self.timers = Timers()
 
     def load(self) -> None:
-        """Read every model; WeightsError if the parameters of one are not what it needs."""
+        """Load every model's weights; WeightsError if they do not fit the model."""
         for source in self.sources:
             with self.timers.timed(f"{source.name}_load"):
                 self.models[source.name] = load_model(source, self.device, self.precision)
         self.running = self.models
 
     def join(self, group: Group) -> None:
-        """Fold the next jobs together with other ranks."""
+        """Fold the next jobs together with the ranks of this group."""
         self.group = group
         self.running = {name: group.split(model) for name, model in self.models.items()}
 
@@ -74,7 +74,10 @@ class Predictor:
             raise
 
     def with_evidence(self, job: Job) -> Job:
-        """The job with its alignment, where one is to be found, and what templates it is shown; errors as theirs."""
+        """The job with its alignment and templates, each searched for where the settings ask for it.
+
+        FoldcliError: a search failed.
+        """
         if self.alignments.wanted(job.query):
             with self.timers.timed("alignment"):
                 job = self.alignments.with_alignment(job, self.group)
@@ -84,18 +87,19 @@ class Predictor:
         return job
 
     def ranked(self, job: Job, watcher: Watcher) -> list[Prediction]:
-        """Every model's predictions from every seed, best first; where memory ends, once more by a tighter plan.
+        """Every model's predictions from every seed, best first.
 
-        FoldcliError: the job does not fit, in slices neither; it or another error also where the second time fails.
+        Where memory runs out, the job is folded once more by a plan for RETRY_SHARE of it; if that fails for lack of
+        memory too, the first error is raised. FoldcliError: the job fits neither whole nor in chunks.
         """
         try:
             return self._ranked(job, watcher)
         except Exception as error:
             if not (is_lack_of_memory(error) and self.config.autochunk and self.group.size == 1):
                 raise
-            lack = error.with_traceback(None)  # its frames hold what the first time has allocated
+            lack = error.with_traceback(None)  # its frames keep the first attempt's tensors alive
         try:
-            return self._ranked(job, watcher, TIGHTER)
+            return self._ranked(job, watcher, RETRY_SHARE)
         except Exception as error:
             if is_lack_of_memory(error) or isinstance(error, FoldcliError):
                 raise lack from None
@@ -103,25 +107,25 @@ class Predictor:
 
     @property
     def advice_on_memory(self) -> str:
-        """What is said where memory ended without being foreseen."""
+        """What to do after memory ran out, as an error message."""
         return f"out of memory; {savings(self.precision.itemsize)}, or fold a shorter sequence"
 
     def _ranked(self, job: Job, watcher: Watcher, share: float = 1.0) -> list[Prediction]:
-        self.room.settle(job, self.group, self.models, share)
+        models = self.placement.place(job, self.group, self.running, share)
         reset_peak(self.device)
-        return sorted(self._predictions(job, watcher), key=self._score, reverse=True)
+        return sorted(self._predictions(job, models, watcher), key=self._score, reverse=True)
 
     def _score(self, prediction: Prediction) -> float:
         ptm = prediction.ptm if self.config.rank_by == "ptm" else None
         return prediction.mean_plddt if ptm is None else ptm
 
-    def _predictions(self, job: Job, watcher: Watcher) -> Iterator[Prediction]:
+    def _predictions(self, job: Job, models: Mapping[str, AlphaFold], watcher: Watcher) -> Iterator[Prediction]:
         first = self.config.random_seed
         for source in self.sources:
             for seed in range(first, first + self.config.num_seeds):
-                yield self._predict(source, job, seed, watcher)
+                yield self._predict(source, models[source.name], job, seed, watcher)
 
-    def _predict(self, source: Source, job: Job, seed: int, watcher: Watcher) -> Prediction:
+    def _predict(self, source: Source, model: AlphaFold, job: Job, seed: int, watcher: Watcher) -> Prediction:
         query, config, label = job.query, source.config, f"{source.name}_seed_{seed:03d}"
         passes = config.num_recycle + 1
         watcher.job_started(query.name, f"{job.length} residues, {job.input_kind}, {source.name} seed {seed}", passes)
@@ -132,5 +136,4 @@ class Predictor:
 
         features = self.timers.making(f"{label}_features", featurize(query, config.model.msa, seed, passes))
         features = self.templates.shown(features, job.found, config)
-        model = self.room.plans.model(source.name, self.running[source.name])
         return predict(model, query, features, config, seed, passed)

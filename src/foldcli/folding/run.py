@@ -16,7 +16,7 @@ from foldcli.data.formats.input import require_foldable
 from foldcli.data.query import Query
 from foldcli.errors import FoldcliError, InputError, Interrupted
 from foldcli.folding.job import Job
-from foldcli.folding.memory import peak_bytes
+from foldcli.folding.memory import is_lack_of_memory, peak_bytes
 from foldcli.folding.models import Source
 from foldcli.folding.output import job_folder, write_job, write_timings
 from foldcli.folding.pages import write_report
@@ -25,7 +25,6 @@ from foldcli.folding.progress import Watcher
 from foldcli.folding.record import Record, job_key, read_record, write_record
 from foldcli.folding.relax import relax_ranked, require_openmm
 from foldcli.folding.results import INDEX, RESULTS, SUMMARY, Results
-from foldcli.folding.room import is_lack_of_memory
 from foldcli.folding.team import Group, Team
 from foldcli.folding.templates import takes_templates
 from foldcli.protein.structure import Prediction
@@ -99,7 +98,7 @@ class FoldRun:
     def _shared_out(self, jobs: Sequence[Job], watcher: Watcher) -> Iterator[Job]:
         """The jobs that this rank has a part in, with the ranks it shares them with."""
         predictor, kind = self.predictor, self.predictor.device.type
-        for group, share in self.team.shares(jobs, self.config.dap, kind, predictor.room.fits_one_rank):
+        for group, share in self.team.shares(jobs, self.config.dap, kind, predictor.placement.fits_one_rank):
             yield from self._taken(group, share, f"jobs of {group.size} ranks", watcher)
         too_large = [place for place, job in enumerate(jobs) if job.query.name in self.too_large]
         for group, share in self.team.once_more(jobs, too_large, kind):

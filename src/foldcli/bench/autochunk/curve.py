@@ -99,7 +99,7 @@ class Ways:
             if plan.peak > CLOSE * before:
                 continue
             before = plan.peak
-            self.run.choose, self.run.occasion = partial(_given, plan), slowdown
+            self.run.use(partial(_given, plan), slowdown)
             self.run.plan(*self.inputs)
             yield replace(self.point(f"plan {slowdown}", self.run), predicted=plan.peak, words=tuple(plan.describe()))
 

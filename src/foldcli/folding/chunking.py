@@ -1,0 +1,117 @@
+"""Models wrapped by AutoChunk so that a fold keeps to the free memory or to the user's budget."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from foldcli.autochunk import Chunked
+from foldcli.autochunk.graph import tensors
+from foldcli.autochunk.plan import Plan
+from foldcli.autochunk.region_selection import Planner
+from foldcli.byte_units import GIB
+from foldcli.config import FoldConfig, ModelConfig
+from foldcli.errors import FoldcliError
+from foldcli.folding.memory import available_bytes, resident_bytes, savings
+from foldcli.model.alphafold import AlphaFold
+from foldcli.model.features import Features, Recycled
+
+# Part of the free memory that is planned for: the allocator rounds up, and other processes need some.
+FREE_SHARE = 0.9
+# Part of the user's budget that is planned for: libraries repack matrices, and freed blocks leave gaps.
+BUDGET_SHARE = 0.96
+# Part of either that a retry plans for, after memory ran out.
+RETRY_SHARE = 0.7
+
+
+def blank_inputs(
+    config: ModelConfig, i: int, depth: int, device: torch.device, precision: torch.dtype
+) -> tuple[Features, Recycled]:
+    """Fake inputs of a pass over i residues and an alignment of `depth` rows, with the previous pass's results."""
+    c_m, s = config.evoformer.c_m, min(depth, config.msa.max_clusters)
+    e = min(max(depth - s, 1), config.msa.max_extra)
+
+    def real(*shape: int) -> torch.Tensor:
+        return torch.empty(shape, device=device)
+
+    def whole(*shape: int) -> torch.Tensor:
+        return torch.empty(shape, device=device, dtype=torch.int64)
+
+    with FakeTensorMode():
+        features = Features(
+            whole(i), whole(i), real(i), real(i, 22), real(s, i, 49), real(s, i), whole(e, i), real(e, i), real(e, i),
+            real(e, i),
+        )  # fmt: skip
+        pair = torch.empty(i, i, config.c_z, device=device, dtype=precision)
+        return features, Recycled(real(i, c_m), pair, real(i, 37, 3))
+
+
+def held_bytes(inputs: tuple[Features, Recycled]) -> int:
+    """Bytes of a pass's inputs and of the next pass's features, which may be made already."""
+    return sum(x.numel() * x.element_size() for x in tensors((inputs, inputs[0])))
+
+
+class ChunkedModels:
+    """The run's models, each wrapped by AutoChunk when first needed; captures and plans are kept for later jobs."""
+
+    def __init__(self, config: FoldConfig, device: torch.device, precision: torch.dtype) -> None:
+        self.config, self.device, self.precision = config, device, precision
+        self.wrapped: dict[str, Chunked] = {}
+        self.first_of_kind: dict[ModelConfig, Chunked] = {}
+
+    def fit(
+        self, models: Mapping[str, AlphaFold], length: int, depth: int, share: float = 1.0
+    ) -> Mapping[str, AlphaFold]:
+        """The models, planned to fold this length and MSA depth in the free memory or in the user's budget.
+
+        share: part of that memory to plan for. FoldcliError: no plan fits.
+        """
+        wrapped = {name: self._wrapped(name, model) for name, model in models.items()}
+        sizes = length, depth, self.device, self.precision
+        inputs = {name: blank_inputs(model.config, *sizes) for name, model in models.items()}
+        for name, model in wrapped.items():
+            if not model.graphs:
+                model.planner(*inputs[name])  # capture takes memory too, so before free memory is read
+        budget = rounded(share * self._bytes([p for model in models.values() for p in model.parameters()]))
+        for name, model in wrapped.items():
+            model.use(partial(self._fastest, budget, held_bytes(inputs[name])), budget)
+            model.plan(*inputs[name])
+        return wrapped  # type: ignore[return-value]
+
+    def _wrapped(self, name: str, model: AlphaFold) -> Chunked:
+        """The wrapper of a model; models that differ only in their weights share captures and plans."""
+        if name not in self.wrapped:
+            kind = replace(model.config, name="")
+            self.wrapped[name] = Chunked(model, Planner.tightest, like=self.first_of_kind.get(kind))
+            self.first_of_kind.setdefault(kind, self.wrapped[name])
+        return self.wrapped[name]
+
+    def _bytes(self, parameters: list[torch.nn.Parameter]) -> float:
+        """Bytes that a pass may take beside the parameters and what the process holds already."""
+        if not self.config.memory_budget:
+            free = available_bytes(self.device)
+            return float("inf") if free is None else FREE_SHARE * free
+        held = resident_bytes(self.device) - sum(p.nbytes for p in parameters)
+        return BUDGET_SHARE * self.config.memory_budget_bytes - max(0, held)
+
+    def _fastest(self, budget: float, held: int, planner: Planner) -> Plan:
+        """The fastest plan within a budget of bytes, of which the inputs hold some."""
+        plan = planner.fit(budget - held)
+        if plan is None:
+            least = planner.tightest().peak + held
+            raise FoldcliError(
+                f"no plan fits: at least {least / GIB:.2f} GiB are needed beside the parameters, and "
+                f"{max(budget, 0) / GIB:.2f} GiB may be taken; {savings(self.precision.itemsize)}"
+            )
+        return plan
+
+
+def rounded(budget: float) -> float:
+    """The budget rounded down by up to 1/32, so that small changes in free memory do not ask for a new plan."""
+    if not 1 < budget < float("inf"):
+        return budget
+    step = 2.0 ** (math.floor(math.log2(budget)) - 5)
+    return budget // step * step

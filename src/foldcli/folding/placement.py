@@ -1,0 +1,68 @@
+"""Where each job's memory comes from: the model runs whole, split over ranks, or in chunks by an AutoChunk plan."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from foldcli.errors import FoldcliError
+from foldcli.folding.alignments import depth_foreseen
+from foldcli.folding.allocator import keep_freed_memory, return_freed_memory
+from foldcli.folding.chunking import ChunkedModels
+from foldcli.folding.job import Job
+from foldcli.folding.memory import require_memory
+from foldcli.folding.models import Source
+from foldcli.folding.team import Group, Team
+from foldcli.model.alphafold import AlphaFold
+from foldcli.parallel.worker import ranks_of_host
+
+
+class MemoryPlacement:
+    """Decides for each job of a run how it fits into memory, and sets up plans and allocator for that."""
+
+    def __init__(self, sources: Sequence[Source], device: torch.device, precision: torch.dtype, team: Team) -> None:
+        self.sources = sources
+        self.config = sources[0].config
+        self.device = device
+        self.width = precision.itemsize
+        self.team = team
+        self.chunked_models = ChunkedModels(self.config, device, precision)
+        self.in_chunks = False  # whether the job placed last runs by a plan
+
+    def place(
+        self, job: Job, group: Group, models: Mapping[str, AlphaFold], share: float = 1.0
+    ) -> Mapping[str, AlphaFold]:
+        """The models to fold a job with: those given where it fits or is split, chunked ones where it does not fit.
+
+        share: part of the free memory to plan for, below 1 on a retry. FoldcliError: the job fits neither whole nor in
+        chunks.
+        """
+        return_freed_memory()
+        self.in_chunks = False
+        times, lack = 0.0, None
+        try:
+            times = self._times_it_fits(job, group.size)
+        except FoldcliError as error:
+            lack = error
+        if group.size == 1 and self.config.autochunk and (lack or share < 1 or self.config.memory_budget):
+            self.in_chunks = True
+            return self.chunked_models.fit(models, job.length, job.depth, share)
+        if group.any(lack is not None):
+            raise lack or FoldcliError("another rank has too little free memory for it; fold a shorter sequence")
+        if times > 2:
+            keep_freed_memory()  # faster, at up to twice the memory
+        return models
+
+    def fits_one_rank(self, job: Job) -> bool:
+        """Whether a job fits whole on one rank."""
+        try:
+            return self._times_it_fits(job, 1) >= 1
+        except FoldcliError:
+            return False
+
+    def _times_it_fits(self, job: Job, ranks: int) -> float:
+        """How many times the job, split over so many ranks, fits into free memory; FoldcliError if not once."""
+        sharing = ranks_of_host() if self.device.type == "cpu" and self.team.size > 1 else 1  # ranks in one memory
+        configs = [source.config.model for source in self.sources]
+        share = sharing / ranks
+        depth = depth_foreseen(job.query, self.config)
+        return min(require_memory(config, job.length, depth, self.width, self.device, share) for config in configs)
