@@ -1,21 +1,29 @@
-"""Hydra at the door: named configuration and overrides in, one frozen dataclass out."""
+"""The settings of a command: Hydra's named configuration, then typed values, then KEY=VALUE texts, as one dataclass.
+
+A setting has one route. conf/*.yaml names the default; a flag or a keyword argument of the Python interface is a typed
+value that replaces it as it is; only a text KEY=VALUE is parsed, by Hydra, and wins over both. `config.build` checks
+the types and fills the frozen dataclass, which alone is passed on.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Any
 
 from foldcli.config import FoldConfig, ModelConfig, TrainConfig, build
 from foldcli.errors import InputError
 
+NONE: Mapping[str, Any] = MappingProxyType({})
+
 
 def presets() -> list[str]:
-    """The names of the models in conf/model/; `alphafold` is what they share, and none itself."""
+    """The models that conf/model/ describes; not `alphafold`, which holds what the published ones share."""
     return [name for name in _names("model") if name != "alphafold"]
 
 
 def recipes() -> list[str]:
-    """The names of the ways to train in conf/train/."""
+    """The training recipes in conf/train/."""
     return _names("train")
 
 
@@ -24,10 +32,11 @@ def _names(group: str) -> list[str]:
     return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
-def compose(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The named configuration of foldcli.conf with `key=value` overrides, as a plain dictionary.
+def compose(name: str, overrides: Sequence[str] = (), typed: Mapping[str, Any] = NONE) -> dict[str, Any]:
+    """The named configuration of foldcli.conf as nested dictionaries.
 
-    Keys that do not exist are let in: `config.build` knows all of them, and names what there is.
+    overrides: KEY=VALUE texts; typed: values of top-level keys, which an override of the same key replaces. Unknown
+    keys are kept: `config.build` refuses them and says which there are. InputError for a text that Hydra cannot parse.
     """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_module
@@ -38,27 +47,36 @@ def compose(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     forced = [override if override.startswith("model=") else f"++{override}" for override in overrides]
     try:
         with initialize_config_module("foldcli.conf", version_base=None):
-            return OmegaConf.to_container(hydra_compose(name, forced), resolve=True)  # type: ignore[return-value]
+            composed: Any = OmegaConf.to_container(hydra_compose(name, forced), resolve=True)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         reason = " ".join(str(error).split()).replace("++", "").partition(" See http")[0]
         raise InputError(f"configuration: {reason}") from error
+    overridden = {override.partition("=")[0] for override in overrides}
+    return composed | {key: value for key, value in typed.items() if key not in overridden}
 
 
 def model_config(name: str, overrides: Sequence[str] = ()) -> ModelConfig:
-    """The model preset `name`, an entry of conf/model/."""
+    """The model preset `name` of conf/model/."""
     _require_preset(name)
     return build(ModelConfig, compose(f"model/{name}", overrides)["model"])
 
 
-def fold_config(model: str | Mapping[str, Any], overrides: Sequence[str] = ()) -> FoldConfig:
-    """The settings of `foldcli fold` with a preset or a described model; InputError names what cannot be."""
+def fold_config(
+    model: str | Mapping[str, Any], overrides: Sequence[str] = (), typed: Mapping[str, Any] = NONE
+) -> FoldConfig:
+    """The settings of `foldcli fold`; InputError names the one that is wrong.
+
+    model: a preset's name, or a model's configuration as a parameter file describes it; overrides, typed: as in
+    `compose`.
+    """
     preset = model if isinstance(model, str) else presets()[0]
     _require_preset(preset)
     for override in overrides:
         _require_setting(override, "num_recycle=1")
-        if override.startswith("model="):
-            raise InputError(f"configuration: '{override}': choose the preset with --{override.replace('=', ' ')}")
-    settings = compose("fold", [f"model={preset}", *overrides])
+    for setting in (*overrides, *(f"{key}={value}" for key, value in typed.items())):
+        if setting.startswith("model="):
+            raise InputError(f"configuration: '{setting}': choose the preset with --{setting.replace('=', ' ')}")
+    settings = compose("fold", [f"model={preset}", *overrides], typed)
     if not isinstance(model, str):
         settings["model"] = _changed(model, overrides)
     config = build(FoldConfig, settings)
@@ -67,20 +85,20 @@ def fold_config(model: str | Mapping[str, Any], overrides: Sequence[str] = ()) -
 
 
 def _changed(model: Mapping[str, Any], overrides: Sequence[str]) -> Any:
-    """A described model with those overrides that are its own."""
+    """A described model after those overrides that begin with `model.`."""
     from omegaconf import OmegaConf
 
     own = [override for override in overrides if override.startswith("model.")]
     return OmegaConf.to_container(OmegaConf.merge({"model": dict(model)}, OmegaConf.from_dotlist(own)))["model"]  # type: ignore[index,call-overload]
 
 
-def train_config(recipe: str, overrides: Sequence[str] = ()) -> TrainConfig:
-    """The settings of `foldcli train` by the name of a recipe in conf/train/; InputError as for `fold_config`."""
+def train_config(recipe: str, overrides: Sequence[str] = (), typed: Mapping[str, Any] = NONE) -> TrainConfig:
+    """The settings of `foldcli train` with a recipe of conf/train/; InputError and the rest as for `fold_config`."""
     if recipe not in recipes():
         raise InputError(f"--config {recipe}: no such recipe; there is {', '.join(recipes())}")
     for override in overrides:
         _require_setting(override, "steps=1000")
-    config = build(TrainConfig, compose(f"train/{recipe}", overrides))
+    config = build(TrainConfig, compose(f"train/{recipe}", overrides, typed))
     _require_sizes(config.model)
     return config
 
@@ -97,7 +115,7 @@ def _require_sizes(model: ModelConfig) -> None:
 
 
 def _sizes(values: Mapping[str, Any], path: str) -> Iterator[tuple[str, int]]:
-    """Every whole number of a configuration, all of them counts, by its key."""
+    """The integers of a model's configuration, all of them widths or counts, by their keys."""
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from _sizes(value, f"{path}.{key}")

@@ -20,10 +20,10 @@ register(app)
 Clusters = Annotated[
     Path | None,
     typer.Option(
-        help="File with a line for each cluster, names parted by blanks. [default: by MMseqs2 if it is there]"
+        help="File with a line for each cluster, names parted by blanks.", show_default="by MMseqs2 if it is there"
     ),
 ]
-Workers = Annotated[int, typer.Option(min=1, help="Processes that read files. [default: one for each core]")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that read files.", show_default="one for each core")]
 CORES = os.cpu_count() or 1
 
 

@@ -1,94 +1,142 @@
-"""`foldcli fold`: read the input, run, print the table."""
+"""`foldcli fold`: its options, by the panels of its help. Heavy imports wait until an input is given."""
 
-import contextlib
-import sys
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated, Any
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
-from foldcli.byte_units import GIB
-from foldcli.data.formats.input import read_input
-from foldcli.folding.api import fold
-from foldcli.weights import default
+from foldcli.cli.complete import choices, presets
+from foldcli.errors import Interrupted
 
-if TYPE_CHECKING:
-    from foldcli.folding.forecast import Forecast
-    from foldcli.folding.record import Record
-
-MOST_NOTES = 8
-LOG_WIDTH = 1000  # in a log no line of the table is broken
+results = partial(typer.Option, rich_help_panel="Results")
+models = partial(typer.Option, rich_help_panel="Models and parameters")
+prediction = partial(typer.Option, rich_help_panel="Prediction")
+alignments = partial(typer.Option, rich_help_panel="Alignments")
+structures = partial(typer.Option, rich_help_panel="Templates")
+machine = partial(typer.Option, rich_help_panel="Devices and memory")
 
 
-def run_fold(
-    source: Path, out: Path, models: list[str], msa: Path | None, weights: str | None, overrides: list[str],
-    dry_run: bool = False, as_json: bool = False,
-) -> int:  # fmt: skip
-    """Fold every record, or say what that would take; return the exit code: 0 if all are done, 1 if some failed."""
-    queries = read_input(source, msa)
-    # once the input is known to be good: torch alone takes more than a second to come up
-    if dry_run:
-        from foldcli.folding.forecast import forecasts
-        from foldcli.folding.models import resolve
+def fold(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="FASTA file, A3M file, or a folder of them.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Any setting, such as num_recycle=1; wins over the options."),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        models(
+            help="Preset; repeat for several.", show_default="the pTM models, else foldcli-mini", autocompletion=presets
+        ),
+    ] = None,
+    num_models: Annotated[int | None, models(help="How many of the pTM models.", show_default="5")] = None,
+    weights: Annotated[
+        str | None,
+        models(help="Parameter file or folder; `untrained` for none.", show_default="the cache, else the package"),
+    ] = None,
+    num_seeds: Annotated[
+        int | None, prediction(help="Predictions of each model, each from its own seed.", show_default="1")
+    ] = None,
+    random_seed: Annotated[int | None, prediction(help="The first seed.", show_default="0")] = None,
+    num_recycle: Annotated[
+        int | None, prediction(help="Recycling passes after the first pass.", show_default="3")
+    ] = None,
+    recycle_early_stop_tolerance: Annotated[
+        float | None, prediction(help="Stop once a pass changes CA distances by less, in angstrom.", show_default="0")
+    ] = None,
+    rank_by: Annotated[
+        str | None, prediction(help="plddt or ptm.", show_default="plddt", autocompletion=choices("rank_by"))
+    ] = None,
+    relax: Annotated[
+        str | None,
+        prediction(help="none, best or all, with OpenMM.", show_default="none", autocompletion=choices("relax")),
+    ] = None,
+    msa: Annotated[
+        Path | None, alignments(help="Alignment (A3M, Stockholm), or a folder of them by record name.")
+    ] = None,
+    msa_mode: Annotated[
+        str | None,
+        alignments(
+            help="Search alignments: auto (--db, if any), server, local, none.",
+            show_default="auto",
+            autocompletion=choices("msa_mode"),
+        ),
+    ] = None,
+    db: Annotated[
+        list[Path] | None, alignments(help="Database to search: FASTA, .gz too, or MMseqs2; repeat for several.")
+    ] = None,
+    host_url: Annotated[str | None, alignments(help="Server of --msa-mode server.", show_default="ColabFold's")] = None,
+    templates: Annotated[
+        bool | None,
+        structures("--templates/--no-templates", help="Show templates to models that take them.", show_default="yes"),
+    ] = None,
+    library: Annotated[
+        Path | None, structures(help="Library of known structures to search for templates.", show_default="foldcli's")
+    ] = None,
+    template: Annotated[
+        list[Path] | None, structures(help="Structure as a template, or a folder of them; repeat for several.")
+    ] = None,
+    template_hits: Annotated[Path | None, structures(help="Hits (.hhr, .m8), or a folder by record name.")] = None,
+    template_dir: Annotated[Path | None, structures(help="Folder of the hits' mmCIF files.")] = None,
+    max_template_date: Annotated[
+        str | None, structures(metavar="YYYY-MM-DD", help="Templates released later are not used.")
+    ] = None,
+    device: Annotated[
+        str | None, machine(help="auto, cpu or cuda.", show_default="auto", autocompletion=choices("device"))
+    ] = None,
+    precision: Annotated[
+        str | None, machine(help="auto, fp32 or bf16.", show_default="auto", autocompletion=choices("precision"))
+    ] = None,
+    gpus: Annotated[int | None, machine(help="GPUs, or processes on the CPU.", show_default="1")] = None,
+    dap: Annotated[
+        str | None, machine(help="GPUs that fold one protein together: auto or N.", show_default="auto")
+    ] = None,
+    memory_budget: Annotated[
+        str | None, machine(help="Memory of a pass, such as 12GiB, besides parameters.", show_default="what is free")
+    ] = None,
+    autochunk: Annotated[
+        bool | None,
+        machine("--autochunk/--no-autochunk", help="Compute in slices what does not fit whole.", show_default="yes"),
+    ] = None,
+    out: Annotated[Path, results(help="Folder of the results.")] = Path("results"),
+    overwrite: Annotated[bool | None, results(help="Fold again what is done, and replace it.")] = None,
+    sort: Annotated[
+        str | None,
+        results(
+            help="Order of the jobs by length: length (shortest first), longest or none.",
+            show_default="length",
+            autocompletion=choices("sort"),
+        ),
+    ] = None,
+    save_single_representations: Annotated[bool | None, results(help="Save them as .npy.")] = None,
+    save_pair_representations: Annotated[bool | None, results(help="Save them as .npy.")] = None,
+    dry_run: Annotated[bool, results("--dry-run", help="Print what the jobs would take, and fold none.")] = False,
+    as_json: Annotated[bool, results("--json", help="Print events and results as JSON lines, and no table.")] = False,
+) -> None:
+    """Predict the structure of every record of INPUT."""
+    from foldcli.cli.run_fold import run_fold
 
-        _print(forecast_table(forecasts(resolve(models, weights, overrides), queries)))
-        return 0
-    from foldcli.folding.progress import JsonLines, watch
-    from foldcli.folding.team import RanksWanted
-    from foldcli.parallel.launch import launch
-
-    lines = JsonLines(sys.stdout)
+    settings: dict[str, Any] = {
+        "num_models": num_models, "num_seeds": num_seeds, "random_seed": random_seed, "num_recycle": num_recycle,
+        "recycle_early_stop_tolerance": recycle_early_stop_tolerance, "rank_by": rank_by, "relax": relax, "sort": sort,
+        "msa_mode": msa_mode, "db": db, "host_url": host_url, "templates": templates, "library": library,
+        "template": template, "template_hits": template_hits, "template_dir": template_dir,
+        "max_template_date": max_template_date, "device": device, "precision": precision, "gpus": gpus,
+        "dap": _ranks(dap), "memory_budget": memory_budget, "autochunk": autochunk, "overwrite": overwrite,
+        "save_single_representations": save_single_representations,
+        "save_pair_representations": save_pair_representations,
+    }  # fmt: skip
+    given = {key: value for key, value in settings.items() if value is not None and value != []}
     try:
-        with contextlib.nullcontext(lines) if as_json else watch(Console(stderr=True)) as watcher:
-            records = fold(queries, out, models=models, weights=weights, overrides=overrides, watcher=watcher)
-    except RanksWanted as wanted:
-        launch(sys.argv[1:], wanted.ranks)
-    if as_json:
-        lines.run_ended(records)
-    else:
-        _print(table(records, out))
-        if by_default := [record for record in records if record.model == default.NAME]:
-            measured = dict.fromkeys(default.measured(record.depth, len(record.templates)) for record in by_default)
-            _print(f"{default.NAME}, {default.MEASURED} {', '.join(measured)}. {default.BETTER}")
-    return int(any(record.status != "done" for record in records))
+        code = run_fold(source, out, model or [], msa, weights, given, overrides or [], dry_run, as_json)
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted before the first job") from None
+    raise typer.Exit(code)
 
 
-def _print(grid: Table | str) -> None:
-    width = None if sys.stdout.isatty() else LOG_WIDTH
-    Console(markup=False, highlight=False, width=width).print(grid)
-
-
-def forecast_table(forecasts: "Sequence[Forecast]") -> Table:
-    """What each job would take, as `--dry-run` prints it; its plan stands below its numbers."""
-    grid = Table("job", "model", "tokens", "parameters", "GiB whole", "GiB planned", "minutes", "longest on 1, 2, 4, 8")
-    grid.add_column("plan", overflow="fold")
-    for f in forecasts:
-        planned = "does not fit" if f.planned is None else f"{f.planned / GIB:.2f}"
-        size = (str(f.tokens), f"{f.parameters / 1e6:.1f} M", f"{f.whole / GIB:.2f}", planned)
-        longest = ", ".join(str(length) for length in f.longest.values())
-        grid.add_row(f.job, f.model, *size, f"{f.seconds / 60:.1f}", longest, "\n".join(f.words) or "whole")
-    return grid
-
-
-def told(notes: Sequence[str]) -> list[str]:
-    """Notes as the table has room for."""
-    rest = len(notes) - MOST_NOTES
-    return [*notes[:MOST_NOTES], *([f"and {rest} more, in job.json"] if rest > 0 else [])]
-
-
-def table(records: "Sequence[Record]", out: Path) -> Table:
-    """The results as they are printed at the end of a run."""
-    untrained = any(not record.trained for record in records)
-    title = "UNTRAINED parameters: the numbers mean nothing" if untrained else None
-    grid = Table("job", "status", "length", "depth", "pLDDT", "pTM", "seconds", "GiB", title=title)
-    grid.add_column("files", overflow="fold")
-    for record in records:
-        numbers = (record.plddt, record.ptm, record.seconds, record.memory_gib)
-        formats = ("{:.1f}", "{:.2f}", "{:.1f}", "{:.1f}")
-        shown = ("" if value is None else form.format(value) for value, form in zip(numbers, formats, strict=True))
-        where = str(out / record.job) if record.status == "done" else record.error
-        lines = "\n".join([where, *told(record.notes)])
-        grid.add_row(record.job, record.status, str(record.length), str(record.depth), *shown, lines)
-    return grid
+def _ranks(dap: str | None) -> int | str | None:
+    """auto as the configuration has it, 0; text that is no number is refused with the other settings."""
+    try:
+        return 0 if dap == "auto" else dap and int(dap)
+    except ValueError:
+        return dap

@@ -28,7 +28,7 @@ def library(
 def homologs(
     shards: Shards,
     out: Annotated[Path, typer.Option("--out", "-o", help="The homologs found.")] = Path("relatives.npz"),
-    library: Annotated[Path | None, typer.Option(help="Library to search. [default: the package's]")] = None,
+    library: Annotated[Path | None, typer.Option(help="Library to search.", show_default="the package's")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Processor cores to use.")] = 2,
 ) -> None:
     """Search each chain in a library of known structures; training takes templates from what is found."""

@@ -1,20 +1,35 @@
 """`foldcli train`: compose the recipe, open the data, train."""
 
 from pathlib import Path
+from typing import Annotated
 
-from rich.console import Console
+import typer
 
-from foldcli.compose import train_config
-from foldcli.errors import InputError
+from foldcli.cli.complete import recipes
 
 
-def run_train(recipe: str, out: Path, resume: str, overrides: list[str]) -> None:
-    """Train until the last step; errors as of `train_config`, of the data and of the run."""
-    config = train_config(recipe, overrides)
+def train(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Any setting, such as steps=1000; wins over the options."),
+    ] = None,
+    config: Annotated[str, typer.Option(help="Recipe: tiny, mini, big or finetune.", autocompletion=recipes)] = "tiny",
+    out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="runs/RECIPE")] = None,
+    resume: Annotated[str, typer.Option(help="auto goes on from the folder's last state; none begins anew.")] = "auto",
+    gpus: Annotated[int | None, typer.Option(help="GPUs of this machine to train on.", show_default="1")] = None,
+) -> None:
+    """Train a model on known structures."""
+    from rich.console import Console
+
+    from foldcli.compose import train_config
+    from foldcli.errors import InputError
+
+    settings = train_config(config, overrides or [], {} if gpus is None else {"gpus": gpus})
     if resume not in ("auto", "none"):
         raise InputError(f"--resume {resume}: expected auto or none")
-    from foldcli.training.begin import begin, place  # after the recipe is known to be good: torch takes a second
+    from foldcli.training.begin import begin, place  # torch takes a second: first the settings are checked
     from foldcli.training.progress import watch
 
-    with place(config) as (device, ranks), watch(Console(stderr=True), config.steps) as watcher:
-        begin(config, out, resume == "auto", device, ranks, watcher).train(watcher)
+    folder = out or Path("runs") / config
+    with place(settings) as (device, ranks), watch(Console(stderr=True), settings.steps) as watcher:
+        begin(settings, folder, resume == "auto", device, ranks, watcher).train(watcher)

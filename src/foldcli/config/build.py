@@ -1,9 +1,10 @@
-"""From the mapping that Hydra composes to frozen dataclasses."""
+"""From composed settings, nested dictionaries, to frozen dataclasses whose types are checked."""
 
 import dataclasses
 import types
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from foldcli.errors import InputError
@@ -12,7 +13,11 @@ T = TypeVar("T")
 
 
 def build(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
-    """Fill dataclass `cls` from a mapping, nested ones too; InputError names a key that does not exist."""
+    """Fill dataclass `cls` from a mapping, and its fields that are dataclasses from the mappings inside it.
+
+    InputError names a key that does not exist, or a value of another type than its field's. path: what the keys' names
+    begin with in these errors.
+    """
     hints = typing.get_type_hints(cls)
     known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in values:
@@ -22,14 +27,19 @@ def build(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
 
 
 def _convert(hint: Any, value: Any, path: str) -> Any:
+    """The value as a field of type `hint` holds it: lists as tuples, whole numbers as floats, paths as text."""
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if value is None and types.NoneType in options:
         return None
     kind = next(option for option in options if option is not types.NoneType)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type) and isinstance(value, Mapping):
         return build(kind, value, f"{path}.")
-    if typing.get_origin(kind) is tuple and isinstance(value, list):
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple):
+            raise InputError(f"configuration: '{path}' is {value!r}, expected a list")
         return tuple(_convert(typing.get_args(kind)[0], each, path) for each in value)
+    if kind is str and isinstance(value, Path):
+        return str(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
@@ -38,14 +48,14 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
 
 
 def require_choices(config: Any, choices: Mapping[str, tuple[str, ...]]) -> None:
-    """InputError names the first key whose value is none of its choices."""
+    """InputError names the first key whose value is not one of its choices."""
     for key, allowed in choices.items():
         if getattr(config, key) not in allowed:
             raise InputError(f"configuration: '{key}' is {getattr(config, key)!r}, expected {' or '.join(allowed)}")
 
 
 def require_smallest(config: Any, smallest: Mapping[str, int]) -> None:
-    """InputError names the first key whose value is below the smallest that it may have."""
+    """InputError names the first key whose value is below the smallest allowed."""
     for key, least in smallest.items():
         if getattr(config, key) < least:
             raise InputError(f"configuration: '{key}' is {getattr(config, key)}, expected {least} or more")

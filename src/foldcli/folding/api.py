@@ -1,6 +1,5 @@
 """The Python interface, which the command line calls as well."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +42,7 @@ def fold(
     from foldcli.folding.run import FoldRun
     from foldcli.folding.team import at_its_place
 
-    sources = resolve(_listed(models), _text(weights), [*as_overrides(settings), *overrides])
+    sources = resolve(_listed(models), _text(weights), overrides, settings)
     with at_its_place(sources[0].config):
         return FoldRun(sources, Path(out)).fold(queries, watcher or Silent())
 
@@ -62,16 +61,11 @@ def load_model(
 
     described = weights is None and Path(name).suffix == ".safetensors"
     models, file = ([], str(name)) if described else ([str(name)], _text(weights))
-    predictor = Predictor(resolve(models, file, [*as_overrides(settings), *overrides]), Team())
+    predictor = Predictor(resolve(models, file, overrides, settings), Team())
     if predictor.config.gpus > 1:
         raise InputError(f"gpus={predictor.config.gpus}: a model is loaded on one device; `foldcli fold` takes several")
     predictor.load()
     return predictor
-
-
-def as_overrides(settings: dict[str, Any]) -> list[str]:
-    """Settings as `key=value`, text and paths in quotes."""
-    return [f"{key}={json.dumps(value, default=str)}" for key, value in settings.items()]
 
 
 def _listed(names: str | Sequence[str]) -> list[str]:

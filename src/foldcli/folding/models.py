@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import torch
 
-from foldcli.compose import fold_config
+from foldcli.compose import NONE, fold_config
 from foldcli.config import FoldConfig, ModelConfig
 from foldcli.errors import InputError, WeightsError
 from foldcli.model.alphafold import AlphaFold
@@ -60,7 +61,9 @@ class Source:
         return sha256(self.path)
 
 
-def resolve(models: list[str], weights: str | None, overrides: list[str]) -> list[Source]:
+def resolve(
+    models: list[str], weights: str | None, overrides: Sequence[str] = (), typed: Mapping[str, Any] = NONE
+) -> list[Source]:
     """Settings and parameters of the models to run, in order.
 
     Where none is named, the pTM models if the cache has any, else the model that comes with the package. weights: a
@@ -71,14 +74,14 @@ def resolve(models: list[str], weights: str | None, overrides: list[str]) -> lis
     if weights is None and (by_default or models == [default.NAME]):
         models, weights = [], str(default.default_parameters())
     if not models and weights and (described := describe_model(Path(weights))):
-        return [Source(_rankable(fold_config(described, overrides)), Path(weights))]
-    first = fold_config(models[0] if models else PTM_MODELS[0], overrides)
+        return [Source(_rankable(fold_config(described, overrides, typed)), Path(weights))]
+    first = fold_config(models[0] if models else PTM_MODELS[0], overrides, typed)
     names = models or list(PTM_MODELS[: first.num_models])
     if len(set(names)) < len(names):
         raise InputError("--model: a model is named twice; name each once")
     if weights and len(names) > 1 and Path(weights).is_file():
         raise InputError(f"--weights {weights}: one file holds one model; name it with --model, or give the folder")
-    configs = [first, *(fold_config(name, overrides) for name in names[1:])]
+    configs = [first, *(fold_config(name, overrides, typed) for name in names[1:])]
     return [Source(_rankable(config), _parameters_of(config.model.name, weights)) for config in configs]
 
 

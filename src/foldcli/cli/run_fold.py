@@ -1,0 +1,96 @@
+"""What `foldcli fold` does: read the input, run, print the table."""
+
+import contextlib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from foldcli.byte_units import GIB
+from foldcli.data.formats.input import read_input
+from foldcli.folding.api import fold
+from foldcli.weights import default
+
+if TYPE_CHECKING:
+    from foldcli.folding.forecast import Forecast
+    from foldcli.folding.record import Record
+
+MOST_NOTES = 8
+LOG_WIDTH = 1000  # in a log no line of the table is broken
+
+
+def run_fold(
+    source: Path, out: Path, models: list[str], msa: Path | None, weights: str | None, settings: Mapping[str, Any],
+    overrides: list[str], dry_run: bool, as_json: bool,
+) -> int:  # fmt: skip
+    """Fold every record, or say what that would take; return the exit code: 0 if all are done, 1 if some failed."""
+    queries = read_input(source, msa)
+    # once the input is known to be good: torch alone takes more than a second to come up
+    if dry_run:
+        from foldcli.folding.forecast import forecasts
+        from foldcli.folding.models import resolve
+
+        _print(forecast_table(forecasts(resolve(models, weights, overrides, settings), queries)))
+        return 0
+    from foldcli.folding.progress import JsonLines, watch
+    from foldcli.folding.team import RanksWanted
+    from foldcli.parallel.launch import launch
+
+    lines = JsonLines(sys.stdout)
+    try:
+        with contextlib.nullcontext(lines) if as_json else watch(Console(stderr=True)) as watcher:
+            records = fold(
+                queries, out, models=models, weights=weights, overrides=overrides, watcher=watcher, **settings
+            )
+    except RanksWanted as wanted:
+        launch(sys.argv[1:], wanted.ranks)
+    if as_json:
+        lines.run_ended(records)
+    else:
+        _print(table(records, out))
+        if by_default := [record for record in records if record.model == default.NAME]:
+            measured = dict.fromkeys(default.measured(record.depth, len(record.templates)) for record in by_default)
+            _print(f"{default.NAME}, {default.MEASURED} {', '.join(measured)}. {default.BETTER}")
+    return int(any(record.status != "done" for record in records))
+
+
+def _print(grid: Table | str) -> None:
+    width = None if sys.stdout.isatty() else LOG_WIDTH
+    Console(markup=False, highlight=False, width=width).print(grid)
+
+
+def forecast_table(forecasts: "Sequence[Forecast]") -> Table:
+    """What each job would take, as `--dry-run` prints it; its plan stands below its numbers."""
+    grid = Table("job", "model", "tokens", "parameters", "GiB whole", "GiB planned", "minutes", "longest on 1, 2, 4, 8")
+    grid.add_column("plan", overflow="fold")
+    for f in forecasts:
+        planned = "does not fit" if f.planned is None else f"{f.planned / GIB:.2f}"
+        size = (str(f.tokens), f"{f.parameters / 1e6:.1f} M", f"{f.whole / GIB:.2f}", planned)
+        longest = ", ".join(str(length) for length in f.longest.values())
+        grid.add_row(f.job, f.model, *size, f"{f.seconds / 60:.1f}", longest, "\n".join(f.words) or "whole")
+    return grid
+
+
+def told(notes: Sequence[str]) -> list[str]:
+    """Notes as the table has room for."""
+    rest = len(notes) - MOST_NOTES
+    return [*notes[:MOST_NOTES], *([f"and {rest} more, in job.json"] if rest > 0 else [])]
+
+
+def table(records: "Sequence[Record]", out: Path) -> Table:
+    """The results as they are printed at the end of a run."""
+    untrained = any(not record.trained for record in records)
+    title = "UNTRAINED parameters: the numbers mean nothing" if untrained else None
+    grid = Table("job", "status", "length", "depth", "pLDDT", "pTM", "seconds", "GiB", title=title)
+    grid.add_column("files", overflow="fold")
+    for record in records:
+        numbers = (record.plddt, record.ptm, record.seconds, record.memory_gib)
+        formats = ("{:.1f}", "{:.2f}", "{:.1f}", "{:.1f}")
+        shown = ("" if value is None else form.format(value) for value, form in zip(numbers, formats, strict=True))
+        where = str(out / record.job) if record.status == "done" else record.error
+        lines = "\n".join([where, *told(record.notes)])
+        grid.add_row(record.job, record.status, str(record.length), str(record.depth), *shown, lines)
+    return grid
