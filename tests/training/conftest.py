@@ -1,5 +1,6 @@
 """A small run on real chains, in this process."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,10 +36,13 @@ def small(*overrides: str) -> TrainConfig:
     return train_config("tiny", [*SMALL, *overrides])
 
 
-def begun(folder: Path, *overrides: str, resume: bool = True) -> Run:
-    return begin(small(*overrides), folder, resume, torch.device("cpu"), Ranks(), Watched())
+def begun(folder: Path, *overrides: str, resume: bool = True, watcher: Watched | None = None) -> Run:
+    return begin(small(*overrides), folder, resume, torch.device("cpu"), Ranks(), watcher or Watched())
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
+@pytest.fixture(autouse=True, scope="package")  # before any run of a module's own
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

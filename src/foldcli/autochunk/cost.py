@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from foldcli.autochunk.footprint import Footprint
 from foldcli.cache_folder import cache_folder
+from foldcli.devices import cpu_threads, device_name
 from foldcli.errors import FoldcliError
 from foldcli.files import write_atomic
 
@@ -41,11 +41,8 @@ class DeviceRates:
 
 def device_rates(device: torch.device, dtype: torch.dtype) -> DeviceRates:
     """The machine as it was measured before, or now if never."""
-    threads = torch.get_num_threads() if device.type == "cpu" else 0
-    model = platform.processor() or platform.machine()
-    if device.type == "cuda":
-        model = torch.cuda.get_device_name(device)
-    key = f"{model} {str(dtype).removeprefix('torch.')} {threads} threads torch {torch.__version__}"
+    kind = str(dtype).removeprefix("torch.")
+    key = f"{device_name(device)} {kind} {cpu_threads(device)} threads torch {torch.__version__}"
     path = cache_folder() / "autochunk" / "machine.json"
     try:
         known = json.loads(path.read_text())

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from foldcli import __version__
+from foldcli.devices import cpu_threads, device_name
 from foldcli.folding.allocator import keep_freed_memory, return_freed_memory
 
 
@@ -37,19 +38,9 @@ def use_fold_allocator(device: torch.device) -> None:
 
 def host_info(device: torch.device) -> HostInfo:
     return HostInfo(
-        device_name(device), torch.get_num_threads() if device.type == "cpu" else 0, __version__, torch.__version__,
+        device_name(device), cpu_threads(device), __version__, torch.__version__,
         platform.python_version(), commit(), datetime.now().astimezone().isoformat(timespec="seconds"),
     )  # fmt: skip
-
-
-def device_name(device: torch.device) -> str:
-    """What the GPU calls itself, or the processor, where the system tells."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def commit() -> str:

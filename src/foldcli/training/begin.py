@@ -18,7 +18,7 @@ from foldcli.parallel.mesh import build_mesh
 from foldcli.parallel.shard import shard
 from foldcli.parallel.worker import joined, launched
 from foldcli.search.homologs import with_homologs
-from foldcli.training.folder import require_same_model, write_settings
+from foldcli.training.folder import changed_hardware, require_same_model, write_settings
 from foldcli.training.initialize import initialize
 from foldcli.training.learner import Learner
 from foldcli.training.progress import Watcher
@@ -56,6 +56,7 @@ def begin(config: TrainConfig, out: Path, resume: bool, device: torch.device, ra
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
     model = new_model(config, device, ranks)
     run = Run(Learner(model, config, ranks), source, held_out, out)
+    changed = changed_hardware(out, config, device)
     if ranks.first:
         write_settings(out, config, device)
     watcher.say(
@@ -63,7 +64,7 @@ def begin(config: TrainConfig, out: Path, resume: bool, device: torch.device, ra
         f"{len(source.entries)} chains to learn from, {len(held_out.entries) if held_out else 0} to validate on"
     )
     if resume:
-        run.resume(watcher)
+        run.resume(watcher, changed)
     return run
 
 

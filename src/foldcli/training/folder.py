@@ -12,24 +12,42 @@ from omegaconf import OmegaConf
 
 from foldcli import __version__
 from foldcli.config import ModelConfig, TrainConfig
+from foldcli.devices import cpu_threads, device_name
 from foldcli.errors import InputError
 from foldcli.files import write_atomic
 from foldcli.shapes import Tensor
 from foldcli.weights.files import write_safetensors
 
-SETTINGS, LOG, BEST, LAST = "config.yaml", "log.jsonl", "best.safetensors", "last.safetensors"
+SETTINGS, VERSIONS, LOG = "config.yaml", "versions.json", "log.jsonl"
+BEST, LAST = "best.safetensors", "last.safetensors"
+
+
+def versions(config: TrainConfig, device: torch.device) -> dict[str, str | int]:
+    """What the figures of a run depend on beside its configuration."""
+    return {
+        "foldcli": __version__, "torch": torch.__version__, "python": platform.python_version(),
+        "device": device_name(device), "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": cpu_threads(device), "seed": config.seed,
+    }  # fmt: skip
 
 
 def write_settings(folder: Path, config: TrainConfig, device: torch.device) -> None:
     """Keep the resolved configuration and the versions with the run."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / SETTINGS, OmegaConf.to_yaml(OmegaConf.create(asdict(config))))
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    versions = {
-        "foldcli": __version__, "torch": torch.__version__, "python": platform.python_version(), "device": name,
-        "seed": config.seed,
-    }  # fmt: skip
-    write_atomic(folder / "versions.json", json.dumps(versions, indent=1) + "\n")
+    write_atomic(folder / VERSIONS, json.dumps(versions(config, device), indent=1) + "\n")
+
+
+def changed_hardware(folder: Path, config: TrainConfig, device: torch.device) -> str:
+    """What differs from where the run in the folder was made, such as "threads 2, was 1"; "" where nothing does."""
+    try:
+        before = json.loads((folder / VERSIONS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    now = versions(config, device)
+    keys = ("device", "instructions", "threads", "torch")
+    changed = [key for key in keys if before.get(key, now[key]) != now[key]]
+    return "; ".join(f"{key} {now[key]}, was {before[key]}" for key in changed)
 
 
 def require_same_model(folder: Path, config: TrainConfig) -> None:

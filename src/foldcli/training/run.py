@@ -40,12 +40,14 @@ class Run:
         self.journal = Journal(folder) if self.ranks.first else None
         self.flops = self.peak = 0.0
 
-    def resume(self, watcher: Watcher) -> None:
-        """Go on from the latest whole state, if there is one."""
+    def resume(self, watcher: Watcher, changed: str) -> None:
+        """Go on from the latest whole state, if there is one; `changed` names other hardware than it was made on."""
         states = self.checkpoints.steps()
         if states:
             self.learner.resume(states[-1])
             watcher.say(f"resumed from {states[-1]}")
+            if changed:
+                watcher.say(f"from here on the run is not the same to the bit as where it was begun: {changed}")
 
     def train(self, watcher: Watcher) -> None:
         """Take all steps that are left. Interrupted: by the user, the step finished and the state on the disk.
