@@ -199,7 +199,7 @@ def _generate(part: Part, index: int, slices: int, dry: bool) -> Iterator[dict[s
 
 
 def _write(path: Path, report: dict[str, Any]) -> None:
-    from foldcli_kernels import launch
+    from foldcli_kernels import tuning as launch
 
     launch.write(path, report)
 
@@ -207,7 +207,7 @@ def _write(path: Path, report: dict[str, Any]) -> None:
 def _ship() -> None:
     """Add what is tuned on this device to the parameters that ship for its architecture."""
     import torch
-    from foldcli_kernels import launch
+    from foldcli_kernels import tuning as launch
 
     print(f"tuned parameters written to {launch.ship(torch.device('cuda', 0))}")
 

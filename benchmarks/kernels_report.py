@@ -1,4 +1,4 @@
-"""Compile every kernel in every configuration that ships, with no GPU, and refuse what would run badly on one.
+"""Compile every kernel in every shipped configuration, ahead of time and without a GPU; fail on what would run badly.
 
     python benchmarks/kernels_report.py [--once] [--only WORD] [--json FILE] [MODULE ...]
 
@@ -22,7 +22,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 # Kernels that were decorated for the interpreter cannot be compiled.
@@ -36,10 +35,10 @@ PROCESSES = 2
 
 @dataclass(frozen=True)
 class Compiled:
-    """What one specimen became for one capability; spilled and shared in bytes; faults are empty if it may ship."""
+    """What one configuration became for one capability; spilled and shared in bytes; no faults if it may ship."""
 
     kernel: str
-    specimen: str
+    config: str
     capability: int
     registers: int
     spilled: int
@@ -51,7 +50,7 @@ class Compiled:
 
 @dataclass(frozen=True)
 class Task:
-    """A specimen by its place, since jit functions do not travel between processes."""
+    """A configuration by its module and index, since jit functions cannot be sent between processes."""
 
     module: str
     index: int
@@ -61,10 +60,10 @@ class Task:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "modules", nargs="*", help="modules with specimens(); all of foldcli_kernels where none is named"
+        "modules", nargs="*", help="modules with aot_configs(); all of foldcli_kernels where none is named"
     )
     parser.add_argument("--once", action="store_true", help="one configuration of each kernel only")
-    parser.add_argument("--only", default="", help="specimens whose name holds this")
+    parser.add_argument("--only", default="", help="configurations whose name contains this")
     parser.add_argument("--json", type=Path, help="write the table there as well")
     options = parser.parse_args()
     start = time.perf_counter()
@@ -81,38 +80,34 @@ def main() -> int:
 
 def _kernel_modules() -> Iterator[str]:
     package = importlib.import_module("foldcli_kernels")
-    for info in pkgutil.iter_modules(package.__path__, "foldcli_kernels."):
-        if _owns_specimens(importlib.import_module(info.name)):
+    for info in pkgutil.walk_packages(package.__path__, "foldcli_kernels."):
+        if hasattr(importlib.import_module(info.name), "aot_configs"):
             yield info.name
-
-
-def _owns_specimens(module: ModuleType) -> bool:
-    return getattr(getattr(module, "specimens", None), "__module__", None) == module.__name__
 
 
 def _tasks(modules: Iterable[str], once: bool, only: str) -> Iterator[Task]:
     for name in modules:
-        specimens = importlib.import_module(name).specimens()
-        named = [index for index, specimen in enumerate(specimens) if only in specimen.name]
-        tasks = [Task(name, index, capability) for index in named for capability in specimens[index].capabilities]
-        yield from _one_of_each(tasks, specimens) if once else tasks
+        configs = importlib.import_module(name).aot_configs()
+        named = [index for index, config in enumerate(configs) if only in config.name]
+        tasks = [Task(name, index, capability) for index in named for capability in configs[index].capabilities]
+        yield from _one_of_each(tasks, configs) if once else tasks
 
 
-def _one_of_each(tasks: list[Task], specimens: list[Any]) -> Iterator[Task]:
-    """Of each kernel and capability one task: in half precision and with Hopper's instructions, of middling size."""
+def _one_of_each(tasks: list[Task], configs: list[Any]) -> Iterator[Task]:
+    """Take one task of each kernel and capability: in half precision, with Hopper's instructions, of median size."""
     groups: dict[tuple[str, int], list[Task]] = {}
     for task in tasks:
-        groups.setdefault((specimens[task.index].function.__name__, task.capability), []).append(task)
+        groups.setdefault((configs[task.index].function.__name__, task.capability), []).append(task)
     for group in groups.values():
-        rank = {task: _telling(specimens[task.index]) for task in group}
-        best = max(telling[:2] for telling in rank.values())
-        telling = sorted((task for task in group if rank[task][:2] == best), key=lambda task: rank[task])
-        yield telling[len(telling) // 2]
+        rank = {task: _rank(configs[task.index]) for task in group}
+        best = max(found[:2] for found in rank.values())
+        equals = sorted((task for task in group if rank[task][:2] == best), key=lambda task: rank[task])
+        yield equals[len(equals) // 2]
 
 
-def _telling(specimen: Any) -> tuple[bool, bool, int]:
-    sizes = sum(value for value in specimen.constexprs.values() if type(value) is int)
-    return specimen.needs_wgmma, "*bf16" in specimen.signature.values(), sizes
+def _rank(config: Any) -> tuple[bool, bool, int]:
+    sizes = sum(value for value in config.constexprs.values() if type(value) is int)
+    return config.needs_wgmma, "*bf16" in config.signature.values(), sizes
 
 
 def _compile_all(tasks: list[Task]) -> Iterator[Compiled]:
@@ -125,36 +120,36 @@ def _compile_all(tasks: list[Task]) -> Iterator[Compiled]:
 
 
 def compiled(task: Task) -> Compiled:
-    """Compile one specimen ahead of time and judge it."""
-    specimen = importlib.import_module(task.module).specimens()[task.index]
-    kernel = f"{task.module.removeprefix('foldcli_kernels.')}.{specimen.function.__name__}"
+    """Compile one configuration ahead of time and say what is wrong with it."""
+    config = importlib.import_module(task.module).aot_configs()[task.index]
+    kernel = config.function.__name__
     try:
-        binary = _compile(specimen, task.capability)
+        binary = _compile(config, task.capability)
     except Exception as error:  # any failure of the compiler is a row of the table
         reason = f"does not compile: {type(error).__name__}: {(str(error).strip().splitlines() or [''])[-1]}"
-        return Compiled(kernel, specimen.name, task.capability, 0, 0, 0, 0, 0, (reason,))
+        return Compiled(kernel, config.name, task.capability, 0, 0, 0, 0, 0, (reason,))
     registers, spilled = _resources(binary.asm["cubin"])
     text = binary.asm["ptx"]
     mma, wgmma = len(re.findall(r"\bmma\.sync", text)), len(re.findall(r"wgmma\.mma_async", text))
-    faults = tuple(_faults(specimen, task.capability, spilled, binary.metadata.shared, wgmma))
+    faults = tuple(_faults(config, task.capability, spilled, binary.metadata.shared, wgmma))
     return Compiled(
-        kernel, specimen.name, task.capability, registers, spilled, binary.metadata.shared, mma, wgmma, faults
+        kernel, config.name, task.capability, registers, spilled, binary.metadata.shared, mma, wgmma, faults
     )
 
 
-def _compile(specimen: Any, capability: int) -> Any:
+def _compile(config: Any, capability: int) -> Any:
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    names = specimen.function.arg_names
-    signature = {name: "constexpr" if name in specimen.constexprs else specimen.signature[name] for name in names}
-    divisible = specimen.divisible
+    names = config.function.arg_names
+    signature = {name: "constexpr" if name in config.constexprs else config.signature[name] for name in names}
+    divisible = config.divisible
     if divisible is None:
         divisible = tuple(name for name, kind in signature.items() if kind.startswith("*"))
     attributes = {(names.index(name),): [["tt.divisibility", 16]] for name in divisible}
-    source = ASTSource(specimen.function, signature, dict(specimen.constexprs), attributes)
-    options = {"num_warps": specimen.num_warps, "num_stages": specimen.num_stages}
+    source = ASTSource(config.function, signature, dict(config.constexprs), attributes)
+    options = {"num_warps": config.num_warps, "num_stages": config.num_stages}
     return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
 
 
@@ -171,21 +166,21 @@ def _resources(cubin: bytes) -> tuple[int, int]:
     return max(int(registers) for registers, _ in found), sum(int(stack) for _, stack in found)
 
 
-def _faults(specimen: Any, capability: int, spilled: int, shared: int, wgmma: int) -> Iterator[str]:
+def _faults(config: Any, capability: int, spilled: int, shared: int, wgmma: int) -> Iterator[str]:
     if spilled:
         yield f"spills {spilled} bytes"
     if shared > SHARED_MEMORY[capability]:
         yield f"{shared} bytes of shared memory, {SHARED_MEMORY[capability]} are there"
-    if specimen.needs_wgmma and capability >= 90 and not wgmma:
+    if config.needs_wgmma and capability >= 90 and not wgmma:
         yield "no wgmma"
 
 
 def _print(rows: list[Compiled]) -> None:
-    width = max((len(row.specimen) for row in rows), default=8)
-    print(f"{'specimen':{width}}  sm  regs  spill  shared  mma  wgmma")
+    width = max((len(row.config) for row in rows), default=8)
+    print(f"{'config':{width}}  sm  regs  spill  shared  mma  wgmma")
     for row in rows:
         figures = f"{row.capability}  {row.registers:4}  {row.spilled:5}  {row.shared:6}  {row.mma:3}  {row.wgmma:5}"
-        print(f"{row.specimen:{width}}  {figures}  {'; '.join(row.faults)}".rstrip())
+        print(f"{row.config:{width}}  {figures}  {'; '.join(row.faults)}".rstrip())
 
 
 if __name__ == "__main__":

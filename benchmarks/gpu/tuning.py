@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from foldcli_kernels import launch
+from foldcli_kernels import tuning as launch
 
 from benchmarks.gpu.cases import REAL, TINY, Draw, Sizes, Work, cases, precision
 from benchmarks.gpu.checks import failure

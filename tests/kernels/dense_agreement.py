@@ -1,7 +1,8 @@
-"""Hold a kernel to three times the error of its plain body, and break it on purpose to see that this is held."""
+"""Hold a kernel to three times the error of its plain body; and break kernels, to see that the check fails then."""
 
 import inspect
 import linecache
+import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
@@ -14,14 +15,14 @@ from torch import Tensor
 from triton.runtime import interpreter
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
-# One rounding in float32, relative to the root mean square: sums of a few terms can come out exact in the body.
+# One rounding in float32, relative to the root mean square: in the body, a sum of few terms can be exact.
 FLOOR = 2e-7
 Function = Callable[..., Tensor | list[Tensor]]
 
 
 @pytest.fixture(autouse=True)
 def bfloat16_as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Round to bfloat16 where the interpreter cuts bits off, and multiply values where it multiplies bits."""
+    """Have the interpreter round to bfloat16 instead of truncating, and multiply its values instead of its bits."""
     convert, product = interpreter._convert_float, interpreter.InterpreterBuilder.create_dot
 
     def rounded(data: Any, source: Any, target: Any, mode: Any) -> Any:
@@ -44,7 +45,7 @@ def bfloat16_as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def outcome(function: Function, inputs: Sequence[Tensor], seed: int = 1) -> dict[str, Tensor]:
-    """Results of a function and the gradients of its inputs under fixed gradients of the results; strides are kept."""
+    """Return a function's results and its inputs' gradients, for fixed gradients of the results; strides are kept."""
     leaves = [x.detach().requires_grad_() for x in inputs]
     results = function(*leaves)
     results = [results] if isinstance(results, Tensor) else results
@@ -57,7 +58,7 @@ def outcome(function: Function, inputs: Sequence[Tensor], seed: int = 1) -> dict
 
 
 def excess(kernel: Function, body: Function, inputs: Sequence[Tensor]) -> dict[str, float]:
-    """Root mean square error of each result and gradient against float64, over what the body is allowed."""
+    """Return the root mean square error of each result and gradient against float64, over what is allowed."""
     exact = outcome(body, [x.double() for x in inputs])
     plain, found = outcome(body, inputs), outcome(kernel, inputs)
     assert found.keys() == exact.keys()
@@ -82,7 +83,7 @@ def assert_agrees(kernel: Function, body: Function, inputs: Sequence[Tensor]) ->
 
 
 def rejected(kernel: Function, body: Function, inputs: Sequence[Tensor]) -> set[str]:
-    """Names of the results and gradients that the check above finds wrong."""
+    """Return the names of the results and gradients that `assert_agrees` would find wrong."""
     return {name for name, ratio in excess(kernel, body, inputs).items() if not ratio <= 1}
 
 
@@ -95,14 +96,15 @@ def _poisoned(allocate: Callable[..., torch.Tensor]) -> Callable[..., torch.Tens
 
 
 def break_kernel(monkeypatch: pytest.MonkeyPatch, module: ModuleType, kernel: str, old: str, new: str) -> None:
-    """Replace a kernel of a module by one with a piece of its source exchanged.
+    """Exchange a piece of the source of a module's jit function, wherever foldcli_kernels imports the function.
 
     Memory that it leaves unwritten then holds NaN: it might hold the right answer, left there by the sound kernel.
     """
     for allocate in ("empty", "empty_like", "empty_strided"):
         monkeypatch.setattr(torch, allocate, _poisoned(getattr(torch, allocate)))
     monkeypatch.setattr(torch.Tensor, "new_empty", _poisoned(torch.Tensor.new_empty))
-    source = inspect.getsource(getattr(module, kernel).fn)
+    sound = getattr(module, kernel)
+    source = inspect.getsource(sound.fn)
     assert old in source, f"{kernel} has no {old!r}"
     source = source.replace(old, new)
     file = f"<{kernel} with {new!r} for {old!r}>"
@@ -110,7 +112,9 @@ def break_kernel(monkeypatch: pytest.MonkeyPatch, module: ModuleType, kernel: st
     monkeypatch.setitem(linecache.cache, file, (len(source), None, source.splitlines(keepends=True), file))
     scope = dict(vars(module))
     exec(compile(source, file, "exec"), scope)
-    monkeypatch.setattr(module, kernel, scope[kernel])
+    for name, user in list(sys.modules.items()):
+        if name.startswith("foldcli_kernels.") and vars(user).get(kernel) is sound:
+            monkeypatch.setattr(user, kernel, scope[kernel])
 
 
 def opcheck(operator: Callable[..., object], inputs: tuple[object, ...]) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 import torch.utils.checkpoint
-from foldcli_kernels import attention, attention_backward, attention_forward, attention_gradients
-from foldcli_kernels.attention_launch import DIMS, kernel_name
-from foldcli_kernels.launch import forced
+from foldcli_kernels.attention import backward, forward, gated_attention
+from foldcli_kernels.attention.tiles import DIMS, kernel_name
+from foldcli_kernels.tuning import forced
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -65,7 +65,7 @@ class Case:
         self.heads, self.mask = heads, mask
 
     def kernel(self, packed: Tensor, gate_bias: Tensor, bias: Tensor | None = None) -> Tensor:
-        return attention.gated_attention(packed, gate_bias, self.heads, self.mask, bias)
+        return gated_attention(packed, gate_bias, self.heads, self.mask, bias)
 
     def body(self, packed: Tensor, gate_bias: Tensor, bias: Tensor | None = None) -> Tensor:
         with backend("reference"):
@@ -111,8 +111,7 @@ def test_columns_are_read_and_written_in_place(dtype: torch.dtype, monkeypatch: 
     columns = packed.transpose(0, 1).contiguous().transpose(0, 1)
     case = Case(2, masked((), 9, 3).T)
     seen = []
-    kernel = attention_forward.attention_forward
-    monkeypatch.setattr(attention_forward, "attention_forward", _Spy(kernel, seen))
+    monkeypatch.setattr(forward, "attention_forward", _Spy(forward.attention_forward, seen))
     with tiles(8):
         found = outcome(case.kernel, [columns, *others])
         rows = outcome(case.kernel, [packed, *others])
@@ -224,7 +223,7 @@ def test_nothing_to_attend(empty: tuple[int, int]) -> None:
 def test_unknown_head_dim_is_refused() -> None:
     packed, gate_bias = inputs((), 2, 3, 1, 24, biased=False)
     with pytest.raises(ValueError, match="head dim 24 is none of 8, 16, 32, 64"):
-        attention.gated_attention(packed, gate_bias, 1, torch.ones(2, 3))
+        gated_attention(packed, gate_bias, 1, torch.ones(2, 3))
 
 
 @pytest.mark.parametrize("biased", [True, False], ids=["bias", "plain"])
@@ -244,7 +243,7 @@ def test_operator(biased: bool) -> None:
 def test_traces_without_running() -> None:
     with FakeTensorMode() as mode:
         packed, gate_bias, bias = (mode.from_tensor(x.requires_grad_()) for x in inputs((2,), 3, 7, 2, 8))
-        result = attention.gated_attention(packed, gate_bias, 2, mode.from_tensor(torch.ones(2, 3, 7)), bias)
+        result = gated_attention(packed, gate_bias, 2, mode.from_tensor(torch.ones(2, 3, 7)), bias)
         result.sum().backward()
     assert result.shape == (2, 3, 7, 16)
     assert [x.grad.shape for x in (packed, gate_bias, bias)] == [x.shape for x in (packed, gate_bias, bias)]
@@ -256,7 +255,8 @@ def test_checkpointed_gradients_are_the_same() -> None:
     assert all(torch.equal(value, again[name]) for name, value in outcome(case.kernel, tensors).items())
 
 
-FORWARD, GATE, KEY, QUERY = "attention_forward", "gate_backward", "key_backward", "query_backward"
+FORWARD, GATE = "attention_forward", "attention_backward_gate"
+KEY, QUERY = "attention_backward_dkv", "attention_backward_dq"
 PACKED, GATE_BIAS, BIAS = (f"gradient of input {i}" for i in range(3))
 BROKEN = {
     "no mask": ("attend", "keep[None, :]", "fill[None, :] < 0", "result 0"),
@@ -265,7 +265,7 @@ BROKEN = {
     "bias scaled": (FORWARD, " * (1 / SCALE)", "", "result 0"),
     "gate without its bias": (FORWARD, " + shift[None, :]", "", "result 0"),
     "bias of the tile before": (FORWARD, "start + BLOCK_N, length", "start, length", "result 0"),
-    "one row for the whole group": (FORWARD, "load_tile(side + hd,", "load_tile(packed + hd,", "result 0"),
+    "one row for the whole group": (FORWARD, "load_head(side + hd,", "load_head(packed + hd,", "result 0"),
     "natural logarithm": (FORWARD, "tl.log2(masses", "tl.log(masses", PACKED),
     "gate's slope incomplete": (GATE, "product * (1 - gate)", "product", GATE_BIAS),
     "last row only": (GATE, "total += slope", "total = slope", GATE_BIAS),
@@ -284,8 +284,7 @@ BROKEN = {
 def test_broken_kernel_is_rejected(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel, old, new, wrong = BROKEN[name]
     case, tensors = Case(1, masked((), 3, 35)), inputs((), 3, 35, 1, 8)
-    module = attention_backward if kernel.endswith("backward") else attention_forward
+    module = backward if "backward" in kernel else forward
     break_kernel(monkeypatch, module, kernel, old, new)
     with tiles(8, programs=1):
         assert wrong in rejected(case.kernel, case.body, tensors)
-    assert attention_gradients.kernels is attention_backward

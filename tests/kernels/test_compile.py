@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,19 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
+SOURCES = {path: path.read_text() for path in (ROOT / "kernels").rglob("*.py")}
+FUNCTIONS = [name for text in SOURCES.values() for name in re.findall(r"@triton\.jit\ndef (\w+)", text)]
+# What is launched, module.name[grid](...); the other functions are parts of kernels.
+KERNELS = [name for text in SOURCES.values() for name in re.findall(r"\.(\w+)\[", text) if name in FUNCTIONS]
+
+
+def test_kernels_are_named_after_operation_and_step() -> None:
+    """A profile of a GPU shows nothing but these names."""
+    assert sorted(FUNCTIONS) == sorted(set(FUNCTIONS))
+    for path, text in SOURCES.items():
+        operation = path.parent.name.removesuffix("_multiplication")
+        found = [name for name in KERNELS if f"def {name}(" in text]
+        assert [name for name in found if not name.startswith(f"{operation}_")] == []
 
 
 def _report(tmp_path: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
@@ -25,20 +39,19 @@ def test_every_kernel_compiles_within_its_limits(tmp_path: Path) -> None:
     done, rows = _report(tmp_path, "--once")
     assert done.returncode == 0, done.stdout + done.stderr
     assert {row["capability"] for row in rows} == {80, 90}
-    modules = {row["kernel"].split(".")[0] for row in rows}
-    assert modules >= {path.stem for path in (ROOT / "kernels").rglob("*.py") if "def specimens(" in path.read_text()}
+    assert {row["kernel"] for row in rows} == set(KERNELS)
 
 
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """What the report finds wrong with the configurations that are bad on purpose."""
-    done, rows = _report(tmp_path_factory.mktemp("report"), "tests.kernels.bad_specimens")
+    done, rows = _report(tmp_path_factory.mktemp("report"), "tests.kernels.bad_aot_configs")
     assert done.returncode == 1, done.stdout + done.stderr
-    return {row["specimen"]: row["faults"] for row in rows}
+    return {row["config"]: row["faults"] for row in rows}
 
 
 @pytest.mark.parametrize(
-    ("specimen", "fault"),
+    ("config", "fault"),
     [
         ("spills", "spills "),
         ("shared memory", "bytes of shared memory, 232448 are there"),
@@ -46,9 +59,9 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         ("does not compile", "no_such_function"),
     ],
 )
-def test_bad_configuration_is_refused(refused: dict[str, list[str]], specimen: str, fault: str) -> None:
-    assert len(refused[specimen]) == 1
-    assert fault in refused[specimen][0]
+def test_bad_configuration_is_refused(refused: dict[str, list[str]], config: str, fault: str) -> None:
+    assert len(refused[config]) == 1
+    assert fault in refused[config][0]
 
 
 def test_sound_configuration_is_not(refused: dict[str, list[str]]) -> None:

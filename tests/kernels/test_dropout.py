@@ -7,7 +7,7 @@ import torch
 import triton
 import triton.language as tl
 from foldcli_kernels import dropout as kernels
-from foldcli_kernels.launch import forced
+from foldcli_kernels.tuning import forced
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -192,5 +192,5 @@ def test_broken_kernel_is_rejected(name: str, dtype: torch.dtype, monkeypatch: p
     x, update = inputs((2, 5, 16), dtype)
     tensors = [x, update.transpose(0, 1).contiguous().transpose(0, 1)]
     assert not rejected(kernel(-2), body(-2), tensors)
-    break_kernel(monkeypatch, kernels, "dropout_kernel", *BROKEN[name])
+    break_kernel(monkeypatch, kernels.kernel, "dropout_apply_mask", *BROKEN[name])
     assert "result 0" in rejected(kernel(-2), body(-2), tensors)

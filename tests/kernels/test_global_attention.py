@@ -1,22 +1,15 @@
 """Global attention against its body in float64: results, every gradient, masks, strides; and broken kernels."""
 
 from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 import torch
-from foldcli_kernels import global_attention as module
-from foldcli_kernels.global_attention import global_attention
+from foldcli_kernels.global_attention import backward, blocks, forward, global_attention
 from torch import Tensor
 
 from foldcli import ops
-from tests.kernels.dense_agreement import (
-    DTYPES,
-    assert_agrees,
-    bfloat16_as_on_a_gpu,
-    break_kernel,
-    opcheck,
-    rejected,
-)
+from tests.kernels.dense_agreement import DTYPES, assert_agrees, bfloat16_as_on_a_gpu, break_kernel, opcheck, rejected
 
 __all__ = ["bfloat16_as_on_a_gpu"]
 # leading axes, columns, keys, heads, head dim; the tiles have 128 keys
@@ -118,22 +111,24 @@ def test_mask_has_no_gradient() -> None:
         _on_halves(global_attention, mask.requires_grad_())(q, packed)
 
 
+FORWARD, BACKWARD = (forward, "global_attention_forward"), (backward, "global_attention_backward")
+LOGITS = (blocks, "masked_logits")
 BREAKS = [
-    ("forward_kernel", "shrink[:, None]", "1.0", {"result 0"}),  # the sum of earlier tiles is not brought down
-    ("score", "((keep - 1.0) * (MASKED * LOG2E))[None, :]", "keep[None, :]", {"result 0"}),  # masked keys count
-    ("score", "(scale * LOG2E)", "scale", {"result 0"}),  # the wrong base
-    ("backward_kernel", "- inner[:, None]", "", {"gradient of input 0"}),  # the softmax's own term is lost
-    ("backward_kernel", "dtype), block, total)", "dtype), block, zero_total)", {"gradient of input 0"}),
-    ("backward_kernel", "share[:, None]", "1.0", {"gradient of input 0", "gradient of input 1"}),
+    (FORWARD, "shrink[:, None]", "1.0", {"result 0"}),  # the sum of earlier tiles is not brought down
+    (LOGITS, "((keep - 1.0) * (-MASK_BIAS * LOG2E))[None, :]", "keep[None, :]", {"result 0"}),  # masked keys count
+    (LOGITS, "(scale * LOG2E)", "scale", {"result 0"}),  # the wrong base
+    (BACKWARD, "- inner[:, None]", "", {"gradient of input 0"}),  # the softmax's own term is lost
+    (BACKWARD, "dtype), block, total)", "dtype), block, zero_total)", {"gradient of input 0"}),
+    (BACKWARD, "share[:, None]", "1.0", {"gradient of input 0", "gradient of input 1"}),
 ]
 
 
 @pytest.mark.parametrize(("kernel", "old", "new", "wrong"), BREAKS)
 def test_broken_kernel_is_rejected(
-    kernel: str, old: str, new: str, wrong: set[str], monkeypatch: pytest.MonkeyPatch
+    kernel: tuple[ModuleType, str], old: str, new: str, wrong: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inputs, mask = _inputs(((), 2, 150, 3, 8), torch.float32)
     # Only the last tile's share of the queries' gradient is kept.
     new = new.replace("zero_total", "tl.zeros([BLOCK_H, BLOCK_D], tl.float32)")
-    break_kernel(monkeypatch, module, kernel, old, new)
+    break_kernel(monkeypatch, *kernel, old, new)
     assert wrong <= rejected(_on_halves(global_attention, mask), _on_halves(ops.global_attention, mask), inputs)

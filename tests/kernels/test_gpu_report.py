@@ -10,7 +10,7 @@ from pathlib import Path
 import foldcli_kernels.layer_norm
 import pytest
 import torch
-from foldcli_kernels import launch
+from foldcli_kernels import tuning as launch
 from torch import Tensor
 
 from benchmarks import gpu_report

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from foldcli_kernels import layer_norm as kernels
-from foldcli_kernels import layer_norm_rows
-from foldcli_kernels.launch import forced
+from foldcli_kernels.layer_norm import backward, forward, launch, layer_norm, statistics
+from foldcli_kernels.tensors import share_rows
+from foldcli_kernels.tuning import forced
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -32,7 +32,7 @@ def inputs(shape: tuple[int, ...], dtype: torch.dtype = torch.float32, mean: flo
 
 
 def kernel(x: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
-    return kernels.layer_norm(x, (scale, offset))
+    return layer_norm(x, (scale, offset))
 
 
 def body(x: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
@@ -72,8 +72,7 @@ def test_result_and_gradient_keep_the_memory_order() -> None:
 def test_transposed_view_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     x, scale, offset = inputs((3, 5, 32))
     seen = []
-    share = layer_norm_rows.share_rows
-    monkeypatch.setattr(kernels, "share_rows", lambda *tensors: seen.append(share(*tensors)) or seen[-1])
+    monkeypatch.setattr(launch, "share_rows", lambda *tensors: seen.append(share_rows(*tensors)) or seen[-1])
     kernel(x.transpose(0, 1), scale, offset)
     ((read,), rows) = seen[0]
     assert read.data_ptr() == x.data_ptr()
@@ -125,35 +124,32 @@ def test_checkpointed_gradients_are_the_same() -> None:
     assert all(torch.equal(value, again[name]) for name, value in outcome(kernel, tensors).items())
 
 
+FORWARD, BACKWARD = (forward, "layer_norm_forward"), (backward, "layer_norm_backward")
 BROKEN = {
-    "offset left out": ("forward_kernel", " + shift[None, :]", "", "result 0"),
-    "rows of the last block left out": ("forward_kernel", "row < rows", "row + 1 < rows", "result 0"),
-    "channel stride ignored": ("forward_kernel", "channel * x_channel", "channel", "result 0"),
-    "scale left out": ("backward_kernel", "incoming * factor[None, :]", "incoming", "gradient of input 0"),
-    "later blocks left out": ("backward_kernel", "grad_scale += ", "grad_scale = ", "gradient of input 1"),
-    "standardised left out": ("backward_kernel", "+= incoming * standard", "+= incoming", "gradient of input 1"),
-    "lost blocks": ("backward_kernel", "tl.num_programs(0)", "2 * tl.num_programs(0)", "gradient of input 2"),
+    "offset left out": (FORWARD, " + shift[None, :]", "", "result 0"),
+    "rows of the last block left out": (FORWARD, "row < rows", "row + 1 < rows", "result 0"),
+    "channel stride ignored": (FORWARD, "channel * x_channel", "channel", "result 0"),
+    "scale left out": (BACKWARD, "incoming * factor[None, :]", "incoming", "gradient of input 0"),
+    "later blocks left out": (BACKWARD, "grad_scale += ", "grad_scale = ", "gradient of input 1"),
+    "standardised left out": (BACKWARD, "+= incoming * standard", "+= incoming", "gradient of input 1"),
+    "lost blocks": (BACKWARD, "tl.num_programs(0)", "2 * tl.num_programs(0)", "gradient of input 2"),
 }
 
 
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("dtype", DTYPES[:2])
 def test_broken_kernel_is_rejected(name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    function, old, new, wrong = BROKEN[name]
+    (module, function), old, new, wrong = BROKEN[name]
     x = inputs((3, 32, 7), dtype)[0]
     with forced("layer_norm_backward", {"elements": 64, "programs": 2}):
         tensors = [x.movedim(1, -1), *inputs((32,), dtype)[1:]]
         assert not rejected(kernel, body, tensors)
-        break_kernel(monkeypatch, kernels, function, old, new)
+        break_kernel(monkeypatch, module, function, old, new)
         assert wrong in rejected(kernel, body, tensors)
 
 
 @pytest.mark.parametrize("left_out", [" - mean[:, None]", " - standard * along[:, None]", "[:, None]) * reciprocal"])
 def test_broken_statistics_are_rejected(left_out: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = "[:, None]) + 0 * reciprocal" if "reciprocal" in left_out else ""
-    break_kernel(monkeypatch, layer_norm_rows, "standardise_backward", left_out, kept)
-    monkeypatch.setattr(kernels, "standardise_backward", layer_norm_rows.standardise_backward)
-    break_kernel(
-        monkeypatch, kernels, "backward_kernel", "grad_offset = tl", "grad_offset = tl"
-    )  # to see the one above
+    break_kernel(monkeypatch, statistics, "standardise_backward", left_out, kept)
     assert rejected(kernel, body, inputs((9, 32))) == {"gradient of input 0"}

@@ -5,10 +5,9 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from foldcli_kernels import norm_linear as operator
-from foldcli_kernels import norm_linear_backward as backward
-from foldcli_kernels import norm_linear_forward as forward
-from foldcli_kernels.launch import forced
+from foldcli_kernels.layer_norm import statistics
+from foldcli_kernels.norm_linear import backward, forward, launch, norm_linear
+from foldcli_kernels.tuning import forced
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -44,7 +43,7 @@ def pairs(tensors: tuple[Tensor, ...], biased: list[bool]) -> list[tuple[Tensor,
 
 
 def kernel(biased: list[bool]) -> Callable[..., list[Tensor]]:
-    return lambda x, scale, offset, *dense: operator.norm_linear(x, (scale, offset), pairs(dense, biased))
+    return lambda x, scale, offset, *dense: norm_linear(x, (scale, offset), pairs(dense, biased))
 
 
 def body(biased: list[bool]) -> Callable[..., list[Tensor]]:
@@ -171,16 +170,17 @@ def test_traces_without_running() -> None:
     assert rest[-1].grad.shape == (4, 32)
 
 
+FORWARD, INPUT, WEIGHTS = "norm_linear_forward", "norm_linear_backward_input", "norm_linear_backward_weights"
 BROKEN = {
-    "bias left out": (forward, "project", "if HAS_BIAS", "if False", "result 1"),
-    "offset left out": (forward, "normalise", " + shift[None, :]", "", "result 0"),
-    "first twice": (forward, "forward_kernel", "offset, weight2", "offset, weight", "result 1"),
-    "last row lost": (forward, "project", "row < rows)[:", "row + 1 < rows)[:", "result 0"),
-    "last column lost": (forward, "project", "& (column < OUT)", "& (column + 1 < OUT)", "result 0"),
-    "second projection forgotten": (backward, "input_kernel", "OUT2 > 0", "False", "gradient of input 0"),
-    "scale left out": (backward, "norm_backward", "total * factor[None, :]", "total", "gradient of input 0"),
-    "group of rows lost": (backward, "weights_kernel", "(1), blocks", "(1), blocks - 1", "gradient of input 3"),
-    "bias of last block only": (backward, "weights_kernel", "total_bias +=", "total_bias =", "gradient of input 5"),
+    "bias left out": (forward, "project_rows", "if HAS_BIAS", "if False", "result 1"),
+    "offset left out": (statistics, "load_normed_rows", " + shift[None, :]", "", "result 0"),
+    "first twice": (forward, FORWARD, "offset, weight2", "offset, weight", "result 1"),
+    "last row lost": (forward, "project_rows", "row < rows)[:", "row + 1 < rows)[:", "result 0"),
+    "last column lost": (forward, "project_rows", "& (column < OUT)", "& (column + 1 < OUT)", "result 0"),
+    "second projection forgotten": (backward, INPUT, "OUT2 > 0", "False", "gradient of input 0"),
+    "scale left out": (statistics, "store_norm_gradient", "total * factor[None, :]", "total", "gradient of input 0"),
+    "group of rows lost": (backward, WEIGHTS, "(1), blocks", "(1), blocks - 1", "gradient of input 3"),
+    "bias of last block only": (backward, WEIGHTS, "total_bias +=", "total_bias =", "gradient of input 5"),
 }  # fmt: skip
 
 
@@ -190,7 +190,7 @@ def test_broken_kernel_is_rejected(name: str, dtype: torch.dtype, monkeypatch: p
     module, function, old, new, wrong = BROKEN[name]
     flags = [False, True]
     tensors = inputs((21, 32), [32, 4], flags, dtype)
-    monkeypatch.setattr(backward, "PROGRAMS", 1)
+    monkeypatch.setattr(launch, "PROGRAMS", 1)
     small = {"block_m": 16, "block_n": 16}
     with forced("norm_linear_weights_c64", small), forced("norm_linear_forward_c64", small | {"block_k": 64}):
         assert not rejected(kernel(flags), body(flags), tensors)

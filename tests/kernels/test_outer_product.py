@@ -4,10 +4,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from foldcli_kernels import outer_product as module
-from foldcli_kernels import outer_product_backward as backward
-from foldcli_kernels.launch import forced
-from foldcli_kernels.outer_product import outer_product_mean
+from foldcli_kernels.outer_product import backward, forward, outer_product_mean, tiles
+from foldcli_kernels.tuning import forced
 from torch import Tensor
 
 from foldcli import ops
@@ -118,7 +116,7 @@ def test_intermediates_stay_within_their_block() -> None:
 )
 def test_every_candidate_tile_agrees(shape: Shape, kernel: str) -> None:
     inputs, count = _inputs(shape, torch.float32)
-    for options in module.OPTIONS[(8, 32) if kernel.endswith("_8") else (32, 128)]:
+    for options in tiles.OPTIONS[(8, 32) if kernel.endswith("_8") else (32, 128)]:
         with forced(kernel, options):
             assert_agrees(_on_flat(outer_product_mean, count), _on_flat(ops.outer_product_mean, count), inputs)
 
@@ -144,7 +142,7 @@ KERNEL_BREAKS = [
     ("at_right = right + batch * right_b + tl.cast(sequence, tl.int64) * right_s", "at_right = right"),  # one block
     ("(0, 2, 1, 3)", "(2, 0, 1, 3)"),  # i and j change places
     ("(c * E + e_of)[:, None]", "(e_of * C + c)[:, None]"),  # c and e change places
-    ("total = product(outer, rows_of, total)", "total = product(outer, rows_of, tl.zeros_like(total))"),  # a group lost
+    ("total = matmul(outer, rows_of, total)", "total = matmul(outer, rows_of, tl.zeros_like(total))"),  # a group lost
     ("inside = sequence + s < sequences", "inside = sequence + s < sequences - 1"),  # the last sequence is lost
     ("covered.to(tl.float32) + epsilon", "covered.to(tl.float32) + 1.0"),
 ]
@@ -153,7 +151,7 @@ KERNEL_BREAKS = [
 @pytest.mark.parametrize(("old", "new"), KERNEL_BREAKS)
 def test_broken_kernel_is_rejected(old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs, count = _inputs(((), 37, 5, 6, 12, 8, 16), torch.float32)
-    break_kernel(monkeypatch, module, "forward_kernel", old, new)
+    break_kernel(monkeypatch, forward, "outer_product_mean_forward", old, new)
     assert "result 0" in rejected(_on_flat(outer_product_mean, count), _on_flat(ops.outer_product_mean, count), inputs)
 
 

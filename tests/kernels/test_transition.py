@@ -5,10 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from foldcli_kernels import transition as operator
-from foldcli_kernels import transition_backward as backward
-from foldcli_kernels import transition_forward as forward
-from foldcli_kernels.launch import forced
+from foldcli_kernels.transition import backward, forward, launch, transition
+from foldcli_kernels.tuning import forced
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -41,7 +39,7 @@ def inputs(shape: tuple[int, ...], hidden: int, dtype: torch.dtype) -> list[Tens
 
 
 def kernel(x: Tensor, *rest: Tensor) -> Tensor:
-    return operator.transition(x, rest[:2], rest[2:4], rest[4:6])
+    return transition(x, rest[:2], rest[2:4], rest[4:6])
 
 
 def body(x: Tensor, *rest: Tensor) -> Tensor:
@@ -136,17 +134,18 @@ def test_traces_without_running() -> None:
     assert [tensor.grad.shape for tensor in (x, *rest)] == [tensor.shape for tensor in (x, *rest)]
 
 
+FORWARD, INPUT, WEIGHTS = "transition_forward", "transition_backward_input", "transition_backward_weights"
 BROKEN = {
-    "no rectifier": (forward, "forward_kernel", "tl.maximum(hidden, 0.0)", "hidden", 0),
-    "hidden tile lost": (forward, "forward_kernel", "(0, HIDDEN, BLOCK_H)", "(BLOCK_H, HIDDEN, BLOCK_H)", 0),
-    "bias after rectifier": (forward, "forward_kernel", "if EXPAND_BIAS", "if False", 0),
-    "last row lost": (forward, "forward_kernel", "inside = row < rows", "inside = row + 1 < rows", 0),
-    "gradient through the rectifier": (backward, "input_kernel", "hidden > 0", "hidden < 9", 1),
-    "norm of x left out": (backward, "input_kernel", "HIDDEN, True, ", "HIDDEN, False, ", 1),
-    "gradient of hidden tile lost": (backward, "input_kernel", "(0, HIDDEN, BLOCK_H)", "(0, HIDDEN - 1, BLOCK_H)", 1),
-    "bias of last tile": (backward, "weights_kernel", "total_bias += ", "total_bias = ", 5),
-    "group of rows lost": (backward, "weights_kernel", "(1), blocks", "(1), blocks - 1", 4),
-    "no rectifier in weights": (backward, "weights_kernel", "tl.maximum(hidden, 0.0)", "hidden", 6),
+    "no rectifier": (forward, FORWARD, "tl.maximum(hidden, 0.0)", "hidden", 0),
+    "hidden tile lost": (forward, FORWARD, "(0, HIDDEN, BLOCK_H)", "(BLOCK_H, HIDDEN, BLOCK_H)", 0),
+    "bias after rectifier": (forward, FORWARD, "if EXPAND_BIAS", "if False", 0),
+    "last row lost": (forward, FORWARD, "inside = row < rows", "inside = row + 1 < rows", 0),
+    "gradient through the rectifier": (backward, INPUT, "hidden > 0", "hidden < 9", 1),
+    "norm of x left out": (backward, INPUT, "HIDDEN, True, ", "HIDDEN, False, ", 1),
+    "gradient of hidden tile lost": (backward, INPUT, "(0, HIDDEN, BLOCK_H)", "(0, HIDDEN - 1, BLOCK_H)", 1),
+    "bias of last tile": (backward, WEIGHTS, "total_bias += ", "total_bias = ", 5),
+    "group of rows lost": (backward, WEIGHTS, "(1), blocks", "(1), blocks - 1", 4),
+    "no rectifier in weights": (backward, WEIGHTS, "tl.maximum(hidden, 0.0)", "hidden", 6),
 }
 
 
@@ -155,7 +154,7 @@ BROKEN = {
 def test_broken_kernel_is_rejected(name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     module, function, old, new, wrong = BROKEN[name]
     tensors = inputs((21, 32), 33, dtype)
-    monkeypatch.setattr(backward, "PROGRAMS", 1)
+    monkeypatch.setattr(launch, "PROGRAMS", 1)
     tile = {"block_m": 16, "block_h": 16, "block_k": 16}
     with (
         forced("transition_forward_c64", tile),

@@ -5,12 +5,16 @@ from types import ModuleType
 
 import pytest
 import torch
-from foldcli_kernels import triangle_operands as operands_module
-from foldcli_kernels import triangle_operands_backward as operands_backward
-from foldcli_kernels import triangle_update as update_module
-from foldcli_kernels import triangle_update_backward as update_backward
-from foldcli_kernels.launch import forced
-from foldcli_kernels.triangle import triangle_operands, triangle_update
+from foldcli_kernels.triangle_multiplication import (
+    blocks,
+    operands_backward,
+    operands_forward,
+    triangle_operands,
+    triangle_update,
+    update_backward,
+    update_forward,
+)
+from foldcli_kernels.tuning import forced
 from torch import Tensor
 
 from foldcli import ops
@@ -27,12 +31,7 @@ from tests.kernels.dense_agreement import (
 __all__ = ["bfloat16_as_on_a_gpu"]  # a fixture that pytest finds here
 # leading axes, i, k, c_z, c; a tile has 16 to 128 positions and 16 to 64 channels
 Shape = tuple[tuple[int, ...], int, int, int, int]
-SHAPES: list[Shape] = [
-    ((), 1, 1, 16, 16),
-    ((), 3, 17, 32, 32),
-    ((2,), 8, 16, 16, 24),
-    ((1, 2), 2, 13, 20, 8),
-]
+SHAPES: list[Shape] = [((), 1, 1, 16, 16), ((), 3, 17, 32, 32), ((2,), 8, 16, 16, 24), ((1, 2), 2, 13, 20, 8)]
 WIDE: Shape = ((), 1, 33, 128, 128)
 
 
@@ -194,39 +193,45 @@ def test_mask_has_no_gradient() -> None:
 
 
 INPUT = "gradient of input {}".format
+OPERANDS, GATE = (operands_forward, "triangle_operands_forward"), (blocks, "gate_gradients")
+OPERANDS_INPUT = operands_backward, "triangle_operands_backward_input"
+OPERANDS_WEIGHTS = operands_backward, "triangle_operands_backward_weights"
+UPDATE = update_forward, "triangle_update_forward"
+UPDATE_INPUT = update_backward, "triangle_update_backward_input"
+UPDATE_WEIGHTS = update_backward, "triangle_update_backward_weights"
 OPERAND_BREAKS = [
-    (operands_module, "forward_kernel", " * keep[None, :]", "", "result 0"),  # the mask is missing
-    (operands_module, "forward_kernel", "row += 2 * HIDDEN", "row += HIDDEN", "result 1"),  # the wrong gates
-    (operands_backward, "ungate", "grad * value * opened", "grad * value", INPUT(0)),
-    (operands_backward, "ungate", "grad = grad * keep", "grad = grad", INPUT(0)),
+    (OPERANDS, " * keep[None, :]", "", "result 0"),  # the mask is missing
+    (OPERANDS, "row += 2 * HIDDEN", "row += HIDDEN", "result 1"),  # the wrong gates
+    (GATE, "grad * value * opened", "grad * value", INPUT(0)),
+    (GATE, "grad = grad * keep", "grad = grad", INPUT(0)),
     # all but the last gates are lost
-    (operands_backward, "pairs_kernel", "gates, total)", "gates, tl.zeros_like(total))", INPUT(0)),
-    (operands_backward, "parameters_kernel", "(1), count,", "(1), count - 1,", INPUT(3)),  # the last tile is lost
-    (operands_backward, "parameters_kernel", "value_sum += ", "value_sum = ", INPUT(4)),
+    (OPERANDS_INPUT, "gates, total)", "gates, tl.zeros_like(total))", INPUT(0)),
+    (OPERANDS_WEIGHTS, "(1), count,", "(1), count - 1,", INPUT(3)),  # the last tile is lost
+    (OPERANDS_WEIGHTS, "value_sum += ", "value_sum = ", INPUT(4)),
 ]
 UPDATE_BREAKS = [
-    (update_module, "forward_kernel", "tl.sigmoid(logit)", "logit", "result 0"),
-    (update_module, "forward_kernel", "triangles_c, center_scale,", "triangles_c, scale,", "result 0"),
-    (update_backward, "pairs_kernel", "* (1.0 - opened)", "", INPUT(1)),
-    (update_backward, "pairs_kernel", "center_total, center_scale,\n", "center_total, scale,\n", INPUT(0)),
-    (update_backward, "parameters_kernel", "(1), count,", "(1), 1,", INPUT(4)),
-    (update_backward, "parameters_kernel", "+ gate_shift[:, None]", "", INPUT(8)),
+    (UPDATE, "tl.sigmoid(logit)", "logit", "result 0"),
+    (UPDATE, "triangles_c, center_scale,", "triangles_c, scale,", "result 0"),
+    (UPDATE_INPUT, "* (1.0 - opened)", "", INPUT(1)),
+    (UPDATE_INPUT, "center_total, center_scale,\n", "center_total, scale,\n", INPUT(0)),
+    (UPDATE_WEIGHTS, "(1), count,", "(1), 1,", INPUT(4)),
+    (UPDATE_WEIGHTS, "+ gate_shift[:, None]", "", INPUT(8)),
 ]
 
 
-@pytest.mark.parametrize(("module", "kernel", "old", "new", "wrong"), OPERAND_BREAKS)
+@pytest.mark.parametrize(("kernel", "old", "new", "wrong"), OPERAND_BREAKS)
 def test_broken_operands_are_rejected(
-    module: ModuleType, kernel: str, old: str, new: str, wrong: str, monkeypatch: pytest.MonkeyPatch
+    kernel: tuple[ModuleType, str], old: str, new: str, wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inputs, mask = _operand_inputs(((), 2, 17, 32, 32), torch.float32)
-    break_kernel(monkeypatch, module, kernel, old, new)
+    break_kernel(monkeypatch, *kernel, old, new)
     assert wrong in rejected(_operands(triangle_operands, mask), _operands(ops.triangle_operands, mask), inputs)
 
 
-@pytest.mark.parametrize(("module", "kernel", "old", "new", "wrong"), UPDATE_BREAKS)
+@pytest.mark.parametrize(("kernel", "old", "new", "wrong"), UPDATE_BREAKS)
 def test_broken_update_is_rejected(
-    module: ModuleType, kernel: str, old: str, new: str, wrong: str, monkeypatch: pytest.MonkeyPatch
+    kernel: tuple[ModuleType, str], old: str, new: str, wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    break_kernel(monkeypatch, module, kernel, old, new)
+    break_kernel(monkeypatch, *kernel, old, new)
     inputs = _update_inputs(((), 2, 17, 32, 32), torch.float32)
     assert wrong in rejected(_update(triangle_update), _update(ops.triangle_update), inputs)

@@ -20,7 +20,7 @@ def _unfit_outer(left: Tensor, right: Tensor, projection: Dense, *_: Tensor) -> 
     return too_wide(max(left.shape[-1], right.shape[-1]), 32) or too_wide(projection[0].shape[0], 128)
 
 
-@dispatched("foldcli_kernels.triangle:triangle_operands", _unfit_operands)
+@dispatched("foldcli_kernels.triangle_multiplication:triangle_operands", _unfit_operands)
 def triangle_operands(
     z: Float[Tensor, "*b i k c_z"], norm: Norm, projection: Dense, mask: Float[Tensor, "*b i k"]
 ) -> tuple[Float[Tensor, "*b c i k"], Float[Tensor, "*b c i k"]]:
@@ -43,7 +43,7 @@ def triangle_product(left: Float[Tensor, "*b c i k"], right: Float[Tensor, "*b c
     return torch.matmul(left, right.transpose(-1, -2))
 
 
-@dispatched("foldcli_kernels.triangle:triangle_update", _unfit_update)
+@dispatched("foldcli_kernels.triangle_multiplication:triangle_update", _unfit_update)
 def triangle_update(
     product: Float[Tensor, "*b c i j"],
     z: Float[Tensor, "*b i j c_z"],

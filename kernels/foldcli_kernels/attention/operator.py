@@ -1,0 +1,80 @@
+"""Gated attention with pair bias as an operator of torch, with its gradient (Suppl. Alg. 7, 8, 13, 14)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from foldcli_kernels.attention.launch import channels_adjacent, empty_outputs, launch_backward, launch_forward
+from foldcli_kernels.attention.tiles import DIMS
+
+
+@torch.library.custom_op("foldcli::gated_attention", mutates_args=())
+def _forward(packed: Tensor, gate_bias: Tensor, heads: int, mask: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    return launch_forward(packed, gate_bias, heads, mask, bias)
+
+
+@_forward.register_fake
+def _(packed: Tensor, gate_bias: Tensor, heads: int, mask: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    return empty_outputs(packed, heads)
+
+
+@torch.library.custom_op("foldcli::gated_attention_backward", mutates_args=())
+def _backward(
+    grad: Tensor, packed: Tensor, gate_bias: Tensor, heads: int, mask: Tensor, bias: Tensor | None, out: Tensor,
+    lse: Tensor, bias_grad: bool,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    grad_packed, grad_gate_bias, shared = launch_backward(
+        grad, packed, gate_bias, heads, mask, bias, out, lse, bias_grad
+    )
+    # An operator's result cannot be None.
+    return grad_packed, grad_gate_bias, packed.new_empty(0) if shared is None else shared
+
+
+@_backward.register_fake
+def _(
+    grad: Tensor, packed: Tensor, gate_bias: Tensor, heads: int, mask: Tensor, bias: Tensor | None, out: Tensor,
+    lse: Tensor, bias_grad: bool,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    shared = packed.new_empty(0) if bias is None or not bias_grad else bias.new_empty(bias.shape)
+    return torch.empty_like(channels_adjacent(packed)), torch.empty_like(gate_bias), shared
+
+
+def _save(ctx: Any, inputs: tuple[Tensor, Tensor, int, Tensor, Tensor | None], output: tuple[Tensor, Tensor]) -> None:
+    packed, gate_bias, ctx.heads, mask, bias = inputs
+    ctx.save_for_backward(packed, gate_bias, mask, bias, *output)
+
+
+def _gradients(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None, Tensor | None]:
+    packed, gate_bias, mask, bias, out, lse = ctx.saved_tensors
+    wanted = ctx.needs_input_grad[4]
+    grads = torch.ops.foldcli.gated_attention_backward(grad, packed, gate_bias, ctx.heads, mask, bias, out, lse, wanted)
+    return grads[0], grads[1], None, None, grads[2] if wanted else None
+
+
+_forward.register_autograd(_gradients, setup_context=_save)
+
+
+def gated_attention(packed: Tensor, gate_bias: Tensor, heads: int, mask: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Attend within each of g rows of n positions, and gate the result; in the memory order of `packed`.
+
+    packed [*b, g, n, 4hd]: queries, keys, values and gates side by side, read in place, positions or rows first in
+    memory; gate_bias [hd]; mask [*b, g, n], 1 where a key may be attended to (a row without any attends evenly); bias
+    [*b, h, n, n], added to the logits of every row. Head dim 8, 16, 32 or 64. The mask has no gradient.
+    """
+    dim = packed.shape[-1] // (4 * heads)
+    if dim not in DIMS:
+        raise ValueError(f"head dim {dim} is none of {', '.join(map(str, DIMS))}")
+    out, _ = torch.ops.foldcli.gated_attention(
+        _join_batch(packed, 3),
+        gate_bias,
+        heads,
+        _join_batch(mask, 2),
+        None if bias is None else _join_batch(bias, 3),
+    )
+    return out.reshape(packed.shape[:-3] + out.shape[-3:])
+
+
+def _join_batch(x: Tensor, axes: int) -> Tensor:
+    """Return x with all axes before the last few as one."""
+    return x.unsqueeze(0).flatten(0, -axes - 1)

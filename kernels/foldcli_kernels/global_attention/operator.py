@@ -1,0 +1,55 @@
+"""Global attention as an operator of torch, with its gradient."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from foldcli_kernels.global_attention.launch import empty_outputs, launch_backward, launch_forward
+from foldcli_kernels.tensors import refuse_gradient
+
+
+@torch.library.custom_op("foldcli::global_attention", mutates_args=())
+def _forward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    return launch_forward(q, k, v, mask)
+
+
+@_forward.register_fake
+def _(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    return empty_outputs(q)
+
+
+@torch.library.custom_op("foldcli::global_attention_backward", mutates_args=())
+def _backward(
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, out: Tensor, statistics: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    return launch_backward(grad, q, k, v, mask, out, statistics)
+
+
+@_backward.register_fake
+def _(
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, out: Tensor, statistics: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
+
+
+def _save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(*inputs, *output)
+
+
+def _gradients(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    return *torch.ops.foldcli.global_attention_backward(grad, *ctx.saved_tensors), None
+
+
+_forward.register_autograd(_gradients, setup_context=_save)
+
+
+def global_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """Attend with one query a head for each of n columns to keys and values that the heads share (Suppl. Alg. 19).
+
+    q: [*b, n, h, d]; k and v: [*b, n, s, d] with any strides, such as halves of one projection; mask: [*b, n, s], 1
+    where a key may be attended to; it gets no gradient. A column with every key masked attends evenly.
+    """
+    refuse_gradient("global_attention", mask)
+    return torch.ops.foldcli.global_attention(q, k, v, mask)[0]

@@ -1,0 +1,49 @@
+"""The layer norm as an operator of torch, with its gradient."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from foldcli_kernels.layer_norm.launch import launch_backward, launch_forward
+from foldcli_kernels.tensors import empty_rows
+
+
+@torch.library.custom_op("foldcli::layer_norm", mutates_args=())
+def _forward(x: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
+    return launch_forward(x, scale, offset)
+
+
+@torch.library.custom_op("foldcli::layer_norm_backward", mutates_args=())
+def _backward(grad: Tensor, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return launch_backward(grad, x, scale)
+
+
+@_forward.register_fake
+def _(x: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
+    return empty_rows(x, x.shape[-1])
+
+
+@_backward.register_fake
+def _(grad: Tensor, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return empty_rows(x, x.shape[-1]), torch.empty_like(scale), torch.empty_like(scale)
+
+
+def _save(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+    x, scale, _ = inputs
+    ctx.save_for_backward(x, scale)
+
+
+def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.ops.foldcli.layer_norm_backward(grad, *ctx.saved_tensors)
+
+
+_forward.register_autograd(_gradients, setup_context=_save)
+
+
+def layer_norm(x: Tensor, norm: tuple[Tensor, Tensor]) -> Tensor:
+    """Normalise the last axis to mean 0 and variance 1, then scale and shift; the result keeps the memory order of x.
+
+    x: [*b, c] of bfloat16, float16 or float32 with any strides; norm: scale [c] and offset [c].
+    """
+    return torch.ops.foldcli.layer_norm(x, *norm)

@@ -1,0 +1,106 @@
+"""Layer norm and several projections of its result as an operator of torch, with its gradient."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from foldcli_kernels.norm_linear.launch import launch_forward, launch_input, launch_weights
+from foldcli_kernels.tensors import empty_rows
+
+# How many projections one pass takes: queries, keys, values and gates packed, and the pair bias besides.
+PROJECTIONS_PER_PASS = 2
+
+
+# biases: those that exist, in order; biased: which projections have one. An operator's schema has no list of optional
+# tensors that autograd passes through.
+@torch.library.custom_op("foldcli::norm_linear", mutates_args=())
+def _forward(
+    x: Tensor,
+    scale: Tensor,
+    offset: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    biased: Sequence[bool],
+) -> list[Tensor]:
+    return launch_forward(x, scale, offset, weights, _one_each(biases, biased))
+
+
+@torch.library.custom_op("foldcli::norm_linear_backward", mutates_args=())
+def _backward(
+    grads: Sequence[Tensor], x: Tensor, scale: Tensor, offset: Tensor, weights: Sequence[Tensor], biased: Sequence[bool]
+) -> list[Tensor]:
+    """Return the gradients of x, scale, offset, then of each weight, then of those biases that exist."""
+    of_weights, of_biases = [], []
+    for grad, weight, has_bias in zip(grads, weights, biased, strict=True):
+        of_weight, of_bias = launch_weights(grad, x, scale, offset, weight, has_bias)
+        of_weights.append(of_weight)
+        of_biases += [] if of_bias is None else [of_bias]
+    return [*launch_input(grads, x, scale, weights), *of_weights, *of_biases]
+
+
+@_forward.register_fake
+def _(
+    x: Tensor,
+    scale: Tensor,
+    offset: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    biased: Sequence[bool],
+) -> list[Tensor]:
+    return [empty_rows(x, weight.shape[0]) for weight in weights]
+
+
+@_backward.register_fake
+def _(
+    grads: Sequence[Tensor], x: Tensor, scale: Tensor, offset: Tensor, weights: Sequence[Tensor], biased: Sequence[bool]
+) -> list[Tensor]:
+    like = [weight.new_empty(weight.shape) for weight in weights]
+    biases = [weight.new_empty(weight.shape[0]) for weight, has_bias in zip(weights, biased, strict=True) if has_bias]
+    return [empty_rows(x, x.shape[-1]), torch.empty_like(scale), torch.empty_like(offset), *like, *biases]
+
+
+def _one_each(biases: Sequence[Tensor], biased: Sequence[bool]) -> list[Tensor | None]:
+    """Return one bias for each projection, None where it has none."""
+    present = iter(biases)
+    return [next(present) if has_bias else None for has_bias in biased]
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    x, scale, offset, weights, _, biased = inputs
+    ctx.biased = biased
+    ctx.save_for_backward(x, scale, offset, *weights)
+    ctx.results = [(y.shape, y.dtype) for y in output]
+
+
+def _gradients(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
+    x, scale, offset, *weights = ctx.saved_tensors
+    # A result that was not used has no gradient.
+    known = [
+        x.new_zeros(shape, dtype=dtype) if grad is None else grad
+        for grad, (shape, dtype) in zip(grads, ctx.results, strict=True)
+    ]
+    found = torch.ops.foldcli.norm_linear_backward(known, x, scale, offset, weights, ctx.biased)
+    of_weights, of_biases = found[3 : 3 + len(weights)], found[3 + len(weights) :]
+    return *found[:3], of_weights, of_biases, None
+
+
+_forward.register_autograd(_gradients, setup_context=_save)
+
+
+def norm_linear(
+    x: Tensor, norm: tuple[Tensor, Tensor], projections: Sequence[tuple[Tensor, Tensor | None]]
+) -> list[Tensor]:
+    """Project one normalised input several times, in one pass over it for every two; in the memory order of x.
+
+    x: [*b, c] of bfloat16, float16 or float32, its leading axes with any strides; norm: scale [c] and offset [c];
+    projections: weight [out, c] and bias [out] or None.
+    """
+    results: list[Tensor] = []
+    for first in range(0, len(projections), PROJECTIONS_PER_PASS):
+        weights, biases = zip(*projections[first : first + PROJECTIONS_PER_PASS], strict=True)
+        present = [bias for bias in biases if bias is not None]
+        biased = [bias is not None for bias in biases]
+        results += torch.ops.foldcli.norm_linear(x, *norm, list(weights), present, biased)
+    return results

@@ -1,0 +1,58 @@
+"""The mean outer product as an operator of torch, with its gradient."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from foldcli_kernels.outer_product.backward import gradients
+from foldcli_kernels.outer_product.launch import empty_pairs, launch_forward
+from foldcli_kernels.tensors import refuse_gradient
+
+
+@torch.library.custom_op("foldcli::outer_product_mean", mutates_args=())
+def _forward(left: Tensor, right: Tensor, weight: Tensor, bias: Tensor | None, count: Tensor) -> Tensor:
+    return launch_forward(left, right, weight, bias, count)
+
+
+@_forward.register_fake
+def _(left: Tensor, right: Tensor, weight: Tensor, bias: Tensor | None, count: Tensor) -> Tensor:
+    return empty_pairs(left, right, weight)
+
+
+@torch.library.custom_op("foldcli::outer_product_mean_backward", mutates_args=())
+def _backward(
+    grad: Tensor, left: Tensor, right: Tensor, weight: Tensor, count: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return gradients(grad, left, right, weight, count)
+
+
+@_backward.register_fake
+def _(
+    grad: Tensor, left: Tensor, right: Tensor, weight: Tensor, count: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    like = left.new_empty(left.shape), right.new_empty(right.shape), weight.new_empty(weight.shape)
+    return *like, weight.new_empty(weight.shape[0])
+
+
+def _save(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor], output: Tensor) -> None:
+    left, right, weight, _, count = inputs
+    ctx.save_for_backward(left, right, weight, count)
+
+
+def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    left, right, weight, bias = torch.ops.foldcli.outer_product_mean_backward(grad, *ctx.saved_tensors)
+    return left, right, weight, bias if ctx.needs_input_grad[3] else None, None
+
+
+_forward.register_autograd(_gradients, setup_context=_save)
+
+
+def outer_product_mean(left: Tensor, right: Tensor, projection: tuple[Tensor, Tensor | None], count: Tensor) -> Tensor:
+    """Sum outer products of columns over sequences, project, divide by how many cover both (Suppl. Alg. 10).
+
+    left: [*b, s, i, c]; right: [*b, s, j, e]; projection: weight [f, c e] and bias [f]; count: [*b, i, j], which gets
+    no gradient. The result is [*b, i, j, f].
+    """
+    refuse_gradient("outer_product_mean", count)
+    return torch.ops.foldcli.outer_product_mean(left, right, *projection, count)

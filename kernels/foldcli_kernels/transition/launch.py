@@ -1,0 +1,80 @@
+"""Launches the transition's kernels."""
+
+import torch
+import triton
+from torch import Tensor
+
+from foldcli_kernels.matmul import float32_precision
+from foldcli_kernels.norm_linear.tiles import PROGRAMS
+from foldcli_kernels.tensors import dense_channels, empty_rows, share_rows
+from foldcli_kernels.transition import backward, forward
+from foldcli_kernels.transition.tiles import tile_of
+
+
+def launch_forward(
+    x: Tensor, scale: Tensor, offset: Tensor, expand: Tensor, expand_bias: Tensor | None,
+    contract: Tensor, contract_bias: Tensor | None,
+) -> Tensor:  # fmt: skip
+    """Return the update of each row, in the memory order of x [*b, c]; expand [h, c], contract [c, h]."""
+    hidden, width = expand.shape
+    out = empty_rows(x, width)
+    (x,), rows = share_rows(dense_channels(x))
+    (block_m, block_h, block_k), options = tile_of("forward", x, rows.count)
+    with torch.cuda.device_of(x):
+        forward.transition_forward[(triton.cdiv(rows.count, block_m),)](
+            x, scale, offset, expand.contiguous(), expand_bias, contract.contiguous(), contract_bias, out,
+            rows.count, rows.middle, rows.inner, *rows.strides[0],
+            width, hidden, expand_bias is not None, contract_bias is not None, triton.next_power_of_2(width),
+            block_m, block_h, block_k, float32_precision(x.dtype), **options,
+        )  # fmt: skip
+    return out
+
+
+def launch_input(
+    grad: Tensor, x: Tensor, scale: Tensor, offset: Tensor, expand: Tensor, expand_bias: Tensor | None,
+    contract: Tensor, biased: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Return the gradients of x (in its memory order), scale, offset and the contracting bias (empty unless biased)."""
+    hidden, width = expand.shape
+    grad_x = empty_rows(x, width)
+    (x, grad), rows = share_rows(dense_channels(x), dense_channels(grad))
+    (block_m, block_h, block_k), options = tile_of("input", x, rows.count)
+    programs = triton.cdiv(rows.count, block_m)
+    partial = x.new_empty((programs, 2, width), dtype=torch.float32)
+    partial_bias = x.new_empty((programs, width if biased else 0), dtype=torch.float32)
+    with torch.cuda.device_of(x):
+        backward.transition_backward_input[(programs,)](
+            x, scale, offset, expand.contiguous(), expand_bias, contract.contiguous(), grad, grad_x, partial,
+            partial_bias, rows.count, rows.middle, rows.inner, *rows.strides[0], *rows.strides[1],
+            width, hidden, expand_bias is not None, biased, triton.next_power_of_2(width),
+            block_m, block_h, block_k, float32_precision(x.dtype), **options,
+        )  # fmt: skip
+    grad_scale, grad_offset = partial.sum(0).to(scale.dtype)
+    return grad_x, grad_scale.clone(), grad_offset.clone(), partial_bias.sum(0).to(contract.dtype)
+
+
+def launch_weights(
+    grad: Tensor, x: Tensor, scale: Tensor, offset: Tensor, expand: Tensor, expand_bias: Tensor | None,
+    contract: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Return the gradients of the expanding weight, its bias (empty if it has none) and the contracting weight."""
+    hidden, width = expand.shape
+    (x, grad), rows = share_rows(dense_channels(x), dense_channels(grad))
+    (block_m, block_h, block_k), options = tile_of("weights", x, rows.count)
+    blocks, tiles = triton.cdiv(rows.count, block_m), triton.cdiv(hidden, block_h)
+    groups = min(blocks, max(1, PROGRAMS // tiles))
+    partial = x.new_empty((groups, 2, hidden, width), dtype=torch.float32)
+    partial_bias = x.new_empty((groups, 0 if expand_bias is None else hidden), dtype=torch.float32)
+    with torch.cuda.device_of(x):
+        backward.transition_backward_weights[(tiles, groups)](
+            x, scale, offset, expand.contiguous(), expand_bias, contract.contiguous(), grad, partial, partial_bias,
+            rows.count, rows.middle, rows.inner, blocks, *rows.strides[0], *rows.strides[1],
+            width, hidden, expand_bias is not None, triton.next_power_of_2(width),
+            block_m, block_h, block_k, float32_precision(x.dtype), **options,
+        )  # fmt: skip
+    of_expand, of_contract = partial.sum(0).to(expand.dtype)
+    return (
+        of_expand.clone(),
+        partial_bias.sum(0).to(expand.dtype),
+        of_contract.T.clone(memory_format=torch.contiguous_format),
+    )

@@ -1,0 +1,75 @@
+"""The transition as an operator of torch, with its gradient; nothing of its hidden layer is kept."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from foldcli_kernels.tensors import empty_rows
+from foldcli_kernels.transition.launch import launch_forward, launch_input, launch_weights
+
+
+@torch.library.custom_op("foldcli::transition", mutates_args=())
+def _forward(
+    x: Tensor, scale: Tensor, offset: Tensor, expand: Tensor, expand_bias: Tensor | None,
+    contract: Tensor, contract_bias: Tensor | None,
+) -> Tensor:  # fmt: skip
+    return launch_forward(x, scale, offset, expand, expand_bias, contract, contract_bias)
+
+
+@torch.library.custom_op("foldcli::transition_backward", mutates_args=())
+def _backward(
+    grad: Tensor, x: Tensor, scale: Tensor, offset: Tensor, expand: Tensor, expand_bias: Tensor | None,
+    contract: Tensor, biased: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Return gradients in the order of the forward operator's arguments; an empty one where a bias is missing."""
+    norm = launch_input(grad, x, scale, offset, expand, expand_bias, contract, biased)
+    of_expand, of_expand_bias, of_contract = launch_weights(grad, x, scale, offset, expand, expand_bias, contract)
+    return *norm[:3], of_expand, of_expand_bias, of_contract, norm[3]
+
+
+@_forward.register_fake
+def _(
+    x: Tensor, scale: Tensor, offset: Tensor, expand: Tensor, expand_bias: Tensor | None,
+    contract: Tensor, contract_bias: Tensor | None,
+) -> Tensor:  # fmt: skip
+    return empty_rows(x, x.shape[-1])
+
+
+@_backward.register_fake
+def _(
+    grad: Tensor, x: Tensor, scale: Tensor, offset: Tensor, expand: Tensor, expand_bias: Tensor | None,
+    contract: Tensor, biased: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    hidden, width = expand.shape
+    return (
+        empty_rows(x, width), torch.empty_like(scale), torch.empty_like(offset),
+        expand.new_empty((hidden, width)), expand.new_empty(0 if expand_bias is None else hidden),
+        contract.new_empty((width, hidden)), contract.new_empty(width if biased else 0),
+    )  # fmt: skip
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    *saved, contract_bias = inputs
+    ctx.biased = contract_bias is not None
+    ctx.save_for_backward(*saved)
+
+
+def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    found = torch.ops.foldcli.transition_backward(grad, *ctx.saved_tensors, ctx.biased)
+    return tuple(gradient if gradient.numel() or i not in (4, 6) else None for i, gradient in enumerate(found))
+
+
+_forward.register_autograd(_gradients, setup_context=_save)
+
+
+def transition(
+    x: Tensor, norm: tuple[Tensor, Tensor], expand: tuple[Tensor, Tensor | None], contract: tuple[Tensor, Tensor | None]
+) -> Tensor:
+    """Apply layer norm and two layers with a rectifier between to every row (Suppl. Alg. 9, 15), in the order of x.
+
+    x: [*b, c] of bfloat16, float16 or float32, its leading axes with any strides; norm: scale [c] and offset [c];
+    expand: weight [h, c], bias [h] or None; contract: weight [c, h], bias [c] or None. Memory is read and written
+    once; backward computes the hidden layer twice more.
+    """
+    return torch.ops.foldcli.transition(x, *norm, *expand, *contract)

@@ -1,0 +1,46 @@
+"""What launches of both halves of triangle multiplication share: padded rows, views, shares of a weight's gradient."""
+
+import triton
+from torch import Tensor
+
+ALIGNMENT = 16
+
+
+def padded_length(length: int) -> int:
+    """Round the length of a row of pairs up to whole vectors."""
+    return -(-length // ALIGNMENT) * ALIGNMENT
+
+
+def tile_count(x: Tensor, block_p: int) -> int:
+    """Return how many tiles cover the pairs of one batch entry; x: [b, i, k, ...]."""
+    return triton.cdiv(x.shape[1] * padded_length(x.shape[2]), block_p)
+
+
+def channel_planes(x: Tensor) -> Tensor:
+    """Return channel-major pairs [*b, c, i, k] with one batch axis and k side by side; a view where strides allow."""
+    x = x.reshape(-1, *x.shape[-3:])
+    return x if x.stride(-1) == 1 else x.contiguous()
+
+
+def programs_for(count: int) -> int:
+    """Return among how many programs a weight's gradient shares its tiles.
+
+    It depends on the shape alone, so that sums have the same order on every device.
+    """
+    return max(1, min(64, count // 8))
+
+
+def projection_gradients(
+    partial: Tensor, sums: Tensor, weight: Tensor, norm: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradients of a projection's weight and bias, and of scale and offset of the layer norm before it.
+
+    partial [p, out, in] sums, over p programs, the products of output gradients with standardised inputs, and sums
+    [p, out] the output gradients; with y = standard * scale + offset all four follow from these two.
+    """
+    scale, offset = norm
+    along, total = partial.sum(0), sums.sum(0)
+    grad_weight = along * scale.float() + total[:, None] * offset.float()
+    grad_scale = (along * weight.float()).sum(0)
+    grad_offset = (total[:, None] * weight.float()).sum(0)
+    return grad_weight.to(weight.dtype), total.to(weight.dtype), grad_scale, grad_offset

@@ -1,0 +1,76 @@
+"""The update by a triangle product as an operator of torch, with its gradient."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from foldcli_kernels.tensors import empty_rows
+from foldcli_kernels.triangle_multiplication.update_launch import launch_backward, launch_forward
+
+
+@torch.library.custom_op("foldcli::triangle_update", mutates_args=())
+def _forward(
+    triangles: Tensor, z: Tensor, center_scale: Tensor, center_offset: Tensor, output: Tensor,
+    output_bias: Tensor | None, scale: Tensor, offset: Tensor, gate: Tensor, gate_bias: Tensor | None,
+) -> Tensor:  # fmt: skip
+    return launch_forward(
+        triangles, z, center_scale, center_offset, output, output_bias, scale, offset, gate, gate_bias
+    )
+
+
+@_forward.register_fake
+def _(triangles: Tensor, z: Tensor, *_: Tensor | None) -> Tensor:
+    return empty_rows(z, z.shape[-1])
+
+
+@torch.library.custom_op("foldcli::triangle_update_backward", mutates_args=())
+def _backward(
+    grad: Tensor, triangles: Tensor, z: Tensor, center_scale: Tensor, center_offset: Tensor, output: Tensor,
+    output_bias: Tensor | None, scale: Tensor, offset: Tensor, gate: Tensor, gate_bias: Tensor | None,
+) -> list[Tensor]:  # fmt: skip
+    return launch_backward(
+        grad, triangles, z, (center_scale, center_offset), (output, output_bias), (scale, offset), (gate, gate_bias)
+    )
+
+
+@_backward.register_fake
+def _(
+    grad: Tensor, triangles: Tensor, z: Tensor, center_scale: Tensor, center_offset: Tensor, output: Tensor,
+    output_bias: Tensor | None, scale: Tensor, offset: Tensor, gate: Tensor, gate_bias: Tensor | None,
+) -> list[Tensor]:  # fmt: skip
+    like = torch.empty_like
+    return [
+        triangles.new_empty(triangles.shape), empty_rows(z, z.shape[-1]), like(center_scale), like(center_offset),
+        like(output), output.new_empty(output.shape[0]), like(scale), like(offset), like(gate),
+        gate.new_empty(gate.shape[0]),
+    ]  # fmt: skip
+
+
+def _save(ctx: Any, inputs: tuple[Tensor | None, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    found = torch.ops.foldcli.triangle_update_backward(grad, *ctx.saved_tensors)
+    return tuple(value if needed else None for value, needed in zip(found, ctx.needs_input_grad, strict=True))
+
+
+_forward.register_autograd(_gradients, setup_context=_save)
+
+
+def triangle_update(
+    product: Tensor,
+    z: Tensor,
+    center: tuple[Tensor, Tensor],
+    output: tuple[Tensor, Tensor | None],
+    norm: tuple[Tensor, Tensor],
+    gate: tuple[Tensor, Tensor | None],
+) -> Tensor:
+    """Normalise and project the product, gated by the normalised pairs it started from (Suppl. Alg. 11, lines 3, 4).
+
+    product: [*b, c, i, j]; z: [*b, i, j, c_z] with any strides; center: scale and offset [c]; output: weight [c_z, c]
+    and bias [c_z]; norm: scale and offset [c_z]; gate: weight [c_z, c_z] and bias [c_z]. The result is [*b, i, j, c_z]
+    in the memory order of z.
+    """
+    return torch.ops.foldcli.triangle_update(product, z, *center, *output, *norm, *gate)

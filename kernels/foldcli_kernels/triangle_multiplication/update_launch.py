@@ -1,0 +1,97 @@
+"""Launches the kernels for the update by a triangle product."""
+
+import torch
+import triton
+from torch import Tensor
+
+from foldcli_kernels.tensors import empty_rows, one_batch
+from foldcli_kernels.triangle_multiplication import update_backward, update_forward
+from foldcli_kernels.triangle_multiplication.launch import (
+    channel_planes,
+    padded_length,
+    programs_for,
+    projection_gradients,
+    tile_count,
+)
+from foldcli_kernels.triangle_multiplication.tiles import launch_options, tile_constants
+
+Norm = tuple[Tensor, Tensor]
+Dense = tuple[Tensor, Tensor | None]
+
+
+def launch_forward(
+    triangles: Tensor, z: Tensor, center_scale: Tensor, center_offset: Tensor, output: Tensor,
+    output_bias: Tensor | None, scale: Tensor, offset: Tensor, gate: Tensor, gate_bias: Tensor | None,
+) -> Tensor:  # fmt: skip
+    """Return the update of the pairs, in the memory order of z."""
+    out = empty_rows(z, z.shape[-1])
+    # Views: the result is dense, whatever the order of its rows.
+    triangles, z, target = channel_planes(triangles), one_batch(z), one_batch(out)
+    batch, rows, length, width = z.shape
+    constants = tile_constants(width, triangles.shape[1])
+    options = launch_options("triangle_update", z, constants)
+    with torch.cuda.device_of(z):
+        update_forward.triangle_update_forward[(tile_count(z, constants["BLOCK_P"]), batch)](
+            triangles, z, center_scale, center_offset, output, output_bias, scale, offset, gate, gate_bias, target,
+            rows, length, padded_length(length), *triangles.stride()[:3], *z.stride()[:3], *target.stride()[:3],
+            **constants, HAS_BIAS=output_bias is not None, HAS_GATE_BIAS=gate_bias is not None, **options,
+        )  # fmt: skip
+    return out
+
+
+def launch_backward(
+    grad: Tensor, triangles: Tensor, z: Tensor, center: Norm, output: Dense, norm: Norm, gate: Dense
+) -> list[Tensor]:
+    """Return the gradients of all tensors in the order of the operator, those of both biases always among them."""
+    grad_triangles, grad_z = triangles.new_empty(triangles.shape), empty_rows(z, z.shape[-1])
+    triangles, z = channel_planes(triangles), one_batch(z)
+    arguments = (one_batch(grad), triangles, z, *center, *output, *norm, *gate)
+    strides = (*arguments[0].stride()[:3], *triangles.stride()[:3], *z.stride()[:3])
+    flags = {"HAS_BIAS": output[1] is not None, "HAS_GATE_BIAS": gate[1] is not None}
+    with torch.cuda.device_of(z):
+        _launch_input(arguments, strides, flags, channel_planes(grad_triangles), one_batch(grad_z))
+        outputs, gates = _launch_weights(arguments, strides, flags)
+    grad_output, grad_bias, *grad_center = projection_gradients(*outputs, output[0], center)
+    grad_gate, grad_gate_bias, *grad_norm = projection_gradients(*gates, gate[0], norm)
+    return [
+        grad_triangles, grad_z, *(x.to(center[0].dtype) for x in grad_center), grad_output, grad_bias,
+        *(x.to(norm[0].dtype) for x in grad_norm), grad_gate, grad_gate_bias,
+    ]  # fmt: skip
+
+
+def _launch_input(
+    arguments: tuple[Tensor | None, ...], strides: tuple[int, ...], flags: dict[str, bool], to: Tensor, out: Tensor
+) -> None:
+    constants = tile_constants(out.shape[-1], to.shape[1])
+    options = launch_options("triangle_update_pairs", out, constants)
+    batch, rows, length, _ = out.shape
+    update_backward.triangle_update_backward_input[(tile_count(out, constants["BLOCK_P"]), batch)](
+        *arguments, to, out, rows, length, padded_length(length), *strides, *to.stride()[:3], *out.stride()[:3],
+        **constants, **flags, **options,
+    )  # fmt: skip
+
+
+def _launch_weights(
+    arguments: tuple[Tensor | None, ...], strides: tuple[int, ...], flags: dict[str, bool]
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return sums over positions for output projection and gate, one line for each program that shares them."""
+    _, triangles, z, *_ = arguments
+    assert triangles is not None
+    assert z is not None
+    batch, rows, length, width = z.shape
+    constants = tile_constants(width, triangles.shape[1])
+    options = launch_options("triangle_update_parameters", z, constants)
+    per_batch = tile_count(z, constants["BLOCK_P"])
+    programs = programs_for(batch * per_batch)
+    outputs, gates = (
+        (
+            z.new_empty((programs, width, channels), dtype=torch.float32),
+            z.new_empty((programs, width), dtype=torch.float32),
+        )
+        for channels in (triangles.shape[1], width)
+    )
+    update_backward.triangle_update_backward_weights[(triton.cdiv(width, constants["BLOCK_N"]), programs)](
+        *arguments, *outputs, *gates, rows, length, padded_length(length), per_batch, batch * per_batch,
+        *strides, **constants, **flags, **options,
+    )  # fmt: skip
+    return outputs, gates
