@@ -119,7 +119,7 @@ def test_the_backend_that_is_asked_for_is_tried(monkeypatch: pytest.MonkeyPatch)
     with backend("triton"):
         assert found("kernels") == [Finding("kernels", "layer norm ran on cpu, as it should")]  # interpreted
         monkeypatch.delenv("TRITON_INTERPRET")
-        monkeypatch.setattr("foldcli.ops.dispatch._runs", {})
+        monkeypatch.setattr("foldcli.ops.dispatch._decisions", {})
         (finding,) = found("kernels")
     assert finding.broken and "backend triton: layer_norm cannot run: tensors on cpu" in finding.advice
     monkeypatch.setitem(sys.modules, "foldcli_kernels.transition", None)

@@ -10,8 +10,8 @@ from foldcli.ops import dispatch
 @pytest.fixture(autouse=True)
 def _fresh_choice() -> Iterator[None]:
     """Let no test see what another one made the dispatcher remember."""
-    dispatch._runs.clear()
-    dispatch._declined.clear()
+    dispatch._decisions.clear()
+    dispatch._warned.clear()
     yield
-    dispatch._runs.clear()
-    dispatch._declined.clear()
+    dispatch._decisions.clear()
+    dispatch._warned.clear()

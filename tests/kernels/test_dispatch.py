@@ -24,12 +24,12 @@ def _odd(x: Tensor, factor: float = 1.0) -> str:
     return f"width {x.shape[-1]} is odd" if x.shape[-1] % 2 else ""
 
 
-@dispatched("tests.kernels.test_dispatch:twin", _odd)
+@dispatched("tests.kernels.test_dispatch:kernel", _odd)
 def scaled(x: Tensor, factor: float = 1.0) -> Tensor:
     return x * factor
 
 
-@torch.library.custom_op("foldcli_test::twin", mutates_args=())
+@torch.library.custom_op("foldcli_test::kernel", mutates_args=())
 def operator(x: Tensor, factor: float) -> Tensor:
     return x * factor + 100
 
@@ -39,13 +39,13 @@ def _(x: Tensor, factor: float) -> Tensor:
     return torch.empty_like(x)
 
 
-def twin(x: Tensor, factor: float = 1.0) -> Tensor:
+def kernel(x: Tensor, factor: float = 1.0) -> Tensor:
     """A kernel whose result gives it away."""
     return operator(x, factor)
 
 
-@dispatched("tests.kernels.absent:twin")
-def without_twin(x: Tensor) -> Tensor:
+@dispatched("tests.kernels.absent:kernel")
+def without_kernel(x: Tensor) -> Tensor:
     return x
 
 
@@ -107,7 +107,7 @@ def test_forced_kernel_needs_cuda_or_the_interpreter(monkeypatch: pytest.MonkeyP
 
 def test_forced_kernel_names_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     with backend("triton"), pytest.raises(FoldcliError, match=r"tests\.kernels\.absent is not installed"):
-        without_twin(X)
+        without_kernel(X)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with backend("triton"), pytest.raises(FoldcliError, match="triton is not installed"):
         scaled(X)
@@ -127,7 +127,7 @@ def _runs_kernel() -> bool:
     with FakeTensorMode():
         x = torch.empty(2, 4, device="cuda")
     traced = torch.fx.experimental.proxy_tensor.make_fx(lambda x: scaled(x, 2.0))(x)
-    return any("twin" in str(node.target) for node in traced.graph.nodes)
+    return any("kernel" in str(node.target) for node in traced.graph.nodes)
 
 
 def test_kernel_is_chosen_on_a_card_that_suits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,19 +181,19 @@ def _unhooked(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.parametrize(("value", "expected"), [("", X), ("auto", X), ("reference", X), ("triton", X + 100)])
 def test_environment_chooses_a_backend(monkeypatch: pytest.MonkeyPatch, value: str, expected: Tensor) -> None:
     monkeypatch.setenv("FOLDCLI_BACKEND", value)
-    operation = _unhooked(monkeypatch).dispatched("tests.kernels.test_dispatch:twin")(lambda x: x)
+    operation = _unhooked(monkeypatch).dispatched("tests.kernels.test_dispatch:kernel")(lambda x: x)
     assert torch.equal(operation(X), expected)
 
 
 def test_environment_with_an_unknown_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOLDCLI_BACKEND", "tritn")
-    operation = _unhooked(monkeypatch).dispatched("tests.kernels.test_dispatch:twin")(_identity)
+    operation = _unhooked(monkeypatch).dispatched("tests.kernels.test_dispatch:kernel")(_identity)
     with pytest.raises(InputError, match=r"no backend 'tritn' \(FOLDCLI_BACKEND\); there are auto, reference, triton"):
         operation(X)
 
 
 def test_dispatch_costs_less_than_5_microseconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrapped = _unhooked(monkeypatch).dispatched("tests.kernels.test_dispatch:twin")(_identity)
+    wrapped = _unhooked(monkeypatch).dispatched("tests.kernels.test_dispatch:kernel")(_identity)
     assert _seconds(wrapped) - _seconds(_identity) < 5e-6
 
 
@@ -215,7 +215,7 @@ def _seconds(function: object, calls: int = 5_000) -> float:
 @pytest.mark.parametrize("choice", ["auto", "triton"])
 def test_compiler_traces_through_without_a_break(monkeypatch: pytest.MonkeyPatch, choice: str) -> None:
     plain = _unhooked(monkeypatch)
-    operation = plain.dispatched("tests.kernels.test_dispatch:twin", _odd)(lambda x: x + 1)
+    operation = plain.dispatched("tests.kernels.test_dispatch:kernel", _odd)(lambda x: x + 1)
     torch._dynamo.reset()
     compiled = torch.compile(lambda x: operation(x.relu()), backend="eager", fullgraph=True)
     with plain.backend(choice):
@@ -225,7 +225,7 @@ def test_compiler_traces_through_without_a_break(monkeypatch: pytest.MonkeyPatch
 def test_compiled_code_follows_a_change_of_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = _unhooked(monkeypatch)
     torch._dynamo.reset()
-    operation = plain.dispatched("tests.kernels.test_dispatch:twin")(lambda x: x + 1)
+    operation = plain.dispatched("tests.kernels.test_dispatch:kernel")(lambda x: x + 1)
     compiled = torch.compile(operation, backend="eager", fullgraph=True)
     for choice, added in [("reference", 1), ("triton", 100), ("reference", 1)]:
         with plain.backend(choice):

@@ -9,6 +9,7 @@ from foldcli_kernels.global_attention import backward, blocks, forward, global_a
 from torch import Tensor
 
 from foldcli import ops
+from foldcli.ops import attention
 from tests.kernels.dense_agreement import DTYPES, assert_agrees, bfloat16_as_on_a_gpu, break_kernel, opcheck, rejected
 
 __all__ = ["bfloat16_as_on_a_gpu"]
@@ -103,6 +104,10 @@ def test_operator() -> None:
     (q, packed), mask = _inputs(((), 2, 9, 3, 8), torch.float32)
     k, v = (x.contiguous().requires_grad_() for x in packed.chunk(2, dim=-1))
     opcheck(torch.ops.foldcli.global_attention, (q.requires_grad_(), k, v, mask))
+
+
+def test_masked_keys_have_the_bias_of_the_body() -> None:
+    assert blocks.MASK_BIAS.value == attention.MASK_BIAS
 
 
 def test_mask_has_no_gradient() -> None:

@@ -119,7 +119,7 @@ def test_repeatability_rejects_a_kernel_that_differs_between_runs(monkeypatch: p
     assert [row["ok"] for row in checks.repeatability(CPU)] == [True]
     factors = iter((1.0, 1.0 + 1e-6))
     _norm_times(lambda: next(factors), monkeypatch)
-    dispatch._runs.clear()  # the sound kernel is remembered
+    dispatch._decisions.clear()  # the sound kernel is remembered
     (row,) = checks.repeatability(CPU)
     assert row["differ"] == ["gradient of offset", "gradient of scale", "gradient of x", "result 0"]
 

@@ -34,14 +34,14 @@ KERNELS = {
 def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each kernel runs."""
     counted: Counter[str] = Counter()
-    takes = dispatch._takes
+    uses = dispatch._uses_kernel
 
-    def counting(twin: dispatch.Twin, *rest: object) -> bool:
-        taken = takes(twin, *rest)  # type: ignore[arg-type]
-        counted[twin.operation] += taken
-        return taken
+    def counting(kernel: dispatch.LazyKernel, *rest: object) -> bool:
+        used = uses(kernel, *rest)  # type: ignore[arg-type]
+        counted[kernel.operation] += used
+        return used
 
-    monkeypatch.setattr(dispatch, "_takes", counting)
+    monkeypatch.setattr(dispatch, "_uses_kernel", counting)
     return counted
 
 

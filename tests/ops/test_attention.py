@@ -18,6 +18,6 @@ def test_rows_taken_some_at_a_time_attend_as_all_at_once(monkeypatch: pytest.Mon
         return additive(keys, *others)
 
     monkeypatch.setattr(attention, "_additive", counted)
-    monkeypatch.setattr(attention, "MOST_SUM", 2 * 2 * 5 * 5 * 4)  # two rows
+    monkeypatch.setattr(attention, "MAX_SUM_BYTES", 2 * 2 * 5 * 5 * 4)  # two rows
     torch.testing.assert_close(gated_attention(packed, gate, 2, mask, bias), at_once)
     assert calls == [2, 2, 2, 1]

@@ -1,4 +1,4 @@
-"""Matrix products that go to oneDNN are torch's, however the matrices lie in memory."""
+"""Matrix products by oneDNN equal torch's, for any memory layout."""
 
 import pytest
 import torch
@@ -18,11 +18,11 @@ SIZES = [(200, 70, 130), (3, 64, 64 * 64 * 4), (1, 1024, 512), (0, 5, 3), (7, 0,
 
 
 @pytest.fixture
-def products(monkeypatch: pytest.MonkeyPatch) -> onednn.Products:
+def products(monkeypatch: pytest.MonkeyPatch) -> onednn.OnednnMatmuls:
     if not torch.backends.mkldnn.is_available() or not hasattr(torch.library, "get_kernel"):
         pytest.skip("torch without oneDNN")
-    monkeypatch.setattr(onednn, "WORTH_ONE_BY_ONE", onednn.WORTH_IT)
-    products = onednn.Products()
+    monkeypatch.setattr(onednn, "MIN_WORK_IN_BATCH", onednn.MIN_WORK)
+    products = onednn.OnednnMatmuls()
     linear = products.linear
 
     def fast(x: torch.Tensor, weight: torch.Tensor, *others: object) -> torch.Tensor:
@@ -35,7 +35,7 @@ def products(monkeypatch: pytest.MonkeyPatch) -> onednn.Products:
 
 @pytest.mark.parametrize("right", LAYOUTS)
 @pytest.mark.parametrize("left", LAYOUTS)
-def test_products_in_any_layout(products: onednn.Products, left: str, right: str) -> None:
+def test_products_in_any_layout(products: onednn.OnednnMatmuls, left: str, right: str) -> None:
     for (m, k, n), dtype in [(sizes, dtype) for sizes in SIZES for dtype in (torch.float32, torch.bfloat16)]:
         a, b = LAYOUTS[left](torch.randn(2, m, k, dtype=dtype)), LAYOUTS[right](torch.randn(2, k, n, dtype=dtype))
         bias = torch.randn(n, dtype=dtype)
@@ -45,8 +45,8 @@ def test_products_in_any_layout(products: onednn.Products, left: str, right: str
             torch.testing.assert_close(one, other.to(dtype), rtol=0, atol=1e-3 if dtype == torch.float32 else 1.0)
 
 
-def test_what_is_installed_has_gradients_and_leaves_other_uses_alone(products: onednn.Products) -> None:
-    products.install()  # once more, where the machine has asked for it already
+def test_installed_products_have_gradients_and_leave_other_uses_alone(products: onednn.OnednnMatmuls) -> None:
+    products.install()  # a second time, on machines where importing ops has done it
     x, weight = torch.randn(5, 99, 64, requires_grad=True), torch.randn(300, 64, requires_grad=True)
     F.linear(x, weight).square().sum().backward()
     out = x.detach().double() @ weight.detach().double().T
@@ -60,9 +60,9 @@ def test_what_is_installed_has_gradients_and_leaves_other_uses_alone(products: o
 
 @pytest.mark.parametrize("count", [0, 1, 3], ids=["mm", "bmm of one", "bmm"])
 @pytest.mark.parametrize("left", ["rows", "columns", "part of rows"])
-def test_what_a_product_takes_beside_its_result_is_foretold(products: onednn.Products, left: str, count: int) -> None:
+def test_workspace_of_a_product_is_predicted(products: onednn.OnednnMatmuls, left: str, count: int) -> None:
     a, b = LAYOUTS[left](torch.randn(count or 1, 2048, 512)), torch.randn(count or 1, 512, 1024)
     a, b, product = (a, b, products.bmm) if count else (a[0], b[0], products.mm)
     result, peak = measured_peak(lambda: product(a, b))
-    beside = onednn.beside(a, b)
-    assert beside is not None and abs(peak - result.nbytes - beside) < 1 << 20  # some of b, put in order
+    workspace = onednn.workspace_bytes(a, b)
+    assert workspace is not None and abs(peak - result.nbytes - workspace) < 1 << 20  # oneDNN reorders some of b

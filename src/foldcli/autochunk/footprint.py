@@ -84,9 +84,9 @@ def _copy_unless_dense(x: Tensor) -> int:
 
 def _copies_of_products(a: Tensor, b: Tensor) -> int:
     """Matrices that the library cannot read in place: for MKL those of which none of the last two axes is adjacent."""
-    beside = onednn.beside(a, b) if onednn.lags_behind() else None
-    if beside is not None:
-        return beside
+    workspace = onednn.workspace_bytes(a, b) if onednn.mkl_lacks_avx512() else None
+    if workspace is not None:
+        return workspace
     return sum(
         x.numel() * x.element_size() for x in (a, b) if x.shape[-1] * x.shape[-2] > 1
         and 1 not in x.stride()[-2:]

@@ -12,7 +12,7 @@ from foldcli.model.layers import Rows, Whole, pair_mask
 from foldcli.shapes import Float, Pair, Single, Tensor
 
 DISTANCE_EPS = 1e-8
-MASKED = -1e5
+MASK_BIAS = -1e5
 
 
 class InvariantPointAttention(nn.Module):
@@ -73,5 +73,5 @@ class InvariantPointAttention(nn.Module):
         a, b = (p.flatten(-2).transpose(-2, -3) for p in (q_points, k_points))
         squared = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square()
         logits = logits - 0.5 * (point_scale * F.softplus(self.point_weight))[:, None, None] * squared
-        logits = logits - (1 - pair_mask(mask, self.rows)).unsqueeze(-3) * -MASKED
+        logits = logits - (1 - pair_mask(mask, self.rows)).unsqueeze(-3) * -MASK_BIAS
         return logits.softmax(-1)

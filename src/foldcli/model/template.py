@@ -9,7 +9,7 @@ from foldcli.geometry.atoms import distance_bins
 from foldcli.model.features import TemplateFeatures
 from foldcli.model.layers import DropoutAdd, LayerNorm, PairTranspose, Rows, Transition, pair_mask
 from foldcli.model.triangle import Incoming, Outgoing, TriangleAttention, TriangleMultiplication
-from foldcli.ops.attention import MASKED
+from foldcli.ops.attention import MASK_BIAS
 from foldcli.shapes import Float, Msa, MsaMask, Pair, PairMask, Tensor
 
 CLASSES = 22
@@ -69,7 +69,7 @@ class TemplatePointwiseAttention(nn.Module):
         k, v = (project(t).unflatten(-1, (self.heads, -1)) for project in (self.key, self.value))
         wide = torch.promote_types(q.dtype, torch.float32)
         logits = (q * k).sum(-1, dtype=wide) * q.shape[-1] ** -0.5
-        weight = (logits + ((mask.to(wide) - 1) * -MASKED)[..., None, None, None]).softmax(-4).to(v.dtype)
+        weight = (logits + ((mask.to(wide) - 1) * -MASK_BIAS)[..., None, None, None]).softmax(-4).to(v.dtype)
         return self.output((weight.unsqueeze(-1) * v).sum(-5).flatten(-2))
 
 

@@ -1,4 +1,4 @@
-"""The hot operations: each body is plain PyTorch and is the definition."""
+"""The operations that take most of the time: each body is plain PyTorch and defines what its kernel must compute."""
 
 from foldcli.ops import onednn
 from foldcli.ops.attention import gated_attention, global_attention
@@ -12,5 +12,5 @@ __all__ = [
     "outer_product_mean", "transition", "triangle_operands", "triangle_product", "triangle_update",
 ]  # fmt: skip
 
-if onednn.lags_behind():
-    onednn.Products().install()
+if onednn.mkl_lacks_avx512():
+    onednn.OnednnMatmuls().install()

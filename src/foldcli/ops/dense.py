@@ -1,4 +1,4 @@
-"""Layer norm, what is projected from it, and the transition: the dense work around attention."""
+"""Layer norm, linear projections of its result, and the transition."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ Norm = tuple[Tensor, Tensor]
 Dense = tuple[Tensor, Tensor | None]
 
 
-def _unfit(x: Tensor, *_: object) -> str:
+def _unsupported(x: Tensor, *_: object) -> str:
     return too_wide(x.shape[-1], 512)
 
 
@@ -23,14 +23,14 @@ def layer_norm(x: Float[Tensor, "*b c"], norm: Norm) -> Float[Tensor, "*b c"]:
     return F.layer_norm(x, x.shape[-1:], *norm, LAYER_NORM_EPS)
 
 
-@dispatched("foldcli_kernels.norm_linear:norm_linear", _unfit)
+@dispatched("foldcli_kernels.norm_linear:norm_linear", _unsupported)
 def norm_linear(x: Float[Tensor, "*b c"], norm: Norm, projections: Sequence[Dense]) -> list[Tensor]:
-    """Several projections of one normalised input, in one pass over it."""
+    """Project one normalised input several times, in one pass over it."""
     normed = layer_norm(x, norm)
     return [F.linear(normed, *dense) for dense in projections]
 
 
-@dispatched("foldcli_kernels.transition:transition", _unfit)
+@dispatched("foldcli_kernels.transition:transition", _unsupported)
 def transition(x: Float[Tensor, "*b c"], norm: Norm, expand: Dense, contract: Dense) -> Float[Tensor, "*b c"]:
     """Layer norm and two dense layers with a rectifier between them, on every position alone (Suppl. Alg. 9, 15)."""
     return F.linear(F.linear(layer_norm(x, norm), *expand).relu_(), *contract)

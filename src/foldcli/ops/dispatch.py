@@ -1,4 +1,4 @@
-"""Choose between an operation's body, which is its definition, and its Triton twin in foldcli_kernels."""
+"""Choose between an operation's plain PyTorch body, its definition, and its Triton kernel in foldcli_kernels."""
 
 import contextlib
 import importlib
@@ -19,19 +19,19 @@ R = TypeVar("R")
 
 BACKENDS = ("auto", "reference", "triton")
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
-# What the kernels' tiles may take of a block's shared memory; gaming and inference cards since Ampere have 99 KB.
+# Shared memory of a block that the kernels' tiles may need; gaming and inference cards since Ampere have 99 KB.
 SHARED_MEMORY = 163 * 1024
 _log = logging.getLogger(__name__)
 _chosen = os.environ.get("FOLDCLI_BACKEND") or "auto"
-_runs: dict[tuple[Any, ...], bool] = {}
-_declined: set[str] = set()
+_decisions: dict[tuple[Any, ...], bool] = {}
+_warned: set[str] = set()
 
 
 @contextlib.contextmanager
 def backend(name: str) -> Iterator[None]:
-    """Run operations on "reference" bodies, "triton" kernels or what suits ("auto") inside the block.
+    """Run operations as "reference" bodies, as "triton" kernels or as either ("auto") inside the block.
 
-    InputError if there is no such backend. The choice holds for the whole process, threads included.
+    InputError if there is no such backend. The choice holds for all threads of the process.
     """
     global _chosen
     before, _chosen = _chosen, _known(name)
@@ -51,7 +51,7 @@ def too_wide(channels: int, most: int) -> str:
     return f"{channels} channels, and its kernel takes at most {most}" if channels > most else ""
 
 
-class Twin:
+class LazyKernel:
     """The kernel of an operation, named "module:function" and imported when first needed."""
 
     def __init__(self, operation: str, name: str) -> None:
@@ -66,26 +66,26 @@ class Twin:
         self.function = getattr(importlib.import_module(self.module), self.attribute)
 
 
-def dispatched(name: str, unfit: Callable[..., str] | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Give an operation a Triton twin, named "module:function".
+def dispatched(name: str, unsupported: Callable[..., str] | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Give an operation a Triton kernel, named "module:function".
 
-    unfit: called with the operation's arguments, says why their shapes do not suit the twin; "" if they do. The
+    unsupported: called with the operation's arguments, says why the kernel cannot take their shapes; "" if it can. The
     operation's first argument is the tensor whose device and dtype decide.
     """
 
     def decorate(body: Callable[P, R]) -> Callable[P, R]:
-        twin = Twin(body.__name__, name)
+        kernel = LazyKernel(body.__name__, name)
 
         @wraps(body)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             first: Any = args[0] if args else next(iter(kwargs.values()))
-            if has_torch_function_unary(first):  # somebody watches, such as autochunk's capture: be one call to them
+            if has_torch_function_unary(first):  # intercepted, as by autochunk when it captures: show it one call
                 return handle_torch_function(call, (first,), *args, **kwargs)
             if _chosen == "reference" or (_chosen == "auto" and not first.is_cuda):
                 return body(*args, **kwargs)
-            reason = unfit(*args, **kwargs) if unfit is not None else ""
-            if _takes(twin, _chosen, first.device, first.dtype, reason):
-                return twin.function(*args, **kwargs)
+            reason = unsupported(*args, **kwargs) if unsupported is not None else ""
+            if _uses_kernel(kernel, _chosen, first.device, first.dtype, reason):
+                return kernel.function(*args, **kwargs)
             return body(*args, **kwargs)
 
         return call
@@ -93,26 +93,26 @@ def dispatched(name: str, unfit: Callable[..., str] | None = None) -> Callable[[
     return decorate
 
 
-def _takes(twin: Twin, chosen: str, device: torch.device, dtype: torch.dtype, reason: str) -> bool:
-    """Say whether the twin runs, and load it then; FoldcliError if it was asked for by name and cannot."""
-    key = (twin, chosen, device, dtype, reason)
-    if key not in _runs:
+def _uses_kernel(kernel: LazyKernel, chosen: str, device: torch.device, dtype: torch.dtype, reason: str) -> bool:
+    """Say whether the kernel runs, and load it then; FoldcliError if "triton" was asked for and it cannot."""
+    key = (kernel, chosen, device, dtype, reason)
+    if key not in _decisions:
         forced = _known(chosen) == "triton"
-        obstacle = reason or obstacle_on(device, dtype, forced) or _missing(twin.module)
+        obstacle = reason or obstacle_on(device, dtype, forced) or _missing(kernel.module)
         if obstacle and forced:
-            raise FoldcliError(f"backend triton: {twin.operation} cannot run: {obstacle}; use FOLDCLI_BACKEND=auto")
-        if obstacle and twin.operation not in _declined:
-            _declined.add(twin.operation)
-            _log.warning("%s runs as plain PyTorch: %s", twin.operation, obstacle)
+            raise FoldcliError(f"backend triton: {kernel.operation} cannot run: {obstacle}; use FOLDCLI_BACKEND=auto")
+        if obstacle and kernel.operation not in _warned:
+            _warned.add(kernel.operation)
+            _log.warning("%s runs as plain PyTorch: %s", kernel.operation, obstacle)
         if not obstacle:
-            twin.load()
-        _runs[key] = not obstacle
-    return _runs[key]
+            kernel.load()
+        _decisions[key] = not obstacle
+    return _decisions[key]
 
 
 # torch.compile calls it while tracing and keeps the result, as torch.compiler.assume_constant_result would have it;
 # that function is not used since it imports all of torch._dynamo, seconds that a fold on the CPU need not wait.
-_takes._dynamo_marked_constant = True  # type: ignore[attr-defined]
+_uses_kernel._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _known(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Dropout with a mask that one axis shares, drawn from a counter, so that any device draws the same (Suppl. 1.11.6)."""
+"""Dropout whose mask is shared along one axis (Suppl. 1.11.6), from a counter, so that all devices draw the same."""
 
 import math
 
@@ -12,17 +12,17 @@ ROUNDS = 10
 MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 WEYL = 0x9E3779B9, 0xBB67AE85
 WORD = 0xFFFFFFFF
-# A number is kept or dropped by the upper 24 bits of its word: exact in every kind of arithmetic.
+# The upper 24 bits of a random word decide whether a number is kept: exact in float32 too.
 BITS = 24
 
 
-def _unfit(x: Tensor, update: Tensor, seed: Tensor, rate: float, shared: int, training: bool = True) -> str:
+def _unsupported(x: Tensor, update: Tensor, seed: Tensor, rate: float, shared: int, training: bool = True) -> str:
     if x.shape != update.shape:
         return f"shapes {tuple(x.shape)} and {tuple(update.shape)} differ"
     return "the channels share the mask" if shared in (-1, x.dim() - 1) else ""
 
 
-@dispatched("foldcli_kernels.dropout:dropout_add", _unfit)
+@dispatched("foldcli_kernels.dropout:dropout_add", _unsupported)
 def dropout_add(
     x: Float[Tensor, "*b c"],
     update: Float[Tensor, "*b c"],
@@ -31,10 +31,10 @@ def dropout_add(
     shared: int,
     training: bool = True,
 ) -> Float[Tensor, "*b c"]:
-    """Add an update of which a share `rate` is zero and the rest grown by 1 / (1 - rate), alike along axis `shared`.
+    """Add an update with dropout: a share `rate` is zero, the rest scaled by 1 / (1 - rate), alike along axis `shared`.
 
     seed: one integer on the device of x; drawn by torch's generator, it follows checkpointing and CUDA graphs. The
-    mask depends on the seed and the shape alone: its numbers count through the shape in which `shared` has length 1.
+    mask depends on the seed and the shape alone; it is drawn for the shape in which `shared` has length 1.
     """
     if not training or rate == 0:
         return x + update
@@ -45,13 +45,13 @@ def dropout_add(
 
 
 def kept(seed: Int[Tensor, ""], count: int, rate: float) -> Tensor:
-    """Whether each of `count` numbers stays: its Philox word, counter 0, 1, ... and key `seed`, is not below `rate`."""
+    """Say which of `count` numbers are kept: where Philox at counter 0, 1, ... with key `seed` is not below `rate`."""
     words = philox(seed, torch.arange(count, dtype=torch.int64, device=seed.device))
     return words >> (32 - BITS) >= round(rate * 2**BITS)
 
 
 def philox(seed: Int[Tensor, ""], counter: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
-    """First of the four words at each 64-bit counter, under a 64-bit key; equal to triton.language.randint."""
+    """Return the first of the four words at each 64-bit counter, with a 64-bit key; equals triton.language.randint."""
     seed = seed.to(torch.int64)
     keys = [seed & WORD, seed >> 32 & WORD]
     words = [counter & WORD, counter >> 32 & WORD, torch.zeros_like(counter), torch.zeros_like(counter)]
@@ -64,7 +64,7 @@ def philox(seed: Int[Tensor, ""], counter: Int[Tensor, " n"]) -> Int[Tensor, " n
 
 
 def _product(word: Tensor, factor: int) -> tuple[Tensor, Tensor]:
-    """Upper and lower 32 bits of a product of 32-bit words, in halves, since int64 has a sign."""
+    """Return the upper and lower 32 bits of a product of 32-bit words, computed in halves, since int64 is signed."""
     low = word * (factor & 0xFFFF)
     high = word * (factor >> 16) + (low >> 16)
     return high >> 16, (high & 0xFFFF) << 16 | low & 0xFFFF

@@ -1,4 +1,4 @@
-"""The products that write the pairs: triangle multiplication (Suppl. Alg. 11) and outer product (Alg. 10)."""
+"""Products that update the pairs: triangle multiplication (Suppl. Alg. 11) and outer product mean (Alg. 10)."""
 
 import torch
 import torch.nn.functional as F
@@ -8,26 +8,26 @@ from foldcli.ops.dispatch import dispatched, too_wide
 from foldcli.shapes import Float, Tensor
 
 
-def _unfit_operands(z: Tensor, norm: Norm, projection: Dense, *_: Tensor) -> str:
+def _unsupported_operands(z: Tensor, norm: Norm, projection: Dense, *_: Tensor) -> str:
     return too_wide(max(z.shape[-1], projection[0].shape[0] // 4), 128)
 
 
-def _unfit_update(product: Tensor, z: Tensor, *_: object) -> str:
+def _unsupported_update(product: Tensor, z: Tensor, *_: object) -> str:
     return too_wide(max(z.shape[-1], product.shape[-3]), 128)
 
 
-def _unfit_outer(left: Tensor, right: Tensor, projection: Dense, *_: Tensor) -> str:
+def _unsupported_outer(left: Tensor, right: Tensor, projection: Dense, *_: Tensor) -> str:
     return too_wide(max(left.shape[-1], right.shape[-1]), 32) or too_wide(projection[0].shape[0], 128)
 
 
-@dispatched("foldcli_kernels.triangle_multiplication:triangle_operands", _unfit_operands)
+@dispatched("foldcli_kernels.triangle_multiplication:triangle_operands", _unsupported_operands)
 def triangle_operands(
     z: Float[Tensor, "*b i k c_z"], norm: Norm, projection: Dense, mask: Float[Tensor, "*b i k"]
 ) -> tuple[Float[Tensor, "*b c i k"], Float[Tensor, "*b c i k"]]:
-    """Left and right operand of a triangle product: normalised, projected, gated and masked (Alg. 11, lines 1 and 2).
+    """Return both operands of a triangle product: layer norm, projection, gate and mask (Alg. 11, lines 1 and 2).
 
-    projection stacks the left and right projection and the left and right gate, c channels each. Channel first, since
-    the product that follows is a batched matrix product over channels.
+    projection stacks left and right values and left and right gates, c channels each. The result has channels first,
+    since the product that follows is a matrix product batched over channels.
     """
     weight, bias = projection
     rows = layer_norm(z, norm).flatten(-3, -2)
@@ -43,7 +43,7 @@ def triangle_product(left: Float[Tensor, "*b c i k"], right: Float[Tensor, "*b c
     return torch.matmul(left, right.transpose(-1, -2))
 
 
-@dispatched("foldcli_kernels.triangle_multiplication:triangle_update", _unfit_update)
+@dispatched("foldcli_kernels.triangle_multiplication:triangle_update", _unsupported_update)
 def triangle_update(
     product: Float[Tensor, "*b c i j"],
     z: Float[Tensor, "*b i j c_z"],
@@ -57,11 +57,11 @@ def triangle_update(
     return update * F.linear(layer_norm(z, norm), *gate).sigmoid_()
 
 
-@dispatched("foldcli_kernels.outer_product:outer_product_mean", _unfit_outer)
+@dispatched("foldcli_kernels.outer_product:outer_product_mean", _unsupported_outer)
 def outer_product_mean(
     left: Float[Tensor, "*b s i c"], right: Float[Tensor, "*b s j e"], projection: Dense, count: Float[Tensor, "*b i j"]
 ) -> Float[Tensor, "*b i j f"]:
-    """Outer products of columns, summed over sequences, projected, divided by how many cover both (Alg. 10).
+    """Sum outer products of columns over sequences, project, divide by how many cover both (Alg. 10).
 
     projection: weight [f, c e] and bias [f]; count: how many sequences cover both i and j.
     """
