@@ -23,10 +23,10 @@ from foldcli.data.query import Alignment
 from foldcli.data.training.collate import stack
 from foldcli.data.training.make_sample import draw_sample
 from foldcli.data.training.shards import Shard
+from foldcli.parallel.mesh import RankMesh
 from foldcli.training.begin import new_model
 from foldcli.training.flops import pass_flops, training_passes
 from foldcli.training.learner import Learner
-from foldcli.training.ranks import Ranks
 
 SHARD = Path(__file__).parents[1] / "examples" / "training" / "few_validation.npz"
 
@@ -56,7 +56,7 @@ def main() -> None:
     random = np.random.default_rng(0)
     sample = stack([draw_sample(long_chain(config, random), config, 0, random)])
     features = sample.passes[-1]
-    learner = Learner(new_model(config, device, Ranks()), config, Ranks())
+    learner = Learner(new_model(config, device, RankMesh()), config, RankMesh())
     parameters = sum(p.numel() for p in learner.optimizer.parameters) / 1e6
     print(f"{parameters:.1f} M parameters in {learner.dtype}, MSA {tuple(features.msa_mask.shape)}, extra MSA "
           f"{tuple(features.extra_mask.shape)}, {torch.get_num_threads()} threads")  # fmt: skip

@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 from foldcli.compose import train_config
+from foldcli.parallel.mesh import RankMesh
 from foldcli.training.begin import begin
-from foldcli.training.ranks import Ranks
 
 FOUR = Path(__file__).parents[1] / "examples" / "training" / "four.npz"
 SETTINGS = [
@@ -63,7 +63,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         config = train_config("mini", [*SETTINGS, *options.overrides])
         with contextlib.suppress(Reached):
-            begin(config, Path(folder, "run"), False, torch.device("cpu"), Ranks(), watched).train(watched)
+            begin(config, Path(folder, "run"), False, torch.device("cpu"), RankMesh(), watched).train(watched)
     seconds = time.perf_counter() - watched.start
     print(f"lDDT-CA {watched.best:.3f} on four chains after {seconds:.0f} s")
     sys.exit(watched.best < options.aim)

@@ -18,10 +18,11 @@ from foldcli.config import StackConfig
 from foldcli.folding.allocator import keep_freed_memory
 from foldcli.model.evoformer import EvoformerBlock
 from foldcli.model.msa import MsaColumnAttention
-from foldcli.parallel.account import Account, peak_of
-from foldcli.parallel.collectives import pass_on, wait
-from foldcli.parallel.layouts import own
-from foldcli.parallel.mesh import AXIAL, Axis, axis_of, build_mesh
+from foldcli.parallel.collectives import shift, wait
+from foldcli.parallel.comm_volume import CommCounter
+from foldcli.parallel.layouts import local_shard
+from foldcli.parallel.mesh import RankGroup, build_mesh
+from foldcli.parallel.peak_memory import peak_cpu_bytes
 from foldcli.parallel.shard import shard
 from foldcli.shapes import Tensor
 
@@ -43,7 +44,7 @@ class Turn:
     predicted: float
 
 
-class Synchronous(Account):
+class Synchronous(CommCounter):
     """Waits for every collective where it is started, as a program would that knows no better."""
 
     def __torch_dispatch__(
@@ -53,7 +54,7 @@ class Synchronous(Account):
         if func.namespace == "_c10d_functional" and func._opname != "wait_tensor":
             start = time.perf_counter()
             wait(result)
-            self.waited += time.perf_counter() - start
+            self.exposed += time.perf_counter() - start
         return result
 
 
@@ -64,9 +65,9 @@ class Case:
         config, c_z = StackConfig(), 128
         torch.manual_seed(0)
         self.train = train
-        self.ranks: Axis = axis_of(mesh := build_mesh("cpu", dist.get_world_size()), AXIAL)
+        self.group = build_mesh("cpu", dist.get_world_size()).axial
         self.block = EvoformerBlock(config, c_z, MsaColumnAttention(config.c_m, config.msa_heads)).eval()
-        self.split = shard(copy.deepcopy(self.block), mesh)
+        self.split = shard(copy.deepcopy(self.block), self.group)
         self.m, self.z = torch.randn(depth, length, config.c_m), torch.randn(length, length, c_z)
         self.masks = torch.ones(depth, length), torch.ones(length, length)
 
@@ -74,8 +75,8 @@ class Case:
         self._run(self.block, self.m, self.z, *self.masks)
 
     def run_split(self) -> None:
-        parts = [own(x, -3, self.ranks) for x in (self.m, self.z)]
-        self._run(self.split, *parts, self.masks[0], own(self.masks[1], -2, self.ranks))
+        parts = [local_shard(x, -3, self.group) for x in (self.m, self.z)]
+        self._run(self.split, *parts, self.masks[0], local_shard(self.masks[1], -2, self.group))
 
     def _run(self, block: EvoformerBlock, m: Tensor, z: Tensor, *masks: Tensor) -> None:
         with torch.set_grad_enabled(self.train):
@@ -84,26 +85,26 @@ class Case:
                 torch.autograd.backward([m.sum() + z.sum()])
 
     def turn(self) -> Turn:
-        whole = seconds(self.run_whole if self.ranks.rank == 0 else lambda: None)
+        whole = seconds(self.run_whole if self.group.rank == 0 else lambda: None)
         both = seconds(self.run_whole)
         split = seconds(self.run_split)
-        with Account(self.ranks) as hidden:
+        with CommCounter(self.group) as hidden:
             seconds(self.run_split)
-        with Synchronous(self.ranks) as shown:
+        with Synchronous(self.group) as shown:
             synchronous = seconds(self.run_split)
-        return Turn(whole, both, split, hidden.waited, synchronous, shown.waited, self.predicted())
+        return Turn(whole, both, split, hidden.exposed, synchronous, shown.exposed, self.predicted())
 
     def predicted(self) -> float:
         """Seconds of the split block by a simulation from this rank's kernels and the link, measured now."""
-        there = measured_link(self.ranks)
+        there = measured_link(self.group)
         dist.barrier()
-        schedule = by_clock(self.run_split, self.ranks, torch.device("cpu"))
+        schedule = by_clock(self.run_split, self.group, torch.device("cpu"))
         dist.barrier()
-        return play(schedule, Network(there, there), self.ranks.size).total
+        return play(schedule, Network(there, there), self.group.size).total
 
     def memory(self) -> tuple[int, int]:
         """Bytes at most, of the whole block, which runs on one rank, and of the split one."""
-        return peak_of(self.run_whole) if self.ranks.rank == 0 else 0, peak_of(self.run_split)
+        return peak_cpu_bytes(self.run_whole) if self.group.rank == 0 else 0, peak_cpu_bytes(self.run_split)
 
 
 def seconds(work: Callable[[], None]) -> float:
@@ -115,12 +116,12 @@ def seconds(work: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def measured_link(ranks: Axis) -> Link:
+def measured_link(group: RankGroup) -> Link:
     """What one message takes at least, and how fast many bytes travel."""
     small, large = torch.zeros(1), torch.zeros(1 << 22)
 
     def once(message: Tensor) -> float:
-        return seconds(lambda: wait(pass_on(message, ranks, 1)))
+        return seconds(lambda: wait(shift(message, group, 1)))
 
     latency = min(once(small) for _ in range(5))
     return Link(latency, large.nbytes / max(1e-9, min(once(large) for _ in range(5)) - latency))
@@ -146,7 +147,7 @@ def main() -> None:
             turns = [asdict(case.turn()) for _ in range(options.turns)]
             # the fastest of each: other work on the machine only ever adds
             found = {key: min(turn[key] for turn in turns) for key in turns[0]}
-    if case.ranks.rank == 0:
+    if case.group.rank == 0:
         print(json.dumps(found))
     dist.destroy_process_group()
 

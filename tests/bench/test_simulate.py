@@ -15,10 +15,10 @@ from foldcli.config import StackConfig
 from foldcli.errors import InputError
 from foldcli.model.evoformer import EvoformerBlock
 from foldcli.model.msa import MsaColumnAttention
-from foldcli.parallel.account import block_messages, block_sent
-from foldcli.parallel.layouts import own
-from foldcli.parallel.mesh import Axis
-from foldcli.parallel.shard import split_over
+from foldcli.parallel.comm_volume import block_messages, block_sent
+from foldcli.parallel.layouts import local_shard
+from foldcli.parallel.mesh import RankGroup
+from foldcli.parallel.shard import shard
 
 LINK = Link(latency=1.0, bandwidth=10.0)
 
@@ -37,11 +37,13 @@ def test_messages_wait_for_each_other_and_what_is_computed_hides_them() -> None:
 
 def block_schedule(size: int, depth: int, length: int, train: bool = False) -> Schedule:
     """What one of so many ranks does for a block of the full model."""
-    config, ranks = StackConfig(), Axis(0, size, "")
+    config, ranks = StackConfig(), RankGroup(0, size)
     with torch.device("meta"):
-        block = split_over(EvoformerBlock(config, 128, MsaColumnAttention(config.c_m, config.msa_heads)), ranks)
-        m, z = (own(torch.ones(shape), -3, ranks) for shape in ((depth, length, config.c_m), (length, length, 128)))
-        masks = torch.ones(depth, length), own(torch.ones(length, length), -2, ranks)
+        block = shard(EvoformerBlock(config, 128, MsaColumnAttention(config.c_m, config.msa_heads)), ranks)
+        m, z = (
+            local_shard(torch.ones(shape), -3, ranks) for shape in ((depth, length, config.c_m), (length, length, 128))
+        )
+        masks = torch.ones(depth, length), local_shard(torch.ones(length, length), -2, ranks)
 
     def work() -> None:
         with torch.set_grad_enabled(train):

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.parallel.ranks import Ranks
+from tests.parallel.rank_pool import RankPool
 
 
 @pytest.fixture(scope="session")
-def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
-    group = Ranks(4, tmp_path_factory.mktemp("ranks") / "meeting")
-    yield group
-    group.close()
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RankPool]:
+    pool = RankPool(4, tmp_path_factory.mktemp("ranks") / "meeting")
+    yield pool
+    pool.close()

@@ -8,9 +8,9 @@ import torch
 from foldcli.model.alphafold import AlphaFold, Output
 from foldcli.model.features import Features
 from foldcli.parallel.gradients import sum_over_axial
-from foldcli.parallel.mesh import DATA, build_mesh
+from foldcli.parallel.mesh import build_mesh
 from foldcli.parallel.shard import gather_output, shard
-from tests.parallel.ranks import Ranks
+from tests.parallel.rank_pool import RankPool
 from tests.parallel.samples import features, small_model
 
 TOLERANCE = 1e-10
@@ -58,9 +58,9 @@ def outcome(model: AlphaFold, sample: Features, whole) -> tuple[dict[str, torch.
 def worst_difference(axial: int, shape: dict) -> dict[str, float]:  # type: ignore[type-arg]
     """How far the split model is from the plain one, by output and parameter; both of the order of 1."""
     mesh = build_mesh("cpu", axial)
-    sample = features(**shape | {"seed": 5 + mesh.get_local_rank(DATA)})
+    sample = features(**shape | {"seed": 5 + mesh.data.rank})
     expected, wanted = outcome(small_model().eval(), sample, lambda output: output)
-    model = shard(small_model().eval(), mesh)
+    model = shard(small_model().eval(), mesh.axial)
     found, gradients = outcome(model, sample, gather_output)
     sum_over_axial(gradients, mesh)
     names = [name for name, _ in model.named_parameters()]
@@ -78,6 +78,6 @@ def worst_difference(axial: int, shape: dict) -> dict[str, float]:  # type: igno
         {"length": 5, "depth": 2, "extra": 6, "templates": 1, "batch": (2,)},
     ],
 )
-def test_outputs_and_gradients_are_those_of_the_plain_model(ranks: Ranks, axial: int, shape: dict) -> None:  # type: ignore[type-arg]
+def test_outputs_and_gradients_are_those_of_the_plain_model(ranks: RankPool, axial: int, shape: dict) -> None:  # type: ignore[type-arg]
     for found in ranks.run(worst_difference, axial, shape):
         assert max(found.values()) < TOLERANCE, {k: v for k, v in found.items() if v >= TOLERANCE}

@@ -1,13 +1,12 @@
 """What training needs of a split model: dropout as on one device, recomputed blocks, gradients of several samples."""
 
 import torch
-import torch.distributed as dist
 
 from foldcli.parallel.gradients import average_over_data, sum_over_axial
-from foldcli.parallel.mesh import DATA, build_mesh
+from foldcli.parallel.mesh import RankMesh, build_mesh
 from foldcli.parallel.shard import gather_output, shard
 from foldcli.training.recompute import recompute_blocks
-from tests.parallel.ranks import Ranks
+from tests.parallel.rank_pool import RankPool
 from tests.parallel.samples import features, small_model
 from tests.parallel.test_shard import TOLERANCE, loss
 
@@ -15,12 +14,12 @@ from tests.parallel.test_shard import TOLERANCE, loss
 SHAPE = {"length": 8, "depth": 4, "extra": 4, "templates": 2}
 
 
-def step(seed: int, mesh: dist.DeviceMesh | None) -> list[torch.Tensor]:
+def step(seed: int, mesh: RankMesh | None) -> list[torch.Tensor]:
     """The gradient of one training sample with dropout, recomputed block by block where it is split."""
     torch.manual_seed(seed)
     model = small_model().train()
     if mesh is not None:
-        recompute_blocks(shard(model, mesh))
+        recompute_blocks(shard(model, mesh.axial))
     sample = features(**SHAPE, seed=seed)
     output = gather_output(model(sample))
     return list(torch.autograd.grad(loss(output, sample.seq_mask), list(model.parameters()), materialize_grads=True))
@@ -29,12 +28,12 @@ def step(seed: int, mesh: dist.DeviceMesh | None) -> list[torch.Tensor]:
 def worst_of_two_samples() -> float:
     """Sharded over 2 x 2 ranks against the mean of two samples on one."""
     mesh = build_mesh("cpu", 2)
-    found = step(mesh.get_local_rank(DATA), mesh)
+    found = step(mesh.data.rank, mesh)
     sum_over_axial(found, mesh)
     average_over_data(found, mesh)
     expected = [(a + b) / 2 for a, b in zip(step(0, None), step(1, None), strict=True)]
     return max(float((a - b).abs().max() / (1 + b.abs().max())) for a, b in zip(found, expected, strict=True))
 
 
-def test_a_training_step_over_data_and_axial_ranks_is_that_of_one_rank(ranks: Ranks) -> None:
+def test_a_training_step_over_data_and_axial_ranks_is_that_of_one_rank(ranks: RankPool) -> None:
     assert max(ranks.run(worst_of_two_samples)) < TOLERANCE

@@ -8,9 +8,9 @@ import torch
 
 from foldcli.compose import train_config
 from foldcli.config import TrainConfig
+from foldcli.parallel.mesh import RankMesh
 from foldcli.training.begin import begin
-from foldcli.training.ranks import Ranks
-from foldcli.training.run import Run
+from foldcli.training.run import TrainingRun
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SMALL = [
@@ -36,8 +36,8 @@ def small(*overrides: str) -> TrainConfig:
     return train_config("tiny", [*SMALL, *overrides])
 
 
-def begun(folder: Path, *overrides: str, resume: bool = True, watcher: Watched | None = None) -> Run:
-    return begin(small(*overrides), folder, resume, torch.device("cpu"), Ranks(), watcher or Watched())
+def begun(folder: Path, *overrides: str, resume: bool = True, watcher: Watched | None = None) -> TrainingRun:
+    return begin(small(*overrides), folder, resume, torch.device("cpu"), RankMesh(), watcher or Watched())
 
 
 @pytest.fixture(autouse=True, scope="package")  # before any run of a module's own

@@ -6,9 +6,9 @@ import torch
 from foldcli.data.training.collate import stack
 from foldcli.data.training.make_sample import draw_sample
 from foldcli.data.training.open_source import open_source
+from foldcli.parallel.mesh import RankMesh
 from foldcli.training.begin import new_model
 from foldcli.training.learner import Learner
-from foldcli.training.ranks import Ranks
 from tests.training.conftest import small
 
 STEADY = [
@@ -22,7 +22,7 @@ STEADY = [
 def test_a_fragment_is_learnt_by_heart() -> None:
     config = small(*STEADY)
     sample = stack([draw_sample(open_source(config.train).load(0), config, 0, np.random.default_rng(1))])
-    learner = Learner(new_model(config, torch.device("cpu"), Ranks()), config, Ranks())
+    learner = Learner(new_model(config, torch.device("cpu"), RankMesh()), config, RankMesh())
     steps = [learner.learn([sample]) for _ in range(70)]
     assert steps[0].lddt < 0.15
     assert max(step.lddt for step in steps[-10:]) > 0.4

@@ -13,12 +13,12 @@ from foldcli.config import TrainConfig
 from foldcli.data.training.loader import Loader
 from foldcli.data.training.open_source import open_source
 from foldcli.data.training.tensors import map_tensors
+from foldcli.parallel.mesh import RankMesh
 from foldcli.search.homologs import with_homologs
 from foldcli.timers import Timers
 from foldcli.training.begin import new_model
 from foldcli.training.flops import pass_flops, peak_flops, training_passes
 from foldcli.training.learner import Learner
-from foldcli.training.ranks import Ranks
 
 # Steps before the clock starts: workers come up, memory is laid out.
 WARM = 3
@@ -56,7 +56,7 @@ class FinishedTimers(Timers):
 def time_training(config: TrainConfig, steps: int, device: torch.device) -> TrainingTimes:
     """Take real steps on real data, and none of a run's other work; the parameters are forgotten."""
     config = replace(config, steps=WARM + steps)
-    learner = Learner(new_model(config, device, Ranks()), config, Ranks())
+    learner = Learner(new_model(config, device, RankMesh()), config, RankMesh())
     loader = Loader(with_homologs(open_source(config.train), config.train), config)
     spent, passes = list[float](), list[int]()
     with contextlib.closing(loader):

@@ -35,8 +35,8 @@ def run_fold(
 
         _print(forecast_table(forecasts(resolve(models, weights, overrides, settings), queries)))
         return 0
+    from foldcli.folding.job_scheduler import RanksNotStarted
     from foldcli.folding.progress import JsonLines, watch
-    from foldcli.folding.team import RanksWanted
     from foldcli.parallel.launch import launch
 
     lines = JsonLines(sys.stdout)
@@ -45,7 +45,7 @@ def run_fold(
             records = fold(
                 queries, out, models=models, weights=weights, overrides=overrides, watcher=watcher, **settings
             )
-    except RanksWanted as wanted:
+    except RanksNotStarted as wanted:
         launch(sys.argv[1:], wanted.ranks)
     if as_json:
         lines.run_ended(records)

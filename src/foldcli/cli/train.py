@@ -27,9 +27,9 @@ def train(
     settings = train_config(config, overrides or [], {} if gpus is None else {"gpus": gpus})
     if resume not in ("auto", "none"):
         raise InputError(f"--resume {resume}: expected auto or none")
-    from foldcli.training.begin import begin, place  # torch takes a second: first the settings are checked
+    from foldcli.training.begin import begin, joined_ranks  # torch takes a second: first the settings are checked
     from foldcli.training.progress import watch
 
     folder = out or Path("runs") / config
-    with place(settings) as (device, ranks), watch(Console(stderr=True), settings.steps) as watcher:
-        begin(settings, folder, resume == "auto", device, ranks, watcher).train(watcher)
+    with joined_ranks(settings) as (device, mesh), watch(Console(stderr=True), settings.steps) as watcher:
+        begin(settings, folder, resume == "auto", device, mesh, watcher).train(watcher)

@@ -15,8 +15,8 @@ from foldcli.data.formats.alignment import parse_alignments
 from foldcli.data.query import Query
 from foldcli.folding.job import Job
 from foldcli.folding.progress import Silent, Watcher
-from foldcli.folding.team import Group, Team
-from foldcli.parallel.worker import ranks_of_host
+from foldcli.parallel.mesh import RankGroup
+from foldcli.parallel.worker import ranks_per_host
 from foldcli.search.alignments import open_finder
 from foldcli.search.jackhmmer import MAX_HITS
 from foldcli.search.progress import Stopped
@@ -41,8 +41,8 @@ class Alignments:
     InputError: a database that is none, or an address.
     """
 
-    def __init__(self, config: FoldConfig, team: Team) -> None:
-        ranks = ranks_of_host() if team.size > 1 else 1
+    def __init__(self, config: FoldConfig, world: RankGroup) -> None:
+        ranks = ranks_per_host() if world.size > 1 else 1
         self._finder = open_finder(config, max(1, min(MOST_THREADS, len(os.sched_getaffinity(0)) // ranks)))
         self._found: dict[str, Future[str]] = {}
         self._waiting: SimpleQueue[tuple[Query, Watcher, Future[str]] | None] = SimpleQueue()
@@ -72,9 +72,9 @@ class Alignments:
                 yield coming.popleft()
         yield from coming
 
-    def with_alignment(self, job: Job, group: Group) -> Job:
-        """The job with its alignment, as its leader finds it; FoldcliError: why there is none."""
-        text = group.shared(f"alignment of {job.query.name}", lambda: self._result(job.query).encode()).decode()
+    def with_alignment(self, job: Job, group: RankGroup) -> Job:
+        """The job with its alignment, as the first rank of its group finds it; FoldcliError: why there is none."""
+        text = group.make_once(f"alignment of {job.query.name}", lambda: self._result(job.query).encode()).decode()
         rows = parse_alignments(text, Path(f"{job.query.name}.a3m"))[job.query.sequence]
         return replace(job, query=replace(job.query, alignment=rows.alignment()), a3m_found=text)
 

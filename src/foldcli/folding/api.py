@@ -37,13 +37,13 @@ def fold(
     """
     queries = read_input(source, msa)
     # once the input is known to be good: torch alone takes more than a second to come up
+    from foldcli.folding.job_scheduler import joined_ranks
     from foldcli.folding.models import resolve
     from foldcli.folding.progress import Silent
     from foldcli.folding.run import FoldRun
-    from foldcli.folding.team import at_its_place
 
     sources = resolve(_listed(models), _text(weights), overrides, settings)
-    with at_its_place(sources[0].config):
+    with joined_ranks(sources[0].config):
         return FoldRun(sources, Path(out)).fold(queries, watcher or Silent())
 
 
@@ -57,11 +57,11 @@ def load_model(
     """
     from foldcli.folding.models import resolve
     from foldcli.folding.predictor import Predictor
-    from foldcli.folding.team import Team
+    from foldcli.parallel.mesh import RankGroup
 
     described = weights is None and Path(name).suffix == ".safetensors"
     models, file = ([], str(name)) if described else ([str(name)], _text(weights))
-    predictor = Predictor(resolve(models, file, overrides, settings), Team())
+    predictor = Predictor(resolve(models, file, overrides, settings), RankGroup())
     if predictor.config.gpus > 1:
         raise InputError(f"gpus={predictor.config.gpus}: a model is loaded on one device; `foldcli fold` takes several")
     predictor.load()

@@ -11,25 +11,27 @@ from foldcli.folding.chunking import ChunkedModels
 from foldcli.folding.job import Job
 from foldcli.folding.memory import require_memory
 from foldcli.folding.models import Source
-from foldcli.folding.team import Group, Team
 from foldcli.model.alphafold import AlphaFold
-from foldcli.parallel.worker import ranks_of_host
+from foldcli.parallel.mesh import RankGroup
+from foldcli.parallel.worker import ranks_per_host
 
 
 class MemoryPlacement:
     """Decides for each job of a run how it fits into memory, and sets up plans and allocator for that."""
 
-    def __init__(self, sources: Sequence[Source], device: torch.device, precision: torch.dtype, team: Team) -> None:
+    def __init__(
+        self, sources: Sequence[Source], device: torch.device, precision: torch.dtype, world: RankGroup
+    ) -> None:
         self.sources = sources
         self.config = sources[0].config
         self.device = device
         self.width = precision.itemsize
-        self.team = team
+        self.world = world
         self.chunked_models = ChunkedModels(self.config, device, precision)
         self.in_chunks = False  # whether the job placed last runs by a plan
 
     def place(
-        self, job: Job, group: Group, models: Mapping[str, AlphaFold], share: float = 1.0
+        self, job: Job, group: RankGroup, models: Mapping[str, AlphaFold], share: float = 1.0
     ) -> Mapping[str, AlphaFold]:
         """The models to fold a job with: those given where it fits or is split, chunked ones where it does not fit.
 
@@ -61,7 +63,7 @@ class MemoryPlacement:
 
     def _times_it_fits(self, job: Job, ranks: int) -> float:
         """How many times the job, split over so many ranks, fits into free memory; FoldcliError if not once."""
-        sharing = ranks_of_host() if self.device.type == "cpu" and self.team.size > 1 else 1  # ranks in one memory
+        sharing = ranks_per_host() if self.device.type == "cpu" and self.world.size > 1 else 1  # ranks in one memory
         configs = [source.config.model for source in self.sources]
         share = sharing / ranks
         depth = depth_foreseen(job.query, self.config)

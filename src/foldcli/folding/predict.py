@@ -15,7 +15,7 @@ from foldcli.geometry.backbone import close_peptides
 from foldcli.model.alphafold import AlphaFold, Output
 from foldcli.model.confidence import aligned_tm_scores, error_bins, expected_aligned_error, plddt
 from foldcli.model.features import Features, Recycled, TemplateFeatures
-from foldcli.parallel.shard import whole_rows
+from foldcli.parallel.shard import gather_rows
 from foldcli.protein import residues
 from foldcli.protein.structure import Prediction, Structure
 from foldcli.shapes import Atoms37
@@ -107,9 +107,9 @@ def _aligned_errors(output: Output, logits: torch.Tensor, last_break: float) -> 
     """Expected aligned errors in angstrom and the predicted TM-score, from the rows of every rank."""
     length = output.lddt.shape[-2]
     some = logits[..., :length, :].split(ROWS, dim=-3)  # probabilities of all pairs would be a fold's peak
-    errors = whole_rows(torch.cat([expected_aligned_error(part, last_break) for part in some], dim=-2), output)
+    errors = gather_rows(torch.cat([expected_aligned_error(part, last_break) for part in some], dim=-2), output)
     ones = logits.new_ones(length)
-    scores = whole_rows(torch.cat([aligned_tm_scores(part, last_break, ones) for part in some], dim=-1), output)
+    scores = gather_rows(torch.cat([aligned_tm_scores(part, last_break, ones) for part in some], dim=-1), output)
     return _array(errors), float(scores.max())
 
 
@@ -118,7 +118,7 @@ def _representations(output: Output, config: FoldConfig) -> dict[str, np.ndarray
     if config.save_single_representations:
         wanted["single"] = _array(output.single)
     if config.save_pair_representations:
-        wanted["pair"] = _array(whole_rows(output.pair[..., : output.lddt.shape[-2], :], output))
+        wanted["pair"] = _array(gather_rows(output.pair[..., : output.lddt.shape[-2], :], output))
     return wanted
 
 

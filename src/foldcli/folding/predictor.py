@@ -18,9 +18,10 @@ from foldcli.folding.models import Source, load_model
 from foldcli.folding.placement import MemoryPlacement
 from foldcli.folding.predict import predict
 from foldcli.folding.progress import Pass, Silent, Watcher
-from foldcli.folding.team import Group, Team
 from foldcli.folding.templates import Templates
 from foldcli.model.alphafold import AlphaFold
+from foldcli.parallel.mesh import RankGroup
+from foldcli.parallel.shard import sharded_copy
 from foldcli.protein.structure import Prediction
 from foldcli.timers import Timers
 
@@ -31,17 +32,17 @@ class Predictor:
     sources: the models; settings that are no model's own are the first one's.
     """
 
-    def __init__(self, sources: Sequence[Source], team: Team) -> None:
+    def __init__(self, sources: Sequence[Source], world: RankGroup) -> None:
         self.sources = sources
         self.config: FoldConfig = sources[0].config
         self.device = choose_device(self.config.device)
         self.precision = choose_precision(self.config.precision, self.device)
-        self.alignments = Alignments(self.config, team)
+        self.alignments = Alignments(self.config, world)
         self.templates = Templates([source.config for source in sources])
         self.models: dict[str, AlphaFold] = {}
         self.running: dict[str, AlphaFold] = {}
-        self.placement = MemoryPlacement(sources, self.device, self.precision, team)
-        self.group = Group()
+        self.placement = MemoryPlacement(sources, self.device, self.precision, world)
+        self.group = RankGroup()
         self.timers = Timers()
 
     def load(self) -> None:
@@ -51,10 +52,10 @@ class Predictor:
                 self.models[source.name] = load_model(source, self.device, self.precision)
         self.running = self.models
 
-    def join(self, group: Group) -> None:
+    def join(self, group: RankGroup) -> None:
         """Fold the next jobs together with the ranks of this group."""
         self.group = group
-        self.running = {name: group.split(model) for name, model in self.models.items()}
+        self.running = {name: sharded_copy(model, group) for name, model in self.models.items()}
 
     def predict(self, source: str | Path | Query, msa: str | Path | None = None) -> Prediction:
         """The best prediction for one protein: a sequence, a file with one record, or a query.

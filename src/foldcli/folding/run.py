@@ -16,6 +16,7 @@ from foldcli.data.formats.input import require_foldable
 from foldcli.data.query import Query
 from foldcli.errors import FoldcliError, InputError, Interrupted
 from foldcli.folding.job import Job
+from foldcli.folding.job_scheduler import JobScheduler, take_jobs
 from foldcli.folding.memory import is_lack_of_memory, peak_bytes
 from foldcli.folding.models import Source
 from foldcli.folding.output import job_folder, write_job, write_timings
@@ -25,8 +26,8 @@ from foldcli.folding.progress import Watcher
 from foldcli.folding.record import Record, job_key, read_record, write_record
 from foldcli.folding.relax import relax_ranked, require_openmm
 from foldcli.folding.results import INDEX, RESULTS, SUMMARY, Results
-from foldcli.folding.team import Group, Team
 from foldcli.folding.templates import takes_templates
+from foldcli.parallel.mesh import RankMesh, world_group
 from foldcli.protein.structure import Prediction
 from foldcli.report.provenance import Provenance
 from foldcli.timers import Timers
@@ -41,14 +42,15 @@ class FoldRun:
         self.config: FoldConfig = sources[0].config
         require_openmm(self.config.relax)
         self.trained = all(source.trained for source in sources)
-        self.team = Team.joined()
-        self.predictor = Predictor(sources, self.team)
+        self.world = world_group()
+        self.scheduler = JobScheduler(self.world)
+        self.predictor = Predictor(sources, self.world)
         self.too_large: set[str] = set()
 
     def __str__(self) -> str:
         device, precision = self.predictor.device, self.predictor.precision
         on = "cpu" if device.type == "cpu" else f"cuda ({torch.cuda.get_device_name(device)})"
-        on = f"{self.team.size} x {on}" if self.team.size > 1 else on
+        on = f"{self.world.size} x {on}" if self.world.size > 1 else on
         names = ", ".join(source.name for source in self.sources)
         mark = "" if self.trained else ", UNTRAINED parameters: the numbers mean nothing"
         return f"foldcli {__version__} on {on} in {str(precision).removeprefix('torch.')} with {names}{mark}"
@@ -63,7 +65,7 @@ class FoldRun:
         ended = {job.query.name: self._done_before(job) or job.record("waiting") for job in jobs}
         waiting = [job for job in jobs if ended[job.query.name].status == "waiting"]
         results = self._open(ended.values())
-        self.team.meet()
+        self.world.barrier()
         watcher.run_started(str(self), len(jobs))
         for record in ended.values():
             if record.status == "done":
@@ -82,12 +84,12 @@ class FoldRun:
             for job in self._shared_out(jobs, watcher):
                 present = [job]
                 record = self._attempt(job, watcher)
-                if self.predictor.group.leads:
+                if self.predictor.group.first:
                     ended = _announced(ended, results.add([record]), watcher)
                 present = []
-            self.team.meet()
+            self.world.barrier()
         except BaseException as error:
-            known = results.add([job.record("interrupted") for job in present if self.predictor.group.leads])
+            known = results.add([job.record("interrupted") for job in present if self.predictor.group.first])
             if isinstance(error, KeyboardInterrupt):
                 raise self._interrupted([known[name] for name in ended]) from None
             raise
@@ -98,15 +100,15 @@ class FoldRun:
     def _shared_out(self, jobs: Sequence[Job], watcher: Watcher) -> Iterator[Job]:
         """The jobs that this rank has a part in, with the ranks it shares them with."""
         predictor, kind = self.predictor, self.predictor.device.type
-        for group, share in self.team.shares(jobs, self.config.dap, kind, predictor.placement.fits_one_rank):
-            yield from self._taken(group, share, f"jobs of {group.size} ranks", watcher)
+        for mesh, share in self.scheduler.assign(jobs, self.config.dap, kind, predictor.placement.fits_one_rank):
+            yield from self._taken(mesh, share, f"jobs of {mesh.axial.size} ranks", watcher)
         too_large = [place for place, job in enumerate(jobs) if job.query.name in self.too_large]
-        for group, share in self.team.once_more(jobs, too_large, kind):
-            yield from self._taken(group, share, "jobs once more", watcher)
+        for mesh, share in self.scheduler.reassign(jobs, too_large, kind):
+            yield from self._taken(mesh, share, "jobs once more", watcher)
 
-    def _taken(self, group: Group, share: Sequence[Job], queue: str, watcher: Watcher) -> Iterator[Job]:
-        self.predictor.join(group)
-        yield from self.predictor.alignments.ahead(group.take(share, queue), group.leads, watcher)
+    def _taken(self, mesh: RankMesh, share: Sequence[Job], queue: str, watcher: Watcher) -> Iterator[Job]:
+        self.predictor.join(mesh.axial)
+        yield from self.predictor.alignments.ahead(take_jobs(share, mesh, queue), mesh.axial.first, watcher)
 
     def _job(self, query: Query) -> Job:
         on = self.predictor
@@ -127,7 +129,7 @@ class FoldRun:
         try:
             self.out.mkdir(parents=True, exist_ok=True)
             results = Results(self.out)
-            if self.team.first:
+            if self.world.first:
                 results.add(records)
         except OSError as error:
             raise InputError(f"--out {self.out}: cannot be written ({error.strerror}); use another folder") from error
@@ -147,7 +149,7 @@ class FoldRun:
         except Exception as error:  # whatever it is, the other jobs are to be folded
             if self.predictor.group.size > 1 and not isinstance(error, FoldcliError):
                 self._end_all(job, error)
-            if is_lack_of_memory(error) and self.team.may_share and not self.config.dap:
+            if is_lack_of_memory(error) and self.scheduler.can_reassign and not self.config.dap:
                 self.too_large.add(job.query.name)
                 return job.record("waiting")
             return job.record("failed", self._reason(error))
@@ -157,7 +159,7 @@ class FoldRun:
     def _end_all(self, job: Job, error: Exception) -> NoReturn:
         """Raise what one rank of a group failed with: the others wait for it and cannot go on."""
         if is_lack_of_memory(error):
-            raise FoldcliError(f"{job.query.name}: rank {self.team.rank}: {self._reason(error)}") from error
+            raise FoldcliError(f"{job.query.name}: rank {self.world.rank}: {self._reason(error)}") from error
         raise error
 
     def _reason(self, error: Exception) -> str:
@@ -174,7 +176,7 @@ class FoldRun:
         job = self.predictor.with_evidence(job)
         ranked = self.predictor.ranked(job, watcher)
         best, peak = ranked[0], peak_bytes(self.predictor.device) / GIB
-        if not self.predictor.group.leads:
+        if not self.predictor.group.first:
             return job.record("done")
         shown = [(prediction, self._provenance(prediction, job)) for prediction in ranked]
         with job_folder(self.out, job.query.name, self.config.overwrite) as folder:

@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 from foldcli.config import ModelConfig
+from foldcli.model.dap_hooks import LocalResidues, QueryRow, pair_mask
 from foldcli.model.embedders import ExtraMsaEmbedder, InputEmbedder, RecyclingEmbedder
 from foldcli.model.evoformer import EvoformerStack
 from foldcli.model.features import Features, Recycled
 from foldcli.model.heads import Heads
-from foldcli.model.layers import QueryRow, Rows, pair_mask
 from foldcli.model.structure import StructureModule, StructureState, all_atoms
 from foldcli.model.template import TemplatePairEmbedder, TemplateTorsionEmbedder
 from foldcli.shapes import Atoms37, Float, Msa, Pair, PairMask, Single, Tensor
@@ -43,7 +43,7 @@ class Trunk(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         c_m, c_z = config.evoformer.c_m, config.c_z
-        self.rows = Rows()
+        self.local_residues = LocalResidues()
         self.query_row = QueryRow()
         self.input = InputEmbedder(config)
         self.recycling = RecyclingEmbedder(config)
@@ -56,7 +56,7 @@ class Trunk(nn.Module):
 
     def forward(self, features: Features, previous: Recycled) -> tuple[Msa, Pair, Single]:
         m, z = self._embed(features, previous)
-        both = pair_mask(features.seq_mask.to(z.dtype), self.rows)
+        both = pair_mask(features.seq_mask.to(z.dtype), self.local_residues)
         z = self._read_templates(features, z, both)
         z = self._read_extra_msa(features, z, both)
         msa_mask, depth = features.msa_mask.to(z.dtype), m.shape[-3]
@@ -97,7 +97,7 @@ class AlphaFold(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.rows = Rows()
+        self.local_residues = LocalResidues()
         self.query_row = QueryRow()
         self.trunk = Trunk(config)
         self.structure = StructureModule(config.structure, config.c_s, config.c_z)
@@ -107,7 +107,7 @@ class AlphaFold(nn.Module):
         m, z, s = self.trunk(features, previous or self.first_pass(features))
         refined, states = self.structure(s, z, features.seq_mask)
         return Output(
-            positions=all_atoms(self.rows(features.aatype, -1), states[-1]),
+            positions=all_atoms(self.local_residues(features.aatype, -1), states[-1]),
             states=states,
             distogram=self.heads.distogram(z),
             masked_msa=self.heads.masked_msa(m),
@@ -122,6 +122,6 @@ class AlphaFold(nn.Module):
     def first_pass(self, features: Features) -> Recycled:
         """Nothing found yet: zeros (Suppl. Alg. 2, line 1)."""
         shape, zeros = features.aatype.shape, features.msa_feat.new_zeros
-        rows, c_m, c_z = self.rows(features.aatype, -1).shape, self.config.evoformer.c_m, self.config.c_z
+        rows, c_m, c_z = self.local_residues(features.aatype, -1).shape, self.config.evoformer.c_m, self.config.c_z
         pair = zeros(*rows, shape[-1], c_z, dtype=self.trunk.single.weight.dtype)
         return Recycled(zeros(*shape, c_m), pair, zeros(*shape, 37, 3))

@@ -6,8 +6,9 @@ from torch import nn
 
 from foldcli.config import ModelConfig
 from foldcli.geometry.atoms import distance_bins, pseudo_beta
+from foldcli.model.dap_hooks import LocalResidues
 from foldcli.model.features import Features, Recycled
-from foldcli.model.layers import LayerNorm, Rows
+from foldcli.model.layers import LayerNorm
 from foldcli.shapes import Float, Int, Msa, Pair, ResidueIndex, Tensor
 
 C_TARGET, C_MSA, EXTRA_CLASSES = 22, 49, 23
@@ -19,7 +20,7 @@ class InputEmbedder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.max_relative = config.max_relative
-        self.rows = Rows()
+        self.local_residues = LocalResidues()
         self.target = nn.Linear(C_TARGET, config.evoformer.c_m)
         self.msa = nn.Linear(C_MSA, config.evoformer.c_m)
         self.left = nn.Linear(C_TARGET, config.c_z)
@@ -33,12 +34,12 @@ class InputEmbedder(nn.Module):
         residue_index: ResidueIndex,
     ) -> tuple[Msa, Pair]:
         m = self.msa(msa) + self.target(target).unsqueeze(-3)
-        z = self.left(self.rows(target, -2)).unsqueeze(-2) + self.right(target).unsqueeze(-3)
+        z = self.left(self.local_residues(target, -2)).unsqueeze(-2) + self.right(target).unsqueeze(-3)
         return m, z + self.relative_positions(residue_index)
 
     def relative_positions(self, residue_index: ResidueIndex) -> Pair:
         """Embed i - j, clipped; a look-up equals the layer on a one-hot vector (Suppl. Alg. 4, 5)."""
-        offset = self.rows(residue_index, -1).unsqueeze(-1) - residue_index.unsqueeze(-2)
+        offset = self.local_residues(residue_index, -1).unsqueeze(-1) - residue_index.unsqueeze(-2)
         offset = (offset + self.max_relative).clamp(0, 2 * self.max_relative)
         return F.embedding(offset, self.relative.weight.T) + self.relative.bias
 
@@ -50,14 +51,14 @@ class RecyclingEmbedder(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.rows = Rows()
+        self.local_residues = LocalResidues()
         self.norm_m = LayerNorm(config.evoformer.c_m)
         self.norm_z = LayerNorm(config.c_z)
         self.distances = nn.Linear(self.BINS, config.c_z)
 
     def forward(self, aatype: ResidueIndex, previous: Recycled) -> tuple[Float[Tensor, "*b i c_m"], Pair]:
         beta = pseudo_beta(aatype, previous.positions)
-        bins = distance_bins(self.rows(beta, -2), beta, self.FIRST_BIN, self.LAST_BIN, self.BINS)
+        bins = distance_bins(self.local_residues(beta, -2), beta, self.FIRST_BIN, self.LAST_BIN, self.BINS)
         dtype = self.distances.weight.dtype
         z = self.distances(bins.to(dtype)) + self.norm_z(previous.pair.to(dtype))
         return self.norm_m(previous.msa_first_row.to(dtype)), z

@@ -3,9 +3,10 @@
 from torch import nn
 
 from foldcli.config import StackConfig
-from foldcli.model.layers import DropoutAdd, PairTranspose, Transition
+from foldcli.model.dap_hooks import PairTranspose
+from foldcli.model.layers import DropoutAdd, Transition
 from foldcli.model.msa import MsaColumnAttention, MsaColumnGlobalAttention, MsaRowAttention, OuterProductMean
-from foldcli.model.triangle import Incoming, Outgoing, TriangleAttention, TriangleMultiplication
+from foldcli.model.triangle import IncomingProduct, OutgoingProduct, TriangleAttention, TriangleMultiplication
 from foldcli.shapes import Msa, MsaMask, Pair, PairMask
 
 
@@ -18,8 +19,8 @@ class EvoformerBlock(nn.Module):
         self.column = column
         self.msa_transition = Transition(config.c_m, config.transition_factor)
         self.outer_product_mean = OuterProductMean(config.c_m, config.c_outer, c_z)
-        self.outgoing = TriangleMultiplication(c_z, config.c_triangle, Outgoing())
-        self.incoming = TriangleMultiplication(c_z, config.c_triangle, Incoming())
+        self.outgoing = TriangleMultiplication(c_z, config.c_triangle, OutgoingProduct())
+        self.incoming = TriangleMultiplication(c_z, config.c_triangle, IncomingProduct())
         self.starting = TriangleAttention(c_z, config.pair_heads)
         self.ending = TriangleAttention(c_z, config.pair_heads)
         self.pair_transition = Transition(c_z, config.transition_factor)
@@ -29,29 +30,29 @@ class EvoformerBlock(nn.Module):
         self.add_ending = DropoutAdd(config.pair_dropout, shared=-2)
 
     def forward(self, m: Msa, z: Pair, msa_mask: MsaMask, pair_mask: PairMask) -> tuple[Msa, Pair]:
-        m = self.read_pairs(m, z, msa_mask)
-        m = self.read_columns(m, msa_mask)
+        m = self.update_msa_rows(m, z, msa_mask)
+        m = self.update_msa_columns(m, msa_mask)
         z = z + self.outer_product_mean(m, msa_mask)
-        return m, self.close_triangles(z, pair_mask)
+        return m, self.update_pairs(z, pair_mask)
 
-    def read_pairs(self, m: Msa, z: Pair, mask: MsaMask) -> Msa:
+    def update_msa_rows(self, m: Msa, z: Pair, mask: MsaMask) -> Msa:
         """Each sequence alone, biased by the pairs (line 2)."""
         return self.add_row(m, self.row(m, z, mask))
 
-    def read_columns(self, m: Msa, mask: MsaMask) -> Msa:
+    def update_msa_columns(self, m: Msa, mask: MsaMask) -> Msa:
         """Each column alone (lines 3 and 4)."""
         m = m + self.column(m, mask)
         return m + self.msa_transition(m)
 
-    def close_triangles(self, z: Pair, mask: PairMask) -> Pair:
+    def update_pairs(self, z: Pair, mask: PairMask) -> Pair:
         """The pairs alone (lines 6 to 10); the mask is symmetric, and so its own transpose."""
         z = self.add_pair(z, self.outgoing(z, mask))
         z = self.add_pair(z, self.incoming(z, mask))
         z = self.add_pair(z, self.starting(z, mask))
-        z = self.attend_to_ends(z, mask)
+        z = self.attend_ending_node(z, mask)
         return z + self.pair_transition(z)
 
-    def attend_to_ends(self, z: Pair, mask: PairMask) -> Pair:
+    def attend_ending_node(self, z: Pair, mask: PairMask) -> Pair:
         """The attention that reads columns (line 9)."""
         return self.add_ending(z, self.transpose(self.ending(self.transpose(z), mask)))
 

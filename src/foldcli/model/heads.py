@@ -3,7 +3,8 @@
 from torch import nn
 
 from foldcli.config import HeadsConfig
-from foldcli.model.layers import LayerNorm, PairTranspose
+from foldcli.model.dap_hooks import PairTranspose
+from foldcli.model.layers import LayerNorm
 from foldcli.protein.residues import ATOM37
 from foldcli.shapes import Float, Pair, Single, Tensor
 

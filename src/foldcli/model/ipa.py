@@ -8,7 +8,7 @@ from torch import nn
 
 from foldcli.config import StructureConfig
 from foldcli.geometry.rigid import Rigid
-from foldcli.model.layers import Rows, Whole, pair_mask
+from foldcli.model.dap_hooks import AllResidues, LocalResidues, pair_mask
 from foldcli.shapes import Float, Pair, Single, Tensor
 
 DISTANCE_EPS = 1e-8
@@ -21,8 +21,8 @@ class InvariantPointAttention(nn.Module):
     def __init__(self, config: StructureConfig, c_s: int, c_z: int) -> None:
         super().__init__()
         self.config = config
-        self.rows = Rows()
-        self.whole = Whole()
+        self.local_residues = LocalResidues()
+        self.all_residues = AllResidues()
         h, points = config.heads, config.point_qk + config.point_v
         self.query = nn.Linear(c_s, h * config.scalar_qk)
         self.key_value = nn.Linear(c_s, h * (config.scalar_qk + config.scalar_v))
@@ -34,10 +34,10 @@ class InvariantPointAttention(nn.Module):
 
     def forward(self, s: Single, z: Pair, mask: Float[Tensor, "*b j"], frames: Rigid) -> Single:
         q = self.query(s).unflatten(-1, (self.config.heads, -1))
-        key_value = self.whole(self.key_value(s), -2)
+        key_value = self.all_residues(self.key_value(s), -2)
         k, v = self._split(key_value.unflatten(-1, (self.config.heads, -1)), self.config.scalar_qk)
         q_points = self._place(self.query_points(s), frames)
-        placed = self.whole(self._place(self.key_value_points(s), frames), -4)
+        placed = self.all_residues(self._place(self.key_value_points(s), frames), -4)
         k_points, v_points = self._split(placed.transpose(-1, -2), self.config.point_qk)
         weight = self._weights(q, k, self.bias(z), q_points, k_points.transpose(-1, -2), mask)
         scalars = torch.einsum("...hij,...jhd->...ihd", weight, v).flatten(-2)
@@ -73,5 +73,5 @@ class InvariantPointAttention(nn.Module):
         a, b = (p.flatten(-2).transpose(-2, -3) for p in (q_points, k_points))
         squared = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square()
         logits = logits - 0.5 * (point_scale * F.softplus(self.point_weight))[:, None, None] * squared
-        logits = logits - (1 - pair_mask(mask, self.rows)).unsqueeze(-3) * -MASK_BIAS
+        logits = logits - (1 - pair_mask(mask, self.local_residues)).unsqueeze(-3) * -MASK_BIAS
         return logits.softmax(-1)

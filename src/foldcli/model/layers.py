@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from foldcli import ops
-from foldcli.shapes import Float, Msa, Pair, PairMask, ResidueMask, Tensor
+from foldcli.shapes import Float, Tensor
 
 
 class LayerNorm(nn.Module):
@@ -54,47 +54,6 @@ class DropoutAdd(nn.Module):
             return x + update
         seed = torch.randint(2**62, (), device=x.device)
         return ops.dropout_add(x, update, seed, self.rate, self.shared)
-
-
-class PairBias(nn.Module):
-    """Bring the pairs' projections, one a head, into the order of attention logits; where the bias must be whole."""
-
-    def forward(self, projected: Float[Tensor, "*b i j h"]) -> Float[Tensor, "*b h i j"]:
-        return projected.movedim(-1, -3)
-
-
-class PairTranspose(nn.Module):
-    """Swap the two ends of every pair; what reads columns then runs as what reads rows does."""
-
-    def forward(self, z: Pair) -> Pair:
-        return z.transpose(-2, -3)
-
-
-class Rows(nn.Module):
-    """The residues whose rows of pairs are computed here, all of them unless the pairs are split over devices."""
-
-    def forward(self, x: Tensor, axis: int) -> Tensor:
-        """x: any tensor with residues along `axis`, the same on all devices."""
-        return x
-
-
-def pair_mask(mask: ResidueMask, rows: Rows) -> PairMask:
-    """1 where both residues of a pair are there."""
-    return rows(mask, -1).unsqueeze(-1) * mask.unsqueeze(-2)
-
-
-class Whole(nn.Module):
-    """Bring together what was computed for the residues of these rows, along the given axis."""
-
-    def forward(self, x: Tensor, axis: int) -> Tensor:
-        return x
-
-
-class QueryRow(nn.Module):
-    """The first row of the alignment, which is the query."""
-
-    def forward(self, m: Msa) -> Float[Tensor, "*b i c_m"]:
-        return m[..., 0, :, :]
 
 
 class GatedAttention(nn.Module):

@@ -3,8 +3,9 @@
 from torch import nn
 
 from foldcli import ops
-from foldcli.model.layers import GatedAttention, LayerNorm, PairBias, dense
-from foldcli.shapes import Float, Msa, MsaMask, Pair, Tensor
+from foldcli.model.dap_hooks import OuterProduct
+from foldcli.model.layers import GatedAttention, LayerNorm, dense
+from foldcli.shapes import Msa, MsaMask, Pair
 
 
 class MsaRowAttention(nn.Module):
@@ -15,12 +16,11 @@ class MsaRowAttention(nn.Module):
         self.norm = LayerNorm(c_m)
         self.norm_z = LayerNorm(c_z)
         self.pair_weight = nn.Linear(c_z, heads, bias=False)
-        self.bias = PairBias()
         self.attention = GatedAttention(c_m, heads)
 
     def forward(self, m: Msa, z: Pair, mask: MsaMask) -> Msa:
         (projected,) = ops.norm_linear(z, self.norm_z.parts, [dense(self.pair_weight)])
-        bias = self.bias(projected)
+        bias = projected.movedim(-1, -3)
         (packed,) = ops.norm_linear(m, self.norm.parts, [dense(self.attention.packed)])
         return self.attention(packed, mask, bias)
 
@@ -58,24 +58,6 @@ class MsaColumnGlobalAttention(nn.Module):
         attended = ops.global_attention(q, k, v, keep).flatten(-2)
         gated = self.gate(columns).sigmoid() * attended.unsqueeze(-2)
         return self.output(gated).transpose(-2, -3)
-
-
-class OuterProduct(nn.Module):
-    """Mean outer product of columns, projected to the pairs; where both operands must meet."""
-
-    def __init__(self, c_outer: int, c_z: int) -> None:
-        super().__init__()
-        self.project = nn.Linear(c_outer * c_outer, c_z)
-
-    def forward(
-        self,
-        left: Float[Tensor, "*b s i c"],
-        right: Float[Tensor, "*b s j c"],
-        left_mask: Float[Tensor, "*b s i"],
-        right_mask: Float[Tensor, "*b s j"],
-    ) -> Pair:
-        count = left_mask.transpose(-1, -2) @ right_mask
-        return ops.outer_product_mean(left, right, dense(self.project), count)
 
 
 class OuterProductMean(nn.Module):

@@ -6,9 +6,10 @@ from torch import nn
 
 from foldcli.config import TemplateConfig
 from foldcli.geometry.atoms import distance_bins
+from foldcli.model.dap_hooks import LocalResidues, PairTranspose, pair_mask
 from foldcli.model.features import TemplateFeatures
-from foldcli.model.layers import DropoutAdd, LayerNorm, PairTranspose, Rows, Transition, pair_mask
-from foldcli.model.triangle import Incoming, Outgoing, TriangleAttention, TriangleMultiplication
+from foldcli.model.layers import DropoutAdd, LayerNorm, Transition
+from foldcli.model.triangle import IncomingProduct, OutgoingProduct, TriangleAttention, TriangleMultiplication
 from foldcli.ops.attention import MASK_BIAS
 from foldcli.shapes import Float, Msa, MsaMask, Pair, PairMask, Tensor
 
@@ -18,15 +19,15 @@ C_PAIR_FEATURES = BINS + 1 + 2 * CLASSES + 3 + 1
 C_TORSION_FEATURES = CLASSES + 14 + 14 + 7
 
 
-def template_pair_features(templates: TemplateFeatures, rows: Rows) -> Float[Tensor, "*b t i j 88"]:
+def template_pair_features(templates: TemplateFeatures, local_residues: LocalResidues) -> Float[Tensor, "*b t i j 88"]:
     """Distances, residue types and masks of each template's pairs (Suppl. Table 1); zero off its backbone."""
-    bins = distance_bins(rows(templates.pseudo_beta, -2), templates.pseudo_beta, FIRST_BIN, LAST_BIN, BINS)
-    beta, backbone = (pair_mask(mask, rows) for mask in (templates.pseudo_beta_mask, templates.backbone_mask))
+    bins = distance_bins(local_residues(templates.pseudo_beta, -2), templates.pseudo_beta, FIRST_BIN, LAST_BIN, BINS)
+    beta, backbone = (pair_mask(mask, local_residues) for mask in (templates.pseudo_beta_mask, templates.backbone_mask))
     types = F.one_hot(templates.aatype, CLASSES).to(bins.dtype)
     pairs = (*bins.shape[:-1], CLASSES)
     # The three channels of unit vectors are zero in every published model.
     directions = bins.new_zeros(*bins.shape[:-1], 3)
-    ends = types.unsqueeze(-3).expand(pairs), rows(types, -2).unsqueeze(-2).expand(pairs)
+    ends = types.unsqueeze(-3).expand(pairs), local_residues(types, -2).unsqueeze(-2).expand(pairs)
     channels = [bins, beta.unsqueeze(-1), *ends, directions, backbone.unsqueeze(-1)]
     return torch.cat(channels, dim=-1) * backbone.unsqueeze(-1)
 
@@ -38,8 +39,8 @@ class TemplatePairBlock(nn.Module):
         super().__init__()
         self.starting = TriangleAttention(config.c_t, config.heads)
         self.ending = TriangleAttention(config.c_t, config.heads)
-        self.outgoing = TriangleMultiplication(config.c_t, config.c_triangle, Outgoing())
-        self.incoming = TriangleMultiplication(config.c_t, config.c_triangle, Incoming())
+        self.outgoing = TriangleMultiplication(config.c_t, config.c_triangle, OutgoingProduct())
+        self.incoming = TriangleMultiplication(config.c_t, config.c_triangle, IncomingProduct())
         self.transition = Transition(config.c_t, config.transition_factor)
         self.transpose = PairTranspose()
         self.add = DropoutAdd(config.dropout, shared=-3)
@@ -78,14 +79,14 @@ class TemplatePairEmbedder(nn.Module):
 
     def __init__(self, c_z: int, config: TemplateConfig) -> None:
         super().__init__()
-        self.rows = Rows()
+        self.local_residues = LocalResidues()
         self.embed = nn.Linear(C_PAIR_FEATURES, config.c_t)
         self.blocks = nn.ModuleList(TemplatePairBlock(config) for _ in range(config.blocks))
         self.norm = LayerNorm(config.c_t)
         self.attention = TemplatePointwiseAttention(c_z, config)
 
     def forward(self, z: Pair, templates: TemplateFeatures, mask: PairMask) -> Pair:
-        t = self.embed(template_pair_features(templates, self.rows).to(z.dtype))
+        t = self.embed(template_pair_features(templates, self.local_residues).to(z.dtype))
         each = mask.unsqueeze(-3).expand(t.shape[:-1])
         for block in self.blocks:
             t = block(t, each)

@@ -3,18 +3,18 @@
 from torch import nn
 
 from foldcli import ops
-from foldcli.model.layers import GatedAttention, LayerNorm, PairBias, dense
+from foldcli.model.layers import GatedAttention, LayerNorm, dense
 from foldcli.shapes import Float, Pair, PairMask, Tensor
 
 
-class Outgoing(nn.Module):
+class OutgoingProduct(nn.Module):
     """Sum over the edges that start at both corners; where both operands must meet (Suppl. Alg. 11)."""
 
     def forward(self, left: Float[Tensor, "*b c i k"], right: Float[Tensor, "*b c j k"]) -> Float[Tensor, "*b c i j"]:
         return ops.triangle_product(left, right)
 
 
-class Incoming(nn.Module):
+class IncomingProduct(nn.Module):
     """Sum over the edges that end at both corners; where both operands must meet (Suppl. Alg. 12)."""
 
     def forward(self, left: Float[Tensor, "*b c k j"], right: Float[Tensor, "*b c k i"]) -> Float[Tensor, "*b c i j"]:
@@ -24,7 +24,7 @@ class Incoming(nn.Module):
 class TriangleMultiplication(nn.Module):
     """Update each edge from the two others of its triangle (Suppl. Alg. 11 and 12, which differ in `contract`)."""
 
-    def __init__(self, c_z: int, c_hidden: int, contract: Outgoing | Incoming) -> None:
+    def __init__(self, c_z: int, c_hidden: int, contract: OutgoingProduct | IncomingProduct) -> None:
         super().__init__()
         self.norm = LayerNorm(c_z)
         self.operands = nn.Linear(c_z, 4 * c_hidden)
@@ -49,9 +49,8 @@ class TriangleAttention(nn.Module):
         super().__init__()
         self.norm = LayerNorm(c_z)
         self.pair_weight = nn.Linear(c_z, heads, bias=False)
-        self.bias = PairBias()
         self.attention = GatedAttention(c_z, heads)
 
     def forward(self, z: Pair, mask: PairMask) -> Pair:
         packed, projected = ops.norm_linear(z, self.norm.parts, [dense(self.attention.packed), dense(self.pair_weight)])
-        return self.attention(packed, mask, self.bias(projected))
+        return self.attention(packed, mask, projected.movedim(-1, -3))

@@ -1,1 +1,4 @@
-"""Mesh, layouts, collectives and launch: one model over many devices."""
+"""Dynamic Axial Parallelism (DAP): one sample over many devices, parameters on each (FastFold, Cheng et al. 2022).
+
+`dap` has the table of sharded modules, `collectives` Duality Async Operations, `ring` products of sharded operands.
+"""

@@ -1,7 +1,7 @@
-"""Collectives in two halves: what starts one and what waits for it; in the backward pass the two change places.
+"""Duality Async Operations (FastFold): every collective is split into one operation that starts it and one that waits.
 
-The half that waits starts the gradient's collective and the half that starts waits for it, so what the forward pass
-computes between the two hides the communication of both passes (FastFold's Duality Async Operations).
+In the backward pass the two swap roles: the backward of the wait starts the gradient's collective, and the backward of
+the start waits for it. Whatever is computed between the two overlaps the communication of both passes.
 """
 
 from collections.abc import Callable
@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from foldcli.parallel.mesh import Axis
+from foldcli.parallel.mesh import RankGroup
 from foldcli.shapes import Tensor
 
 _ops = torch.ops._c10d_functional
 
 
 @dataclass(frozen=True)
-class Exchange:
-    """A collective and the one that carries its gradients; both return before the data has come."""
+class Collective:
+    """A collective and the one that carries its gradients; both return at once, before the data has arrived."""
 
     forward: Callable[[Tensor], Tensor]
     backward: Callable[[Tensor], Tensor]
@@ -27,93 +27,99 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Pending:
-    """A collective under way; `returning` holds the gradient's while that is."""
+    """A collective that was started: `wait` gives its result.
 
-    tensor: Tensor
-    exchange: Exchange
-    arrange: Callable[[Tensor], Tensor]
-    returning: list[Tensor]
+    buffer: the result, to be read only after the wait; rearrange: applied to it then; gradients: the gradient's
+    collective while it is on its way.
+    """
+
+    buffer: Tensor
+    collective: Collective
+    rearrange: Callable[[Tensor], Tensor]
+    gradients: list[Tensor]
 
     def wait(self) -> Tensor:
-        """Its result, once it is there, in the order of axes that was asked for."""
-        return self.arrange(_Wait.apply(self.tensor, self.exchange, self.returning))  # type: ignore[no-untyped-call]
+        """Duality Async, second half: wait for the result. Its backward starts the gradient's collective."""
+        return self.rearrange(_Wait.apply(self.buffer, self.collective, self.gradients))  # type: ignore[no-untyped-call]
 
 
-def start(buffer: Tensor, exchange: Exchange, arrange: Callable[[Tensor], Tensor]) -> Pending:
-    """Start a collective on a buffer; `arrange` is what becomes of the result."""
-    returning: list[Tensor] = []
-    under_way = _Start.apply(buffer.contiguous(), exchange, returning)  # type: ignore[no-untyped-call]
-    return Pending(under_way, exchange, arrange, returning)
+def start(buffer: Tensor, collective: Collective, rearrange: Callable[[Tensor], Tensor]) -> Pending:
+    """Duality Async, first half: start a collective on a buffer. Its backward waits for the gradient's collective."""
+    gradients: list[Tensor] = []
+    result = _Start.apply(buffer.contiguous(), collective, gradients)  # type: ignore[no-untyped-call]
+    return Pending(result, collective, rearrange, gradients)
 
 
-def gathering(axis: Axis) -> Exchange:
-    """Blocks of all ranks one after another along the first axis; gradients are summed and handed back."""
-    return Exchange(
-        lambda x: _ops.all_gather_into_tensor(x, axis.size, axis.group),
-        lambda x: _ops.reduce_scatter_tensor(x, "sum", axis.size, axis.group),
+def all_gather(group: RankGroup) -> Collective:
+    """Every rank gets all ranks' blocks, concatenated along the first axis; gradients are reduce-scattered."""
+    return Collective(
+        lambda x: _ops.all_gather_into_tensor(x, group.size, group.name),
+        lambda x: _ops.reduce_scatter_tensor(x, "sum", group.size, group.name),
     )
 
 
-def swapping(axis: Axis) -> Exchange:
-    """Block k of the first axis goes to rank k; its own inverse."""
+def all_to_all(group: RankGroup) -> Collective:
+    """Block k of the first axis goes to rank k; the operation is its own inverse."""
 
-    def swap(x: Tensor) -> Tensor:
-        split = [x.shape[0] // axis.size] * axis.size
-        return _ops.all_to_all_single(x, split, split, axis.group)
+    def exchange(x: Tensor) -> Tensor:
+        split = [x.shape[0] // group.size] * group.size
+        return _ops.all_to_all_single(x, split, split, group.name)
 
-    return Exchange(swap, swap)
+    return Collective(exchange, exchange)
 
 
-def dealing(axis: Axis, block: int) -> Exchange:
-    """Block k of what rank 0 has goes to rank k, other ranks send nothing; gradients go back to rank 0."""
-    from_first = [block] + [0] * (axis.size - 1)
-    by_first = [block if axis.rank == 0 else 0] * axis.size
-    return Exchange(
-        lambda x: _ops.all_to_all_single(x, from_first, by_first, axis.group),
-        lambda x: _ops.all_to_all_single(x, by_first, from_first, axis.group),
+def scatter(group: RankGroup, block: int) -> Collective:
+    """Block k of rank 0's buffer goes to rank k, other ranks send nothing; gradients are gathered on rank 0."""
+    from_first = [block] + [0] * (group.size - 1)
+    by_first = [block if group.first else 0] * group.size
+    return Collective(
+        lambda x: _ops.all_to_all_single(x, from_first, by_first, group.name),
+        lambda x: _ops.all_to_all_single(x, by_first, from_first, group.name),
     )
 
 
-def passing(axis: Axis) -> Exchange:
-    """Everything goes to the next rank, and comes from the one before; gradients go the other way."""
-    return Exchange(lambda x: pass_on(x, axis, 1), lambda x: pass_on(x, axis, -1))
+def ring_shift(group: RankGroup) -> Collective:
+    """The whole buffer goes to the next rank; gradients go to the previous one."""
+    return Collective(lambda x: shift(x, group, 1), lambda x: shift(x, group, -1))
 
 
-def pass_on(x: Tensor, axis: Axis, step: int) -> Tensor:
-    """Send all of x `step` ranks further; returns before what comes instead is there."""
-    sent, received = [0] * axis.size, [0] * axis.size
-    sent[(axis.rank + step) % axis.size] = received[(axis.rank - step) % axis.size] = x.shape[0]
-    return _ops.all_to_all_single(x, received, sent, axis.group)
+def shift(x: Tensor, group: RankGroup, step: int) -> Tensor:
+    """Send all of x `step` ranks further and receive as much; returns before the data has arrived."""
+    sent, received = [0] * group.size, [0] * group.size
+    sent[(group.rank + step) % group.size] = received[(group.rank - step) % group.size] = x.shape[0]
+    return _ops.all_to_all_single(x, received, sent, group.name)
 
 
 def wait(x: Tensor) -> Tensor:
-    """What a collective returned, once the data is there."""
+    """Wait for the result of a functional collective."""
     return _ops.wait_tensor(x)
 
 
 class _Start(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, buffer: Tensor, exchange: Exchange, returning: list[Tensor]) -> Tensor:
-        ctx.returning = returning
-        return exchange.forward(buffer)
+    def forward(ctx: Any, buffer: Tensor, collective: Collective, gradients: list[Tensor]) -> Tensor:
+        ctx.gradients = gradients
+        return collective.forward(buffer)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, placeholder: Tensor) -> tuple[Tensor, None, None]:
-        return wait(ctx.returning.pop()), None, None
+        """Duality Async, backward pass: await the gradient that `_Wait.backward` has started to send."""
+        return wait(ctx.gradients.pop()), None, None
 
 
 class _Wait(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, tensor: Tensor, exchange: Exchange, returning: list[Tensor]) -> Tensor:
-        ctx.exchange, ctx.returning, ctx.shape = exchange, returning, tensor.shape
-        # Nothing to keep; but checkpointing stops to recompute at the last thing kept, which must not be before here.
-        ctx.save_for_backward(tensor.new_empty(0))
-        return wait(tensor)
+    def forward(ctx: Any, buffer: Tensor, collective: Collective, gradients: list[Tensor]) -> Tensor:
+        ctx.collective, ctx.gradients, ctx.shape = collective, gradients, buffer.shape
+        # Nothing needs saving, but checkpointing stops to recompute at the last tensor saved: that must not be earlier.
+        ctx.save_for_backward(buffer.new_empty(0))
+        return wait(buffer)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        # Not as this function's own result: it has the shape of what was sent, and autograd holds it to what came.
-        ctx.returning.append(ctx.exchange.backward(gradient.contiguous()))
+        """Duality Async, backward pass: start the gradient's collective, for which `_Start.backward` waits."""
+        # Passed in a list: it has the shape of what was sent, and autograd wants that of what was received.
+        ctx.gradients.append(ctx.collective.backward(gradient.contiguous()))
         return gradient.new_zeros(()).expand(ctx.shape), None, None

@@ -38,13 +38,13 @@ def launch(arguments: Sequence[str], ranks: int) -> NoReturn:
         try:
             elastic_launch(config, sys.executable)("-m", "foldcli", *arguments)
         except ChildFailedError as error:
-            sys.exit(tell(*error.get_first_failure()))
+            sys.exit(report_failure(*error.get_first_failure()))
         except SignalException:
             raise Interrupted("interrupted; the same command goes on with what is left") from None
     sys.exit(0)
 
 
-def tell(rank: int, failure: ProcessFailure) -> int:
+def report_failure(rank: int, failure: ProcessFailure) -> int:
     """Print what a rank failed with and return the exit code that stands for it, 128 and more for a signal's."""
     if isinstance(failure.message, dict):
         print(failure.message["message"], file=sys.stderr)

@@ -1,52 +1,53 @@
-"""Which part of a tensor a rank holds, and how one layout becomes another.
+"""How activations are sharded over the ranks of a DAP group, and asynchronous changes between the layouts.
 
-MSA tensors are split over sequences or over residues, pair tensors over rows. Axes are counted from the end, so that
-leading batch axes are free.
+The MSA representation is sharded over sequences or over residues, the pair representation over its rows i. Functions
+named `_async` start a collective and return a `Pending` (Duality Async Operations). Axes are counted from the end, so
+that leading batch axes are free.
 """
 
 import torch.nn.functional as F
 
-from foldcli.parallel.collectives import Pending, dealing, gathering, start, swapping
-from foldcli.parallel.mesh import Axis
+from foldcli.parallel.collectives import Pending, all_gather, all_to_all, scatter, start
+from foldcli.parallel.mesh import RankGroup
 from foldcli.shapes import Float, Msa, Pair, Tensor
 
 
 def padded(x: Tensor, axis: int, multiple: int) -> Tensor:
-    """Fill an axis up with zeros until its length divides."""
+    """Pad an axis with zeros to a multiple."""
     missing = -x.shape[axis] % multiple
     return F.pad(x, (0, 0) * (-axis - 1) + (0, missing)) if missing else x
 
 
-def own(x: Tensor, axis: int, ranks: Axis) -> Tensor:
-    """This rank's part of what all ranks have; the axis must divide."""
-    length = x.shape[axis] // ranks.size
-    return x.narrow(axis, ranks.rank * length, length)
+def local_shard(x: Tensor, axis: int, group: RankGroup) -> Tensor:
+    """This rank's part of a tensor that all ranks hold; its size along `axis` must be divisible by theirs."""
+    length = x.shape[axis] // group.size
+    return x.narrow(axis, group.rank * length, length)
 
 
-def gather(x: Tensor, axis: int, ranks: Axis) -> Pending:
-    """Start to bring all ranks' parts together along an axis."""
-    return start(x.movedim(axis, 0), gathering(ranks), lambda y: y.movedim(0, axis))
+def all_gather_async(x: Tensor, axis: int, group: RankGroup) -> Pending:
+    """Concatenate all ranks' parts along an axis."""
+    return start(x.movedim(axis, 0), all_gather(group), lambda y: y.movedim(0, axis))
 
 
-def deal(x: Tensor, axis: int, ranks: Axis) -> Pending:
-    """Start to give each rank its part of what rank 0 has."""
-    dealt = x.movedim(axis, 0)[: x.shape[axis] if ranks.rank == 0 else 0]
-    return start(dealt, dealing(ranks, x.shape[axis] // ranks.size), lambda y: y.movedim(0, axis))
+def scatter_async(x: Tensor, axis: int, group: RankGroup) -> Pending:
+    """Give each rank its part of rank 0's tensor."""
+    sent = x.movedim(axis, 0)[: x.shape[axis] if group.first else 0]
+    return start(sent, scatter(group, x.shape[axis] // group.size), lambda y: y.movedim(0, axis))
 
 
-def transpose(z: Pair, ranks: Axis) -> Pending:
-    """Start to swap the ends of pairs that are split over rows: [i, j] here becomes [j, i], again split over rows."""
-    blocks = z.transpose(-2, -3).unflatten(-3, (ranks.size, -1)).movedim(-4, 0)
-    return start(blocks, swapping(ranks), lambda y: y.movedim(0, -3).flatten(-3, -2))
+def transpose_pairs_async(z: Pair, group: RankGroup) -> Pending:
+    """Transpose pairs [i, j] that are sharded over rows into [j, i], sharded over rows again (all-to-all)."""
+    blocks = z.transpose(-2, -3).unflatten(-3, (group.size, -1)).movedim(-4, 0)
+    return start(blocks, all_to_all(group), lambda y: y.movedim(0, -3).flatten(-3, -2))
 
 
-def to_columns(m: Msa, ranks: Axis) -> Pending:
-    """Start to split over residues what is split over sequences."""
-    blocks = m.unflatten(-2, (ranks.size, -1)).movedim(-3, 0)
-    return start(blocks, swapping(ranks), lambda y: y.movedim(0, -4).flatten(-4, -3))
+def sequences_to_residues_async(m: Msa, group: RankGroup) -> Pending:
+    """Reshard the MSA representation from sequences to residues (all-to-all)."""
+    blocks = m.unflatten(-2, (group.size, -1)).movedim(-3, 0)
+    return start(blocks, all_to_all(group), lambda y: y.movedim(0, -4).flatten(-4, -3))
 
 
-def to_rows(m: Float[Tensor, "*b s j c_m"], ranks: Axis) -> Pending:
-    """Start to split over sequences what is split over residues."""
-    blocks = m.unflatten(-3, (ranks.size, -1)).movedim(-4, 0)
-    return start(blocks, swapping(ranks), lambda y: y.movedim(0, -3).flatten(-3, -2))
+def residues_to_sequences_async(m: Float[Tensor, "*b s j c_m"], group: RankGroup) -> Pending:
+    """Reshard the MSA representation from residues to sequences (all-to-all)."""
+    blocks = m.unflatten(-3, (group.size, -1)).movedim(-4, 0)
+    return start(blocks, all_to_all(group), lambda y: y.movedim(0, -3).flatten(-3, -2))

@@ -1,58 +1,110 @@
-"""Products with what every rank holds a part of: parts travel around the ring while the present one is used.
+"""Products of sharded operands: blocks travel around a ring of ranks while the block at hand is used.
 
-No rank ever holds more than its own part, the present one and the one that is coming. The first part leaves before the
-product is asked for, so that other work can be done on its way.
+No rank holds more than its own block, the one at hand and the one on its way. The first block is sent before the
+product is asked for, so that other work overlaps it (Duality Async Operations).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch.autograd.function import once_differentiable
 
 from foldcli import ops
-from foldcli.parallel.collectives import Pending, pass_on, passing, start, wait
-from foldcli.parallel.mesh import Axis
+from foldcli.parallel.collectives import Pending, ring_shift, shift, start, wait
+from foldcli.parallel.mesh import RankGroup
 from foldcli.shapes import Float, Tensor
 
 
-def around(block: Tensor, ranks: Axis) -> Iterator[tuple[int, Tensor]]:
-    """Every rank's block with the rank it is from, this rank's first; the next is always under way, from now on."""
+@dataclass(frozen=True)
+class PendingProduct:
+    """A product whose first block is on its way; `wait` computes it as the blocks come."""
 
-    def leave(block: Tensor) -> Pending:
-        return start(block, passing(ranks), lambda y: y)
-
-    def turns(block: Tensor, coming: Pending) -> Iterator[tuple[int, Tensor]]:
-        yield ranks.rank, block
-        for step in range(1, ranks.size):
-            block = coming.wait()
-            if step + 1 < ranks.size:
-                coming = leave(block)
-            yield (ranks.rank - step) % ranks.size, block
-
-    return turns(block, leave(block))
+    wait: Callable[[], Tensor]
 
 
-class RightAround(torch.autograd.Function):
-    """Sum over k of left[i, k] right[j, k] for this rank's i and all j; only this rank's operands are kept.
+def start_outgoing(
+    left: Float[Tensor, "*b c i k"], right: Float[Tensor, "*b c j k"], group: RankGroup
+) -> PendingProduct:
+    """Sum over k of left[i, k] right[j, k] for this rank's i and all j (Suppl. Alg. 11): `right` travels."""
+    return PendingProduct(partial(_OutgoingProduct.apply, left, right, ring_blocks(right.detach(), group), group))
 
-    `turns` bring the right operand around. In the backward pass it travels once more, and beside it the sums that
-    become its gradient.
+
+def start_incoming(
+    left: Float[Tensor, "*b c k j"], right: Float[Tensor, "*b c k i"], group: RankGroup
+) -> PendingProduct:
+    """Sum over all ranks' k of right[k, i] left[k, j] for this rank's i (Suppl. Alg. 12): partial sums travel."""
+    sums = RingSum(group).add_product(right.detach(), left.detach())
+    return PendingProduct(partial(_IncomingProduct.apply, right, left, sums, group))
+
+
+def ring_blocks(block: Tensor, group: RankGroup) -> Iterator[tuple[int, Tensor]]:
+    """Yield every rank's block with its owner's rank, this rank's first; the next one is always on its way.
+
+    The first transfer starts at the call, not when the iteration begins.
     """
+
+    def send(block: Tensor) -> Pending:
+        return start(block, ring_shift(group), lambda y: y)
+
+    def blocks(block: Tensor, coming: Pending) -> Iterator[tuple[int, Tensor]]:
+        yield group.rank, block
+        for step in range(1, group.size):
+            block = coming.wait()
+            if step + 1 < group.size:
+                coming = send(block)
+            yield (group.rank - step) % group.size, block
+
+    return blocks(block, send(block))
+
+
+class RingSum:
+    """Reduce-scatter around a ring: each rank adds its part to the sum that passes by, until that reaches its owner.
+
+    total: after the last part, the sum of all ranks' parts for this rank.
+    """
+
+    def __init__(self, group: RankGroup) -> None:
+        self.group = group
+        self.left = group.size
+        self.coming: Tensor | None = None
+
+    @property
+    def owner(self) -> int:
+        """The rank whose sum the next part belongs to."""
+        return (self.group.rank + self.left - 1) % self.group.size
+
+    def add(self, part: Tensor) -> None:
+        """Add this rank's part to the owner's sum and send that on."""
+        self.total = part if self.coming is None else part + wait(self.coming)
+        self.left -= 1
+        self.coming = shift(self.total, self.group, 1) if self.left else None
+
+    def add_product(self, left: Float[Tensor, "*b c k ii"], right: Float[Tensor, "*b c k j"]) -> "RingSum":
+        """Add this rank's part of the sum over k of left[k, i] right[k, j]."""
+        part = left.chunk(self.group.size, dim=-1)[self.owner]
+        self.add(ops.triangle_product(part.transpose(-1, -2), right.transpose(-1, -2)))
+        return self
+
+
+class _OutgoingProduct(torch.autograd.Function):
+    """Saves only this rank's operands; in the backward pass the right one travels again, beside it its gradient."""
 
     @staticmethod
     def forward(
         ctx: Any,
         left: Float[Tensor, "*b c i k"],
         right: Float[Tensor, "*b c j k"],
-        turns: Iterator[tuple[int, Tensor]],
-        ranks: Axis,
+        blocks: Iterator[tuple[int, Tensor]],
+        group: RankGroup,
     ) -> Float[Tensor, "*b c i jj"]:
         ctx.save_for_backward(left, right)
-        ctx.ranks = ranks
-        product = left.new_empty(*left.shape[:-1], right.shape[-2] * ranks.size)
-        parts = product.chunk(ranks.size, dim=-1)
-        for owner, block in turns:
+        ctx.group = group
+        product = left.new_empty(*left.shape[:-1], right.shape[-2] * group.size)
+        parts = product.chunk(group.size, dim=-1)
+        for owner, block in blocks:
             parts[owner].copy_(ops.triangle_product(left, block))
         return product
 
@@ -60,67 +112,37 @@ class RightAround(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         left, right = ctx.saved_tensors
-        parts = gradient.chunk(ctx.ranks.size, dim=-1)
-        turns, sums = around(right, ctx.ranks), Sums(ctx.ranks)
+        parts = gradient.chunk(ctx.group.size, dim=-1)
+        # Duality Async: the right operand's first transfer starts here; each is awaited when its block is asked for.
+        blocks, of_right = ring_blocks(right, ctx.group), RingSum(ctx.group)
         of_left = torch.zeros_like(left)
-        for owner, block in turns:
-            sums.add(torch.matmul(parts[sums.addressee].transpose(-1, -2), left))
+        for owner, block in blocks:
+            of_right.add(torch.matmul(parts[of_right.owner].transpose(-1, -2), left))
             of_left += torch.matmul(parts[owner], block)
-        return of_left, sums.held, None, None
+        return of_left, of_right.total, None, None
 
 
-class SumsAround(torch.autograd.Function):
-    """Sum over all ranks' k of left[k, i] right[k, j] for this rank's i and all j; operands stay where they are.
-
-    `sums` hold what was added up so far. In the backward pass the product's gradient travels, and nothing else.
-    """
+class _IncomingProduct(torch.autograd.Function):
+    """Operands stay where they are; in the backward pass only the product's gradient travels."""
 
     @staticmethod
     def forward(
-        ctx: Any, left: Float[Tensor, "*b c k ii"], right: Float[Tensor, "*b c k j"], sums: "Sums", ranks: Axis
+        ctx: Any, left: Float[Tensor, "*b c k ii"], right: Float[Tensor, "*b c k j"], sums: RingSum, group: RankGroup
     ) -> Float[Tensor, "*b c i j"]:
         ctx.save_for_backward(left, right)
-        ctx.ranks = ranks
+        ctx.group = group
         while sums.left:
             sums.add_product(left, right)
-        return sums.held
+        return sums.total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         left, right = ctx.saved_tensors
-        parts = left.chunk(ctx.ranks.size, dim=-1)
+        parts = left.chunk(ctx.group.size, dim=-1)
         of_left, of_right = torch.empty_like(left), torch.zeros_like(right)
-        of_parts = of_left.chunk(ctx.ranks.size, dim=-1)
-        for owner, block in around(gradient.contiguous(), ctx.ranks):
+        of_parts = of_left.chunk(ctx.group.size, dim=-1)
+        for owner, block in ring_blocks(gradient.contiguous(), ctx.group):
             of_parts[owner].copy_(torch.matmul(right, block.transpose(-1, -2)))
             of_right += torch.matmul(parts[owner], block)
         return of_left, of_right, None, None
-
-
-class Sums:
-    """Sums that travel: every rank adds its part to that of each addressee, whom it reaches after a whole turn.
-
-    held: after the last part, the sum of all ranks' parts for this rank.
-    """
-
-    def __init__(self, ranks: Axis) -> None:
-        self.ranks = ranks
-        self.left = ranks.size
-        self.coming: Tensor | None = None
-
-    @property
-    def addressee(self) -> int:
-        """Whose sum the next part belongs to."""
-        return (self.ranks.rank + self.left - 1) % self.ranks.size
-
-    def add(self, part: Tensor) -> None:
-        self.held = part if self.coming is None else part + wait(self.coming)
-        self.left -= 1
-        self.coming = pass_on(self.held, self.ranks, 1) if self.left else None
-
-    def add_product(self, left: Float[Tensor, "*b c k ii"], right: Float[Tensor, "*b c k j"]) -> "Sums":
-        """Add this rank's part of the sum over k of left[k, i] right[k, j]."""
-        part = left.chunk(self.ranks.size, dim=-1)[self.addressee]
-        self.add(ops.triangle_product(part.transpose(-1, -2), right.transpose(-1, -2)))
-        return self

@@ -1,115 +1,123 @@
-"""Split one sample's activations over the axial ranks; the model stays as it is, the parameters are on every rank."""
+"""Shard one sample's activations over a group of ranks (DAP); every rank has all parameters."""
 
+import copy
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch.distributed.device_mesh import DeviceMesh
+from torch import nn
 
 from foldcli.geometry.rigid import Rigid
 from foldcli.model.alphafold import AlphaFold, Output
 from foldcli.model.features import Features, Recycled
 from foldcli.model.structure import StructureState
-from foldcli.parallel.entry import own_features, padded_recycled
-from foldcli.parallel.layouts import gather, own
-from foldcli.parallel.mesh import AXIAL, Axis, axis_of
-from foldcli.parallel.units import TWINS
+from foldcli.parallel.dap import DAP_MODULES
+from foldcli.parallel.layouts import all_gather_async, local_shard
+from foldcli.parallel.local_features import local_features, padded_recycled
+from foldcli.parallel.mesh import RankGroup
 from foldcli.shapes import Tensor
+
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class SplitOutput(Output):
-    """What one rank has of a pass: everything that is one value a residue whole, the rest its own part.
+class ShardedOutput(Output):
+    """One rank's output of a pass: whole where it has one value for each residue, else this rank's shard.
 
-    pair, distogram and pae are this rank's rows, masked_msa its sequences, filled up to a length that divides;
-    `gather_output` makes them whole. sequences: how many there are on all ranks.
+    pair, distogram and pae are this rank's rows, masked_msa its sequences, both padded; `gather_output` makes them
+    whole. sequences: how many there are on all ranks together.
     """
 
     sequences: int
-    ranks: Axis
+    group: RankGroup
 
 
-class SplitAlphaFold(AlphaFold):
-    """The model on one of the axial ranks: called as the plain one, with the same features on every rank."""
+class DapAlphaFold(AlphaFold):
+    """The model on one rank of a DAP group; called like the plain one, with the same features on every rank."""
 
-    ranks: Axis
+    group: RankGroup
 
-    def forward(self, features: Features, previous: Recycled | None = None) -> SplitOutput:
+    def forward(self, features: Features, previous: Recycled | None = None) -> ShardedOutput:
         length, sequences = features.msa_mask.shape[-1], features.msa_mask.shape[-2]
-        earlier = padded_recycled(previous, self.ranks) if previous else None
-        output = super().forward(own_features(features, self.ranks), earlier)
+        recycled = padded_recycled(previous, self.group) if previous else None
+        output = super().forward(local_features(features, self.group), recycled)
         values = {f.name: getattr(output, f.name) for f in fields(output)}
-        values |= _whole_residues(output, length, self.ranks)
-        return SplitOutput(**values, sequences=sequences, ranks=self.ranks)
+        values |= _gather_per_residue(output, length, self.group)
+        return ShardedOutput(**values, sequences=sequences, group=self.group)
 
 
-def shard(model: AlphaFold, mesh: DeviceMesh) -> AlphaFold:
-    """Split the model's activations over the mesh's axial ranks; the same model, its parts changed in place."""
-    return split_over(model, axis_of(mesh, AXIAL))
+def shard(model: M, group: RankGroup) -> M:
+    """Replace the classes of a model's modules by their DAP modules, in place; parameters stay as they are.
 
-
-def split_over(model: AlphaFold, ranks: Axis) -> AlphaFold:
-    """The same by the axial ranks themselves."""
-    if ranks.size == 1:
+    Comes first: recomputing blocks and AutoChunk then wrap what a rank runs.
+    """
+    if group.size == 1:
         return model
     for module in model.modules():
-        assert "forward" not in vars(module), "split a model before its blocks are wrapped"
-        twin = SplitAlphaFold if type(module) is AlphaFold else TWINS.get(type(module))
-        if twin is not None:
-            module.__class__ = twin
-            module.ranks = ranks  # type: ignore[assignment]
+        assert "forward" not in vars(module), "shard a model before its blocks are wrapped"
+        dap_module = DapAlphaFold if type(module) is AlphaFold else DAP_MODULES.get(type(module))
+        if dap_module is not None:
+            module.__class__ = dap_module
+            module.group = group  # type: ignore[assignment]
     return model
 
 
+def sharded_copy(model: M, group: RankGroup) -> M:
+    """The model as the ranks of a group run it; it shares its parameters with the plain one."""
+    if group.size == 1:
+        return model
+    return shard(copy.deepcopy(model, {id(p): p for p in model.parameters()}), group)
+
+
 def gather_output(output: Output) -> Output:
-    """The whole pass on every rank, of which each computes the same loss: gradients go back to whose part it was."""
-    if not isinstance(output, SplitOutput):
+    """The whole output, on every rank; all must compute the same loss of it, since its gradient is not summed."""
+    if not isinstance(output, ShardedOutput):
         return output
-    ranks, length = output.ranks, output.lddt.shape[-2]
+    group, length = output.group, output.lddt.shape[-2]
 
     def pairs(x: Tensor) -> Tensor:
-        return _for_every_rank(x, -3, ranks)[..., :length, :length, :]
+        return _gather_replicated(x, -3, group)[..., :length, :length, :]
 
     values = {f.name: getattr(output, f.name) for f in fields(Output)}
-    masked_msa = _for_every_rank(output.masked_msa, -3, ranks)[..., : output.sequences, :length, :]
+    masked_msa = _gather_replicated(output.masked_msa, -3, group)[..., : output.sequences, :length, :]
     pae = None if output.pae is None else pairs(output.pae)
     whole = {"pair": pairs(output.pair), "distogram": pairs(output.distogram), "pae": pae, "masked_msa": masked_msa}
     return Output(**values | whole)
 
 
-def whole_rows(rows: Tensor, output: Output) -> Tensor:
-    """What was computed from an output's rows of pairs [i, ...], from all ranks, on the CPU."""
-    if not isinstance(output, SplitOutput):
+def gather_rows(rows: Tensor, output: Output) -> Tensor:
+    """Gather on the CPU, from all ranks, what was computed from the rows of pairs of `output`; rows: [i, ...]."""
+    if not isinstance(output, ShardedOutput):
         return rows.cpu()
-    return gather(rows.cpu(), 0, output.ranks).wait()[: output.lddt.shape[-2]]
+    return all_gather_async(rows.cpu(), 0, output.group).wait()[: output.lddt.shape[-2]]
 
 
-def _for_every_rank(x: Tensor, axis: int, ranks: Axis) -> Tensor:
-    return _ForEveryRank.apply(x, axis, ranks)  # type: ignore[no-untyped-call]
+def _gather_replicated(x: Tensor, axis: int, group: RankGroup) -> Tensor:
+    return _GatherReplicated.apply(x, axis, group)  # type: ignore[no-untyped-call]
 
 
-class _ForEveryRank(torch.autograd.Function):
-    """Bring all parts together where every rank goes on in the same way: a part's gradient is then on its own rank."""
+class _GatherReplicated(torch.autograd.Function):
+    """All-gather for what every rank computes alike: its gradient is whole on each, so the backward takes a shard."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, axis: int, ranks: Axis) -> Tensor:
-        ctx.axis, ctx.ranks = axis, ranks
-        return gather(x, axis, ranks).wait()
+    def forward(ctx: Any, x: Tensor, axis: int, group: RankGroup) -> Tensor:
+        ctx.axis, ctx.group = axis, group
+        return all_gather_async(x, axis, group).wait()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return own(gradient, ctx.axis, ctx.ranks), None, None
+        return local_shard(gradient, ctx.axis, ctx.group), None, None
 
 
-def _whole_residues(output: Output, length: int, ranks: Axis) -> dict[str, Any]:
-    """Everything of an output that is one value a residue, from all ranks in one message."""
+def _gather_per_residue(output: Output, length: int, group: RankGroup) -> dict[str, Any]:
+    """Gather all parts of an output that have one value for each residue, in one message."""
     names = ("positions", "resolved", "lddt", "msa_first_row", "single")
     parts = [getattr(output, name) for name in names]
     for state in output.states:
         parts += [state.frames.rotation, state.frames.translation, state.torsions, state.raw_torsions]
     leading = output.lddt.dim() - 1
     flat = [part.flatten(leading) for part in parts]
-    whole = _for_every_rank(torch.cat(flat, dim=-1), -2, ranks)[..., :length, :]
+    whole = _gather_replicated(torch.cat(flat, dim=-1), -2, group)[..., :length, :]
     split = whole.split([part.shape[-1] for part in flat], dim=-1)
     shaped = [x.unflatten(-1, part.shape[leading:]) for x, part in zip(split, parts, strict=True)]
     values = shaped[len(names) :]

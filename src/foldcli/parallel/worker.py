@@ -25,7 +25,7 @@ PR_SET_PDEATHSIG = 1
 GRACE = 5.0
 
 
-def launched() -> bool:
+def is_launched() -> bool:
     """Whether this process is one of several, started by `launch` or by torchrun."""
     return {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"} <= os.environ.keys()
 
@@ -53,19 +53,19 @@ def run_worker(command: Callable[[], object]) -> NoReturn:
             _report(f"foldcli: {error}")
             sys.exit(error.exit_code)
         except Exception as error:
-            _let_peer_speak(error)
+            _let_peer_report(error)
             _report(f"foldcli: rank {os.environ['RANK']} failed:\n{traceback.format_exc()}")
             sys.exit(1)
     sys.exit(0)
 
 
-def ranks_of_host() -> int:
+def ranks_per_host() -> int:
     """How many ranks there are on this host."""
     return int(os.environ["LOCAL_WORLD_SIZE"])
 
 
 @contextlib.contextmanager
-def joined(device_type: str) -> Iterator[torch.device]:
+def process_group(device_type: str) -> Iterator[torch.device]:
     """Be one of the ranks inside the block: NCCL and a GPU each, or gloo and some cores. Yields the device."""
     local = int(os.environ["LOCAL_RANK"])
     if device_type == "cuda":
@@ -74,7 +74,7 @@ def joined(device_type: str) -> Iterator[torch.device]:
         dist.init_process_group("cpu:gloo,cuda:nccl", device_id=device)
     else:
         device = torch.device("cpu")
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // ranks_of_host()))
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // ranks_per_host()))
         dist.init_process_group("gloo")
     try:
         yield device
@@ -105,7 +105,7 @@ def _end_soon_after_signals() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _let_peer_speak(error: Exception) -> None:
+def _let_peer_report(error: Exception) -> None:
     """Hold back a broken connection: the rank that broke it says why, and the agent ends this one meanwhile."""
     if isinstance(error, dist.DistError) or "gloo" in str(error):
         time.sleep(GRACE)

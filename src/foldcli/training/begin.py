@@ -14,37 +14,38 @@ from foldcli.devices import choose_device, choose_precision
 from foldcli.errors import WeightsError
 from foldcli.model.alphafold import AlphaFold
 from foldcli.parallel.launch import launch, require_devices
-from foldcli.parallel.mesh import build_mesh
+from foldcli.parallel.mesh import RankMesh, build_mesh
 from foldcli.parallel.shard import shard
-from foldcli.parallel.worker import joined, launched
+from foldcli.parallel.worker import is_launched, process_group
 from foldcli.search.homologs import with_homologs
 from foldcli.training.folder import changed_hardware, require_same_model, write_settings
 from foldcli.training.initialize import initialize
 from foldcli.training.learner import Learner
 from foldcli.training.progress import Watcher
-from foldcli.training.ranks import Ranks
 from foldcli.training.recompute import recompute_blocks
-from foldcli.training.run import Run
+from foldcli.training.run import TrainingRun
 from foldcli.weights.files import read_safetensors
 
 NO_CUDA = "'device' is cuda and torch sees none; take device=cpu, or install a CUDA build of torch"
 
 
 @contextlib.contextmanager
-def place(config: TrainConfig) -> Iterator[tuple[torch.device, Ranks]]:
+def joined_ranks(config: TrainConfig) -> Iterator[tuple[torch.device, RankMesh]]:
     """This process's device and its place among the ranks; with several GPUs asked for, it starts one rank on each."""
     kind = choose_device(config.device, NO_CUDA).type
-    if launched():
-        with joined(kind) as device:
-            yield device, Ranks(build_mesh(kind, config.dap))
+    if is_launched():
+        with process_group(kind) as device:
+            yield device, build_mesh(kind, config.dap)
         return
     if config.gpus > 1:
         require_devices(config.device, config.gpus)
         launch(sys.argv[1:], config.gpus)
-    yield torch.device(kind), Ranks()
+    yield torch.device(kind), RankMesh()
 
 
-def begin(config: TrainConfig, out: Path, resume: bool, device: torch.device, ranks: Ranks, watcher: Watcher) -> Run:
+def begin(
+    config: TrainConfig, out: Path, resume: bool, device: torch.device, mesh: RankMesh, watcher: Watcher
+) -> TrainingRun:
     """A run in the folder `out`; InputError, before anything is made, for data or a folder that do not fit."""
     source = with_homologs(open_source(config.train, "train"), config.train)
     held_out = None
@@ -52,12 +53,12 @@ def begin(config: TrainConfig, out: Path, resume: bool, device: torch.device, ra
         held_out = with_homologs(open_source(config.validation, "validation"), config.validation)
     if resume:
         require_same_model(out, config)
-    elif ranks.first:
+    elif mesh.world.first:
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
-    model = new_model(config, device, ranks)
-    run = Run(Learner(model, config, ranks), source, held_out, out)
+    model = new_model(config, device, mesh)
+    run = TrainingRun(Learner(model, config, mesh), source, held_out, out)
     changed = changed_hardware(out, config, device)
-    if ranks.first:
+    if mesh.world.first:
         write_settings(out, config, device)
     watcher.say(
         f"{config.name}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters on {device}, "
@@ -68,15 +69,14 @@ def begin(config: TrainConfig, out: Path, resume: bool, device: torch.device, ra
     return run
 
 
-def new_model(config: TrainConfig, device: torch.device, ranks: Ranks) -> AlphaFold:
+def new_model(config: TrainConfig, device: torch.device, mesh: RankMesh) -> AlphaFold:
     """The model before the first step, its trunk in the precision asked for; WeightsError for `start_from`."""
     model = AlphaFold(config.model)
     initialize(model, config.seed)
     if config.start_from:
         _take_parameters(model, Path(config.start_from))
     model.trunk.to(choose_precision(config.precision, device))
-    if ranks.mesh:
-        shard(model, ranks.mesh)
+    shard(model, mesh.axial)
     if config.recompute:
         recompute_blocks(model)
     return model.to(device)

@@ -12,6 +12,9 @@ from foldcli.config import TrainConfig
 from foldcli.data.training.sample import Sample
 from foldcli.geometry.lddt import lddt
 from foldcli.model.alphafold import AlphaFold, Output
+from foldcli.parallel.gradients import average_over_data, sum_over_axial
+from foldcli.parallel.mesh import RankMesh
+from foldcli.parallel.shard import gather_output
 from foldcli.protein.residues import CA
 from foldcli.shapes import Float, Tensor
 from foldcli.timers import Timers
@@ -19,7 +22,6 @@ from foldcli.training.checkpoint import read_state
 from foldcli.training.guard import Guard
 from foldcli.training.losses import total
 from foldcli.training.optimizer import Optimizer
-from foldcli.training.ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,10 @@ class Step:
 class Learner:
     """A model with all that its learning depends on."""
 
-    def __init__(self, model: AlphaFold, config: TrainConfig, ranks: Ranks) -> None:
+    def __init__(self, model: AlphaFold, config: TrainConfig, mesh: RankMesh) -> None:
         self.model = model
         self.config = config
-        self.ranks = ranks
+        self.mesh = mesh
         self.optimizer = Optimizer(model, config.optimizer)
         self.guard = Guard(config.guard)
         self.timers = Timers()
@@ -70,7 +72,7 @@ class Learner:
         figures = [self._add(sample, place, share) for place, sample in enumerate(batches)]
         with self.timers.timed("update"):
             means = {name: share * torch.stack([figure[name] for figure in figures]).sum() for name in figures[0]}
-            self.ranks.average_over_data([*means.values(), *self.optimizer.gradients])
+            average_over_data([*means.values(), *self.optimizer.gradients], self.mesh)
             step = self._move({name: float(mean) for name, mean in means.items()})
         self.number += 1
         return step
@@ -78,13 +80,13 @@ class Learner:
     def _add(self, sample: Sample, place: int, share: float) -> dict[str, Tensor]:
         """Add one micro-batch's gradient; the terms of its loss, and the norm."""
         torch.manual_seed(self._draws_of(place))
-        output = self.ranks.whole(predict(self.model, sample, self.timers))
+        output = gather_output(predict(self.model, sample, self.timers))
         with self.timers.timed("loss"):
             terms = total(output, sample.passes[-1], sample.labels, self.config.loss, self.config.model)
         with self.timers.timed("backward"):
             loss = terms["total"].mean()
             gradients = torch.autograd.grad(loss, self.optimizer.parameters, materialize_grads=True)
-            self.ranks.sum_over_axial(gradients)
+            sum_over_axial(gradients, self.mesh)
         with self.timers.timed("update"):
             norm = self.optimizer.add(gradients, share)
         terms["lddt_ca"] = ca_lddt(output, sample)
@@ -92,8 +94,8 @@ class Learner:
 
     def _draws_of(self, place: int) -> int:
         """The seed of a micro-batch's dropout, by its place in the whole batch: a resumed run draws the same."""
-        batches = self.config.batch_size // self.config.micro_batch // self.ranks.data_size
-        return zlib.crc32(f"{self.config.seed} {self.number} {self.ranks.data_rank * batches + place}".encode())
+        batches = self.config.batch_size // self.config.micro_batch // self.mesh.data.size
+        return zlib.crc32(f"{self.config.seed} {self.number} {self.mesh.data.rank * batches + place}".encode())
 
     def _move(self, means: dict[str, float]) -> Step:
         norm, kept, rate = means.pop("norm"), means.pop("lddt_ca"), 0.0

@@ -25,19 +25,19 @@ from foldcli.training.validation import validate
 from foldcli.weights.files import write_safetensors
 
 
-class Run:
+class TrainingRun:
     """Trains a learner into a folder; `train` is the whole of it."""
 
     def __init__(self, learner: Learner, source: ChainSource, held_out: ChainSource | None, folder: Path) -> None:
         self.learner = learner
         self.config: TrainConfig = learner.config
-        self.ranks = learner.ranks
+        self.mesh = learner.mesh
         self.device = learner.device
         self.folder = folder
         self.held_out = held_out
-        self.loader = Loader(source, self.config, self.ranks.data_rank, self.ranks.data_size)
+        self.loader = Loader(source, self.config, self.mesh.data.rank, self.mesh.data.size)
         self.checkpoints = Checkpoints(folder / "checkpoints", self.config.checkpoint.keep)
-        self.journal = Journal(folder) if self.ranks.first else None
+        self.journal = Journal(folder) if self.mesh.world.first else None
         self.flops = self.peak = 0.0
 
     def resume(self, watcher: Watcher, changed: str) -> None:
@@ -57,7 +57,7 @@ class Run:
         if self.journal:
             self.journal.forget_from(self.learner.number)
         # Of several ranks, one that stops alone would leave the others waiting: they end at once, without a state.
-        notes = contextlib.nullcontext(threading.Event()) if self.ranks.mesh else noted_interrupts()
+        notes = contextlib.nullcontext(threading.Event()) if self.mesh.world.size > 1 else noted_interrupts()
         try:
             with notes as asked:
                 self.loader.start(self.learner.number)
@@ -113,7 +113,7 @@ class Run:
         """Put the batch of a step that was not taken aside, for inspection."""
         folder = self.folder / "skipped"
         for place, batch in enumerate(batches):
-            path = folder / f"step_{step.number:08d}_rank_{self.ranks.data_rank}_{place}.safetensors"
+            path = folder / f"step_{step.number:08d}_rank_{self.mesh.data.rank}_{place}.safetensors"
             notes = {"names": " ".join(batch.names), "reason": step.refused}
             write_safetensors(path, dict(named_tensors(batch)), notes)
         watcher.say(f"step {step.number} was not taken: {step.refused}; its batch is in {folder}")
@@ -139,15 +139,15 @@ class Run:
 
     def _scores(self, model: AlphaFold, alone: bool) -> dict[str, float]:
         assert self.held_out is not None
-        place, ranks = self.ranks.data_rank, self.ranks.data_size
-        return validate(model, validation_samples(self.held_out, self.config, alone, place, ranks), self.ranks)
+        place, ranks = self.mesh.data.rank, self.mesh.data.size
+        return validate(model, validation_samples(self.held_out, self.config, alone, place, ranks), self.mesh)
 
     def _checkpoint(self) -> None:
-        if self.ranks.first:
+        if self.mesh.world.first:
             self.checkpoints.write(self.learner.number, self.learner.best_step, self.learner.state())
 
     def _export(self, name: str) -> None:
-        if self.ranks.first:
+        if self.mesh.world.first:
             notes = f"foldcli train, recipe {self.config.name}, step {self.learner.number} of {self.config.steps}"
             averages = dict(zip(self.learner.optimizer.names, self.learner.optimizer.averages, strict=True))
             export(self.folder / name, self.config.model, averages, notes)

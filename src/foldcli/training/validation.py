@@ -8,17 +8,18 @@ import torch
 from foldcli.data.training.sample import Sample
 from foldcli.data.training.tensors import map_tensors
 from foldcli.model.alphafold import AlphaFold
+from foldcli.parallel.gradients import average_over_data
+from foldcli.parallel.mesh import RankMesh
 from foldcli.protein.residues import CA
 from foldcli.timers import Timers
 from foldcli.training.learner import predict
 from foldcli.training.metrics import Agreement, agreement
-from foldcli.training.ranks import Ranks
 
 NAMES = [field.name for field in fields(Agreement)]
 
 
 @torch.no_grad()
-def validate(model: AlphaFold, samples: Iterable[Sample], ranks: Ranks) -> dict[str, float]:
+def validate(model: AlphaFold, samples: Iterable[Sample], mesh: RankMesh) -> dict[str, float]:
     """Mean scores of whole chains over all data ranks, each chain counting the same, by the names of `Agreement`."""
     device = next(model.parameters()).device
     sums = torch.zeros(len(NAMES) + 1, dtype=torch.float64, device=device)
@@ -29,5 +30,5 @@ def validate(model: AlphaFold, samples: Iterable[Sample], ranks: Ranks) -> dict[
         for predicted, true, mask in zip(output.positions, labels.positions, known, strict=True):
             scores = agreement(predicted[:, CA], true[:, CA], mask)
             sums += sums.new_tensor([1.0, *astuple(scores)])
-    ranks.average_over_data([sums])
+    average_over_data([sums], mesh)
     return dict(zip(NAMES, (sums[1:] / sums[0]).tolist(), strict=True))

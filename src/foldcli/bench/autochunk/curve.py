@@ -24,7 +24,7 @@ from foldcli.bench.work import size, work_of
 from foldcli.compose import model_config
 from foldcli.files import atomic_file
 from foldcli.folding.memory import peak_bytes, reset_peak
-from foldcli.parallel.account import peak_of
+from foldcli.parallel.peak_memory import peak_cpu_bytes
 
 # Time at most, as a multiple of what the module takes whole.
 SLOWDOWNS = (1.005, 1.02, 1.06, 1.1, 1.2)
@@ -119,7 +119,7 @@ class Ways:
 
     def _peak(self, work: Callable[[], object]) -> int:
         if self.device.type == "cpu":
-            return peak_of(work)
+            return peak_cpu_bytes(work)
         reset_peak(self.device)
         before = torch.cuda.memory_allocated(self.device)
         work()

@@ -18,7 +18,7 @@ from foldcli.bench.timing import Times, seconds, warm_times
 from foldcli.bench.work import Work, gradients, leaves_of, training_work_of, work_of
 from foldcli.byte_units import GIB
 from foldcli.folding.memory import available_bytes, peak_bytes, reset_peak
-from foldcli.parallel.account import peak_of
+from foldcli.parallel.peak_memory import peak_cpu_bytes
 
 # Of what is free, since the system has other work.
 SHARE = 0.85
@@ -101,7 +101,7 @@ class Bench:
 
     def _peak(self, run: Callable[[], object]) -> int:
         if self.device.type == "cpu":
-            return peak_of(run)
+            return peak_cpu_bytes(run)
         torch.cuda.synchronize(self.device)
         reset_peak(self.device)
         before = torch.cuda.memory_allocated(self.device)

@@ -21,8 +21,8 @@ from foldcli.config import LossConfig, ModelConfig, TrainConfig
 from foldcli.data.training.sample import Labels
 from foldcli.errors import InputError
 from foldcli.model.alphafold import AlphaFold
-from foldcli.parallel.mesh import Axis
-from foldcli.parallel.shard import gather_output, split_over
+from foldcli.parallel.mesh import RankGroup
+from foldcli.parallel.shard import gather_output, shard
 from foldcli.training.losses import total
 from foldcli.training.recompute import recompute_blocks
 
@@ -150,11 +150,11 @@ class Simulation:
     ) -> Schedule:
         """What rank 0 does for a pass, or, with a loss, to learn from one."""
         place = device if isinstance(device, torch.device) else torch.device("meta")
-        ranks, train = Axis(0, dap, ""), loss is not None
+        ranks, train = RankGroup(0, dap), loss is not None
         with place:
             cases = Cases(config, sizes, place, self.dtype)
             given, truth = cases.features(), labels(sizes)
-        model = split_over(cases.model, ranks).train(train)
+        model = shard(cases.model, ranks).train(train)
         if train:
             recompute_blocks(model)
 

@@ -21,8 +21,9 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from foldcli import ops
 from foldcli.autochunk.footprint import MemoryTracker, traffic_bytes
 from foldcli.bench.simulate.network import Device, Network
-from foldcli.parallel.account import EXCHANGE, GATHER, peak_of, sent_bytes
-from foldcli.parallel.mesh import Axis
+from foldcli.parallel.comm_volume import ALL_GATHER, ALL_TO_ALL, sent_bytes
+from foldcli.parallel.mesh import RankGroup
+from foldcli.parallel.peak_memory import peak_cpu_bytes
 from foldcli.shapes import Tensor
 
 # Arithmetic of a fused kernel's backward pass in its forward passes: each product has two gradients, and what the
@@ -87,7 +88,7 @@ def play(schedule: Schedule, network: Network, ranks: int) -> Played:
 class Alone(TorchDispatchMode):
     """Writes the schedule of a rank that is alone in its process, and takes the time of what it computes."""
 
-    def __init__(self, ranks: Axis, device: torch.device) -> None:
+    def __init__(self, ranks: RankGroup, device: torch.device) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.ranks = ranks
         self.device = device
@@ -116,9 +117,9 @@ class Alone(TorchDispatchMode):
 
     def _start(self, name: str, args: Any) -> Tensor:
         buffer, size = args[0], self.ranks.size
-        rows = {EXCHANGE: lambda: sum(args[1]), GATHER: lambda: buffer.shape[0] * size}
+        rows = {ALL_TO_ALL: lambda: sum(args[1]), ALL_GATHER: lambda: buffer.shape[0] * size}
         result: Tensor = buffer.new_empty(rows.get(name, lambda: buffer.shape[0] // size)(), *buffer.shape[1:])
-        peers = sum(map(bool, args[2])) - bool(args[2][self.ranks.rank]) if name == EXCHANGE else size - 1
+        peers = sum(map(bool, args[2])) - bool(args[2][self.ranks.rank]) if name == ALL_TO_ALL else size - 1
         self.under_way[id(result)] = len(self.schedule.events)
         self.schedule.events.append(Message(name, peers, sent_bytes(name, args, self.ranks)))
         return result
@@ -131,7 +132,7 @@ class Alone(TorchDispatchMode):
 class Roofline(Alone):
     """Takes the time of a device from its data sheet; the tensors have no memory, which is counted all the same."""
 
-    def __init__(self, ranks: Axis, sheet: Device) -> None:
+    def __init__(self, ranks: RankGroup, sheet: Device) -> None:
         super().__init__(ranks, torch.device("meta"))
         self.sheet = sheet
         self.ledger = self.main = MemoryTracker()
@@ -206,7 +207,7 @@ class _Kernel(torch.autograd.Function):
         return None, None, None, *(made.get(k) for k in range(len(needed)))
 
 
-def by_roofline(work: Callable[[], object], ranks: Axis, sheet: Device) -> Schedule:
+def by_roofline(work: Callable[[], object], ranks: RankGroup, sheet: Device) -> Schedule:
     """The schedule of work on tensors without memory, as a device of this sheet would do it."""
     roofline = Roofline(ranks, sheet)
     plain = sdpa_kernel(SDPBackend.MATH)  # the others are opaque to counters
@@ -217,7 +218,7 @@ def by_roofline(work: Callable[[], object], ranks: Axis, sheet: Device) -> Sched
     return roofline.schedule
 
 
-def by_clock(work: Callable[[], object], ranks: Axis, device: torch.device) -> Schedule:
+def by_clock(work: Callable[[], object], ranks: RankGroup, device: torch.device) -> Schedule:
     """The schedule of work on real tensors, as this machine does it now."""
     with Alone(ranks, device) as clock:
         clock.since = time.perf_counter()
@@ -226,11 +227,11 @@ def by_clock(work: Callable[[], object], ranks: Axis, device: torch.device) -> S
     return clock.schedule
 
 
-def memory_of(work: Callable[[], object], ranks: Axis, device: torch.device) -> int:
+def memory_of(work: Callable[[], object], ranks: RankGroup, device: torch.device) -> int:
     """Bytes that the same work takes at most; a first run, which warms up for the clock."""
     with Alone(ranks, device):
         if device.type == "cpu":
-            return peak_of(work)
+            return peak_cpu_bytes(work)
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         work()

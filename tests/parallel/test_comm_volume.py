@@ -9,11 +9,12 @@ import torch
 from foldcli.config import StackConfig
 from foldcli.model.evoformer import EvoformerBlock
 from foldcli.model.msa import MsaColumnAttention
-from foldcli.parallel.account import GATHER, Account, block_messages, block_sent, peak_of
-from foldcli.parallel.layouts import own
-from foldcli.parallel.mesh import AXIAL, axis_of, build_mesh
+from foldcli.parallel.comm_volume import ALL_GATHER, CommCounter, block_messages, block_sent
+from foldcli.parallel.layouts import local_shard
+from foldcli.parallel.mesh import build_mesh
+from foldcli.parallel.peak_memory import peak_cpu_bytes
 from foldcli.parallel.shard import shard
-from tests.parallel.ranks import Ranks
+from tests.parallel.rank_pool import RankPool
 from tests.parallel.samples import CONFIG, features, small_model
 
 LENGTH, DEPTH = 8, 4
@@ -21,28 +22,27 @@ LENGTH, DEPTH = 8, 4
 
 def one_block(config: StackConfig, c_z: int, depth: int, length: int, axial: int) -> SimpleNamespace:
     """A block, split or not, and this rank's part of an input of ones."""
-    mesh = build_mesh("cpu", axial)
-    ranks = axis_of(mesh, AXIAL)
+    group = build_mesh("cpu", axial).axial
     block = EvoformerBlock(config, c_z, MsaColumnAttention(config.c_m, config.msa_heads)).eval()
-    m = own(torch.ones(depth, length, config.c_m), -3, ranks).clone().requires_grad_()
-    z = own(torch.ones(length, length, c_z), -3, ranks).clone().requires_grad_()
-    masks = torch.ones(depth, length), own(torch.ones(length, length), -2, ranks)
-    return SimpleNamespace(block=shard(block, mesh), m=m, z=z, masks=masks, ranks=ranks)
+    m = local_shard(torch.ones(depth, length, config.c_m), -3, group).clone().requires_grad_()
+    z = local_shard(torch.ones(length, length, c_z), -3, group).clone().requires_grad_()
+    masks = torch.ones(depth, length), local_shard(torch.ones(length, length), -2, group)
+    return SimpleNamespace(block=shard(block, group), m=m, z=z, masks=masks, group=group)
 
 
 def traffic(axial: int) -> list[tuple[Counter[str], Counter[str]]]:
     """What a block was seen to send forward and backward."""
     case = one_block(CONFIG.evoformer, CONFIG.c_z, DEPTH, LENGTH, axial)
-    with Account(case.ranks) as forward:
+    with CommCounter(case.group) as forward:
         m, z = case.block(case.m, case.z, *case.masks)
-    with Account(case.ranks) as backward:
+    with CommCounter(case.group) as backward:
         (m.sum() + z.sum()).backward()
-    assert forward.waited > 0
-    return [(account.messages, account.sent) for account in (forward, backward)]
+    assert forward.exposed > 0
+    return [(counter.messages, counter.sent) for counter in (forward, backward)]
 
 
 @pytest.mark.parametrize("axial", [2, 4])
-def test_a_block_sends_what_the_formula_says(ranks: Ranks, axial: int) -> None:
+def test_a_block_sends_what_the_formula_says(ranks: RankPool, axial: int) -> None:
     for seen in ranks.run(traffic, axial):
         for (messages, sent), backward in zip(seen, (False, True), strict=True):
             assert messages == block_messages(axial, backward)
@@ -50,14 +50,14 @@ def test_a_block_sends_what_the_formula_says(ranks: Ranks, axial: int) -> None:
 
 
 def largest_gather() -> int:
-    mesh = build_mesh("cpu", 4)
-    model, ranks = shard(small_model().eval(), mesh), axis_of(mesh, AXIAL)
-    with Account(ranks) as account, torch.no_grad():
+    group = build_mesh("cpu", 4).axial
+    model = shard(small_model().eval(), group)
+    with CommCounter(group) as counter, torch.no_grad():
         model(features(80, DEPTH, DEPTH, 2, seed=1))
-    return account.largest[GATHER]
+    return counter.largest[ALL_GATHER]
 
 
-def test_nothing_pair_sized_is_gathered_but_heads(ranks: Ranks) -> None:
+def test_nothing_pair_sized_is_gathered_but_heads(ranks: RankPool) -> None:
     heads = max(CONFIG.evoformer.msa_heads, CONFIG.template.heads * 2)  # templates have two pair tensors
     assert max(ranks.run(largest_gather)) <= 80 * 80 * heads * 8
 
@@ -73,11 +73,11 @@ def peaks(axial: int, train: bool) -> list[int]:
             if train:
                 (m.sum() + z.sum()).backward()
 
-    return [peak_of(run) for _ in range(5)]
+    return [peak_cpu_bytes(run) for _ in range(5)]
 
 
 @pytest.mark.parametrize("train", [False, True])
-def test_memory_for_pairs_falls_with_the_ranks(ranks: Ranks, train: bool) -> None:
+def test_memory_for_pairs_falls_with_the_ranks(ranks: RankPool, train: bool) -> None:
     whole = min(ranks.run(peaks, 1, train)[0])
     for axial in (2, 4):
         found = ranks.run(peaks, axial, train)

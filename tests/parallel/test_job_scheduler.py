@@ -7,10 +7,11 @@ import pytest
 import torch.distributed as dist
 
 from foldcli.errors import InputError
-from foldcli.folding.team import WORTH_SPLITTING, Team
-from tests.parallel.ranks import Ranks
+from foldcli.folding.job_scheduler import MIN_SPLIT_LENGTH, JobScheduler, take_jobs
+from foldcli.parallel.mesh import world_group
+from tests.parallel.rank_pool import RankPool
 
-LONG, SHORT = WORTH_SPLITTING, WORTH_SPLITTING - 1
+LONG, SHORT = MIN_SPLIT_LENGTH, MIN_SPLIT_LENGTH - 1
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,15 @@ def taken(lengths: list[int], dap: int, fits: int, queue: str) -> list[tuple[int
     """Size of the group and length of every job that this rank has a part in."""
     os.environ["LOCAL_WORLD_SIZE"] = str(dist.get_world_size())
     jobs = [Sized(length) for length in lengths]
-    shares = Team.joined().shares(jobs, dap, "cpu", lambda job: job.length <= fits)
-    return [(group.size, job.length) for group, share in shares for job in group.take(share, f"{queue} {group.size}")]
+    shares = JobScheduler(world_group()).assign(jobs, dap, "cpu", lambda job: job.length <= fits)
+    return [
+        (mesh.axial.size, job.length)
+        for mesh, share in shares
+        for job in take_jobs(share, mesh, f"{queue} {mesh.axial.size}")
+    ]
 
 
-def test_what_is_long_gets_the_group_and_the_rest_goes_one_each(ranks: Ranks) -> None:
+def test_what_is_long_gets_the_group_and_the_rest_goes_one_each(ranks: RankPool) -> None:
     few = ranks.run(taken, [SHORT, LONG], 0, 10**6, "few")
     assert [job for rank in few for job in rank if job[0] == 1] == [(1, SHORT)]
     assert all((4, LONG) in rank for rank in few)
@@ -38,7 +43,7 @@ def test_what_is_long_gets_the_group_and_the_rest_goes_one_each(ranks: Ranks) ->
     assert all(rank[1:] == sorted(rank[1:], reverse=True) for rank in many)
 
 
-def test_groups_of_a_given_size_take_turns_and_share_each_job(ranks: Ranks) -> None:
+def test_groups_of_a_given_size_take_turns_and_share_each_job(ranks: RankPool) -> None:
     pairs = ranks.run(taken, [10, 30, 20], 2, 10**6, "pairs")
     assert (pairs[0], pairs[2]) == (pairs[1], pairs[3])
     assert sorted(pairs[0] + pairs[2]) == [(2, 10), (2, 20), (2, 30)]
@@ -48,11 +53,11 @@ def taken_again(lengths: list[int]) -> list[tuple[int, int]]:
     """What is folded once more where every second rank had a job that was too large for it."""
     os.environ["LOCAL_WORLD_SIZE"] = str(dist.get_world_size())
     too_large = [dist.get_rank()] if dist.get_rank() % 2 else []
-    shares = Team.joined().once_more([Sized(length) for length in lengths], too_large, "cpu")
-    return [(group.size, job.length) for group, share in shares for job in group.take(share, "again")]
+    shares = JobScheduler(world_group()).reassign([Sized(length) for length in lengths], too_large, "cpu")
+    return [(mesh.axial.size, job.length) for mesh, share in shares for job in take_jobs(share, mesh, "again")]
 
 
-def test_what_was_too_large_for_one_rank_gets_the_group(ranks: Ranks) -> None:
+def test_what_was_too_large_for_one_rank_gets_the_group(ranks: RankPool) -> None:
     assert ranks.run(taken_again, [10, 20, 30, 40]) == [[(4, 20), (4, 40)]] * 4
 
 
@@ -62,5 +67,5 @@ def refusal(dap: int) -> str:
     return str(caught.value)
 
 
-def test_a_group_that_does_not_divide_the_ranks_is_refused(ranks: Ranks) -> None:
+def test_a_group_that_does_not_divide_the_ranks_is_refused(ranks: RankPool) -> None:
     assert set(ranks.run(refusal, 3)) == {"--dap 3: does not divide the 4 ranks; take a divisor, or auto"}

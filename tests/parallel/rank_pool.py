@@ -12,7 +12,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 
-class Ranks:
+class RankPool:
     """So many processes, joined by gloo; `run` calls a function of a test module on each."""
 
     def __init__(self, count: int, meeting: Path) -> None:

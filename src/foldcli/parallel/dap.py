@@ -1,0 +1,240 @@
+"""Dynamic Axial Parallelism (DAP): each module of the model at which sharded data must meet, and its DAP module.
+
+FastFold (Cheng et al. 2022, arXiv:2203.00854). Every DAP module is a subclass, so that `shard` changes the class of a
+module and leaves its parameters, their names and everything else as they are. Activations are sharded over one axis of
+residues or sequences; each rank's gradients of parameters are partial sums (`gradients.sum_over_axial`).
+
+Comments "Duality Async" mark where a transfer starts and where it is awaited in the forward pass; the backward pass
+starts the gradient's transfer at the wait and awaits it at the start (`collectives`).
+"""
+
+import math
+
+import torch
+from torch import nn
+
+from foldcli import ops
+from foldcli.model.dap_hooks import AllResidues, LocalResidues, OuterProduct, PairTranspose, QueryRow
+from foldcli.model.embedders import RecyclingEmbedder
+from foldcli.model.evoformer import EvoformerBlock, EvoformerStack
+from foldcli.model.features import Recycled, TemplateFeatures
+from foldcli.model.layers import DropoutAdd, dense
+from foldcli.model.msa import MsaRowAttention
+from foldcli.model.template import TemplateTorsionEmbedder
+from foldcli.model.triangle import IncomingProduct, TriangleAttention, TriangleMultiplication
+from foldcli.ops.dropout import kept
+from foldcli.parallel.layouts import (
+    all_gather_async,
+    local_shard,
+    residues_to_sequences_async,
+    scatter_async,
+    sequences_to_residues_async,
+    transpose_pairs_async,
+)
+from foldcli.parallel.local_features import local_templates
+from foldcli.parallel.mesh import RankGroup
+from foldcli.parallel.ring import ring_blocks, start_incoming, start_outgoing
+from foldcli.shapes import Float, Msa, MsaMask, Pair, PairMask, ResidueIndex, Tensor
+
+
+class DapEvoformerBlock(EvoformerBlock):
+    """Row attention runs on a rank's sequences, column attention on its residues; m returns behind the pair updates.
+
+    m comes and goes sharded over sequences; msa_mask is that of all sequences. z comes and goes transposed, as
+    `attend_ending_node` leaves it, and is transposed back behind the MSA updates.
+    """
+
+    group: RankGroup
+
+    def forward(self, m: Msa, z: Pair, msa_mask: MsaMask, pair_mask: PairMask) -> tuple[Msa, Pair]:
+        pairs = transpose_pairs_async(z, self.group)  # Duality Async: starts; overlaps all MSA updates
+        m = self.update_msa_rows(m, z, local_shard(msa_mask, -2, self.group))
+        m = sequences_to_residues_async(m, self.group).wait()
+        mask = local_shard(msa_mask, -1, self.group)
+        m = self.update_msa_columns(m, mask)
+        sequences = residues_to_sequences_async(m, self.group)  # Duality Async: starts; overlaps all pair updates
+        update = self.outer_product_mean(m, mask)
+        z = self.update_pairs(pairs.wait() + update, pair_mask)  # Duality Async: z is awaited
+        return sequences.wait(), z  # Duality Async: m is awaited
+
+    def attend_ending_node(self, z: Pair, mask: PairMask) -> Pair:
+        """Leaves z transposed; its dropout mask is then shared by all rows, and no rank draws those of others."""
+        z = self.transpose(z)
+        return self.add_pair(z, self.ending(z, mask))
+
+
+class DapEvoformerStack(EvoformerStack):
+    """Gives every block the mask of all sequences, and pairs that are transposed."""
+
+    group: RankGroup
+
+    def forward(self, m: Msa, z: Pair, msa_mask: MsaMask, pair_mask: PairMask) -> tuple[Msa, Pair]:
+        all_sequences = all_gather_async(msa_mask, -2, self.group).wait()
+        z = transpose_pairs_async(z, self.group).wait()
+        for block in self.blocks:
+            m, z = block(m, z, all_sequences, pair_mask)
+        return m, transpose_pairs_async(z, self.group).wait()
+
+
+class DapMsaRowAttention(MsaRowAttention):
+    """The pair bias is gathered while queries, keys and values are projected; z is transposed, and so is the bias."""
+
+    group: RankGroup
+
+    def forward(self, m: Msa, z: Pair, mask: MsaMask) -> Msa:
+        (projected,) = ops.norm_linear(z, self.norm_z.parts, [dense(self.pair_weight)])
+        bias = all_gather_async(projected.transpose(-1, -3), -1, self.group)  # Duality Async: starts
+        (packed,) = ops.norm_linear(m, self.norm.parts, [dense(self.attention.packed)])
+        return self.attention(packed, mask, bias.wait())  # Duality Async: is awaited
+
+
+class DapTriangleAttention(TriangleAttention):
+    """The pair bias is gathered while queries, keys and values are projected; for that, z is normalised twice."""
+
+    group: RankGroup
+
+    def forward(self, z: Pair, mask: PairMask) -> Pair:
+        (projected,) = ops.norm_linear(z, self.norm.parts, [dense(self.pair_weight)])
+        bias = all_gather_async(projected.movedim(-1, -3), -2, self.group)  # Duality Async: starts
+        (packed,) = ops.norm_linear(z, self.norm.parts, [dense(self.attention.packed)])
+        return self.attention(packed, mask, bias.wait())  # Duality Async: is awaited
+
+
+class DapTriangleMultiplication(TriangleMultiplication):
+    """A ring product in two halves of the channels: one half's first block travels while the other is projected.
+
+    For that, z is normalised twice. Neither rank ever holds a whole operand (outgoing) or a whole product (incoming).
+    """
+
+    group: RankGroup
+
+    def forward(self, z: Pair, mask: PairMask) -> Pair:
+        stacked = (x.unflatten(0, (4, -1)).chunk(2, dim=1) for x in self.operands.parameters())
+        halves = [(weight.flatten(0, 1), bias.flatten()) for weight, bias in zip(*stacked, strict=True)]
+        start = start_incoming if isinstance(self.contract, IncomingProduct) else start_outgoing
+        # Duality Async: each half's first transfer starts here ...
+        products = [start(*ops.triangle_operands(z, self.norm.parts, half, mask), self.group) for half in halves]
+        # ... and is awaited here, where the following ones start one block ahead.
+        product = torch.cat([pending.wait() for pending in products], dim=-3)
+        return ops.triangle_update(product, z, self.center.parts, dense(self.output), self.norm.parts, dense(self.gate))
+
+
+class DapOuterProduct(OuterProduct):
+    """The right projections, with their masks, travel around the ring: a block of columns of pairs for each."""
+
+    group: RankGroup
+
+    def forward(
+        self,
+        left: Float[Tensor, "*b s i c"],
+        right: Float[Tensor, "*b s j c"],
+        left_mask: Float[Tensor, "*b s i"],
+        right_mask: Float[Tensor, "*b s j"],
+    ) -> Pair:
+        parts, values = {}, right.numel()
+        # Duality Async: each transfer starts one block ahead of its use (`ring_blocks`)
+        for owner, block in ring_blocks(torch.cat([right.flatten(), right_mask.flatten()]), self.group):
+            columns, mask = block[:values].view_as(right), block[values:].view_as(right_mask)
+            parts[owner] = super().forward(left, columns, left_mask, mask)
+        return torch.cat([parts[owner] for owner in range(self.group.size)], dim=-2)
+
+
+class DapPairTranspose(PairTranspose):
+    """All-to-all: columns become rows of other ranks."""
+
+    group: RankGroup
+
+    def forward(self, z: Pair) -> Pair:
+        return transpose_pairs_async(z, self.group).wait()
+
+
+class DapLocalResidues(LocalResidues):
+    """This rank's residues."""
+
+    group: RankGroup
+
+    def forward(self, x: Tensor, axis: int) -> Tensor:
+        return local_shard(x, axis, self.group)
+
+
+class DapAllResidues(AllResidues):
+    """The residues of all ranks, gathered."""
+
+    group: RankGroup
+
+    def forward(self, x: Tensor, axis: int) -> Tensor:
+        return all_gather_async(x, axis, self.group).wait()
+
+
+class DapQueryRow(QueryRow):
+    """Rank 0 has the query's row; every rank gets its residues of it."""
+
+    group: RankGroup
+
+    def forward(self, m: Msa) -> Float[Tensor, "*b i c_m"]:
+        return scatter_async(super().forward(m), -2, self.group).wait()
+
+
+class DapRecyclingEmbedder(RecyclingEmbedder):
+    """Only rank 0 has the query's row: the others add zeros to their first sequence."""
+
+    group: RankGroup
+
+    def forward(self, aatype: ResidueIndex, previous: Recycled) -> tuple[Float[Tensor, "*b i c_m"], Pair]:
+        row, pairs = super().forward(aatype, previous)
+        return row * float(self.group.first), pairs
+
+
+class DapTemplateTorsionEmbedder(TemplateTorsionEmbedder):
+    """This rank's share of the templates as rows of its part of the MSA."""
+
+    group: RankGroup
+
+    def forward(self, templates: TemplateFeatures) -> tuple[Msa, MsaMask]:
+        return super().forward(local_templates(templates, self.group))
+
+
+class DapDropoutAdd(DropoutAdd):
+    """Draws what one device would draw: the same on all ranks where rows share a mask, else this rank's part of it."""
+
+    group: RankGroup
+
+    def forward(self, x: Float[Tensor, "*b c"], update: Float[Tensor, "*b c"]) -> Float[Tensor, "*b c"]:
+        if self.shared == -3 or not self.training or self.rate == 0:
+            return super().forward(x, update)
+        shape = [*update.shape]
+        shape[self.shared], shape[-3] = 1, shape[-3] * self.group.size
+        seed = torch.randint(2**62, (), device=x.device)
+        keep = local_shard(kept(seed, math.prod(shape), self.rate).view(shape), -3, self.group)
+        return x + torch.where(keep, update / (1 - self.rate), 0.0)
+
+
+class DapDropout(nn.Dropout):
+    """Draws what one device would draw for all residues, and takes this rank's part."""
+
+    group: RankGroup
+
+    def forward(self, x: Float[Tensor, "*b i c"]) -> Float[Tensor, "*b i c"]:
+        if not self.training:
+            return x
+        every = x.new_ones(*x.shape[:-2], x.shape[-2] * self.group.size, x.shape[-1])
+        return x * local_shard(super().forward(every), -2, self.group)
+
+
+DAP_MODULES: dict[type[nn.Module], type[nn.Module]] = {
+    # module: its DAP module      communication; layout of what it takes -> what it returns
+    EvoformerStack: DapEvoformerStack,  # all-to-all; m over sequences, z over rows -> the same
+    EvoformerBlock: DapEvoformerBlock,  # all-to-all; m over sequences, z transposed over rows -> the same
+    MsaRowAttention: DapMsaRowAttention,  # all-gather of the pair bias; z transposed over rows -> m over sequences
+    TriangleAttention: DapTriangleAttention,  # all-gather of the pair bias; z over rows -> the same
+    TriangleMultiplication: DapTriangleMultiplication,  # ring; z over rows -> the same
+    OuterProduct: DapOuterProduct,  # ring; m over residues -> z over rows
+    PairTranspose: DapPairTranspose,  # all-to-all; z over rows -> z transposed over rows
+    LocalResidues: DapLocalResidues,  # none; all residues -> over residues
+    AllResidues: DapAllResidues,  # all-gather; over residues -> all residues
+    QueryRow: DapQueryRow,  # scatter; m over sequences -> its first row over residues
+    RecyclingEmbedder: DapRecyclingEmbedder,  # none; all residues -> the row, zeros but on rank 0, and z over rows
+    TemplateTorsionEmbedder: DapTemplateTorsionEmbedder,  # none; all templates -> over templates
+    DropoutAdd: DapDropoutAdd,  # none
+    nn.Dropout: DapDropout,  # none
+}
