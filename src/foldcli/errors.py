@@ -1,14 +1,14 @@
-"""Errors that reach the user: one line that names what is wrong and the way out."""
+"""Errors that reach the user as one line: what is wrong, and what to do about it."""
 
 
 class FoldcliError(Exception):
-    """A failure that the command line prints on one line; `exit_code` 1 says that some of the work failed."""
+    """A failure that the command line prints as one line; exit code 1: some of the work failed."""
 
     exit_code = 1
 
 
 class InputError(FoldcliError):
-    """Bad usage or input, found before any work."""
+    """Wrong usage or input, found before any work."""
 
     exit_code = 2
 
@@ -26,5 +26,5 @@ class Interrupted(FoldcliError):
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what an exception says, its kind if it says nothing."""
+    """The first line of an exception's message, or its class where it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -15,16 +15,16 @@ _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:
-    """Write `data` (text as UTF-8) to `path` at once; FoldcliError if it cannot be, and what stood there stays."""
+    """Write `data` (text as UTF-8) to `path` in one step; FoldcliError if that fails, and an earlier file stays."""
     with atomic_file(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
 
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes the name `path` when the block ends well, and disappears when it does not.
+    """Open a temporary file that is renamed to `path` when the block succeeds and deleted when it fails.
 
-    Errors: FoldcliError for a refused folder, a full disk or any other OSError in the block.
+    FoldcliError: no permission, a full disk, or any other OSError in the block.
     """
     try:
         with atomic(path) as draft, draft.open("xb") as file:
@@ -35,7 +35,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Give the name of a draft beside `path`, which takes that place when the block ends and is gone if it fails."""
+    """The path of a draft beside `path`, to be written in the block; renamed to `path` at its end, deleted if it fails."""
     # The same folder, since a rename is atomic within one file system only; a short name, since `path` may use all 255.
     draft = path.parent / f".{secrets.token_hex(8)}.part"
     try:
@@ -47,14 +47,14 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def settle(draft: Path, path: Path) -> None:
-    """Rename a finished draft to `path`, its bytes on the disk before its name is: a crash leaves no empty file."""
+    """Rename a finished draft to `path` once its bytes are on the disk, so that a crash leaves no empty file."""
     with draft.open("rb+") as handle:
         os.fsync(handle.fileno())
     draft.replace(path)
 
 
 def is_full(error: OSError) -> bool:
-    """Say whether an error means that no more can be written: a full disk or a used-up quota."""
+    """Whether an error means that the disk is full or a quota is used up."""
     return error.errno in _FULL
 
 

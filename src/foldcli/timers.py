@@ -1,4 +1,4 @@
-"""How long each phase of a job takes."""
+"""How long each phase of a job or training step takes."""
 
 import contextlib
 import time
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Timers:
-    """Seconds by the name of the phase; one that comes again adds up."""
+    """Seconds of each phase, by name; a phase that is timed again adds up."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -19,13 +19,13 @@ class Timers:
 
     @contextlib.contextmanager
     def timed(self, name: str) -> Iterator[None]:
-        """Count the time of a block."""
+        """Add the time of the block."""
         start = time.perf_counter()
         yield
         self.add(name, time.perf_counter() - start)
 
     def making(self, name: str, items: Iterator[T]) -> Iterator[T]:
-        """The items, counting the time that each takes to be made and none of what is done with it."""
+        """The items, adding the time that an iterator takes to make each, and not what is done with it."""
         while True:
             with self.timed(name):
                 item = next(items, None)

@@ -1,4 +1,4 @@
-"""Asking a server on the web, with what may pass told apart from what will not."""
+"""HTTP requests, with failures that may pass told apart from final ones."""
 
 import http.client
 import urllib.error
@@ -13,7 +13,7 @@ RETRIED = (408, 425, 429, 500, 502, 503, 504)
 
 
 class BrokenError(Exception):
-    """The connection or the server failed in a way that may pass; `reached` says whether it had answered at all."""
+    """The connection or the server failed in a way that may pass; `reached`: whether the server had answered at all."""
 
     def __init__(self, reason: str, reached: bool = True) -> None:
         super().__init__(reason)
@@ -21,7 +21,7 @@ class BrokenError(Exception):
 
 
 class RefusedError(Exception):
-    """The server will not answer this, however often it is asked; the code is 0 where it is no HTTP status."""
+    """The server will never answer this request; `code` is the HTTP status, 0 where there is none."""
 
     def __init__(self, reason: str, code: int = 0) -> None:
         super().__init__(reason)
@@ -29,7 +29,7 @@ class RefusedError(Exception):
 
 
 def ask(url: str, headers: dict[str, str], timeout: float, form: bytes | None = None) -> http.client.HTTPResponse:
-    """Open `url`, posting a form where there is one; `timeout` in seconds without a byte. BrokenError, RefusedError."""
+    """Open `url`, as a POST if there is a form; `timeout`: seconds without a byte. BrokenError, RefusedError."""
     try:
         named = {"User-Agent": f"foldcli/{__version__}", "Accept-Encoding": "identity"} | headers
         answer: http.client.HTTPResponse = _opener().open(urllib.request.Request(url, form, named), timeout=timeout)
@@ -47,7 +47,7 @@ def ask(url: str, headers: dict[str, str], timeout: float, form: bytes | None = 
 
 
 def read_some(answer: http.client.HTTPResponse, most: int) -> bytes:
-    """What has come of an answer, at most so many bytes, nothing at its end; BrokenError if it breaks off."""
+    """The next bytes of an answer, at most `most`, none at its end; BrokenError if the connection breaks off."""
     try:
         return answer.read1(most)
     except (http.client.HTTPException, OSError, ValueError) as error:
@@ -64,7 +64,7 @@ class _NoDowngrade(urllib.request.HTTPRedirectHandler):
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    opener = urllib.request.OpenerDirector()  # not the default one, which follows ftp and opens local files too
+    opener = urllib.request.OpenerDirector()  # the default one would also open ftp addresses and local files
     for handler in (
         urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.HTTPSHandler, _NoDowngrade,
         urllib.request.UnknownHandler, urllib.request.HTTPDefaultErrorHandler, urllib.request.HTTPErrorProcessor,

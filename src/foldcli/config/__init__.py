@@ -1,4 +1,4 @@
-"""Configuration: frozen dataclasses, filled once from Hydra."""
+"""The settings of commands and models: frozen dataclasses, which foldcli.compose fills."""
 
 from foldcli.config.build import build
 from foldcli.config.fold import FoldConfig

@@ -1,4 +1,4 @@
-"""What `foldcli fold` may be asked for."""
+"""The settings of `foldcli fold`."""
 
 import re
 from dataclasses import dataclass
@@ -12,50 +12,45 @@ from foldcli.errors import InputError
 
 @dataclass(frozen=True)
 class FoldConfig:
-    """What `foldcli fold` does (conf/fold.yaml holds the defaults).
+    """What `foldcli fold` does; conf/fold.yaml holds the defaults, and what is empty there is not set."""
 
-    model: the preset of one model, by its own name; rank_by: plddt or ptm; sort: length (shortest first), longest or
-    none; msa_mode: auto, server, local or none: where alignments are searched for that the input does not bring, auto
-    being local where there are databases `db`, each FASTA or MMseqs2's; host_url: the server, ColabFold's where it is
-    empty; msa_rounds: of jackhmmer;
-    device: auto, cpu or cuda; precision: auto, fp32 or bf16; recycle_early_stop_tolerance in angstrom;
-    relax: none, best or all: which predictions OpenMM relaxes;
-    templates: whether models that take them are shown any, from `library`, the package's where none is named; or from
-    `template`, files and folders, and from `template_hits`, whose structures lie in `template_dir`, both up to
-    max_template_date, YYYY-MM-DD, where there is one;
-    gpus: ranks of this machine, of which dap fold one protein together, 0 for as many as it needs; autochunk: whether
-    a job that does not fit whole is computed in slices; memory_budget: what a pass may take, such as 12GiB, beside the
-    parameters, and all that is free where it is empty.
-    """
+    # Models
+    model: ModelConfig  # its preset by name in conf/model/
+    num_models: int  # how many of the five pTM models, where no model is named
+    num_seeds: int  # predictions of each model
+    random_seed: int  # the first seed; the others follow it
+    num_recycle: int  # recycling passes after the first pass
+    recycle_early_stop_tolerance: float  # angstrom: recycling ends once CA distances change by less; 0 never ends it
+    rank_by: str  # plddt or ptm
+    sort: str  # the jobs by length: length (shortest first), longest, or none (as they come)
+    relax: str  # which predictions OpenMM relaxes: none, best or all
 
-    model: ModelConfig
-    num_models: int
-    num_seeds: int
-    random_seed: int
-    num_recycle: int
-    recycle_early_stop_tolerance: float
-    rank_by: str
-    sort: str
-    msa_mode: str
-    db: tuple[str, ...]
-    host_url: str
-    msa_rounds: int
-    relax: str
-    device: str
-    precision: str
-    templates: bool
-    library: str
-    template: tuple[str, ...]
-    template_hits: str
-    template_dir: str
-    max_template_date: str
-    gpus: int
-    dap: int
-    autochunk: bool
-    memory_budget: str
+    # Alignments that the input does not bring
+    msa_mode: str  # where they are searched for: server, local, none, or auto (local if `db` names databases)
+    db: tuple[str, ...]  # databases: FASTA files, or MMseqs2's
+    host_url: str  # the MSA server; empty for ColabFold's
+    msa_rounds: int  # iterations of jackhmmer
+
+    # Templates, for models that take them
+    templates: bool  # whether any are shown
+    library: str  # file of the library of known structures to search; empty for the package's
+    template: tuple[str, ...]  # structure files and folders to show instead
+    template_hits: str  # hits of a template search (.hhr, .m8) to show instead, or a folder of them
+    template_dir: str  # folder of the mmCIF files that the hits name
+    max_template_date: str  # YYYY-MM-DD: structures of `template` and `template_dir` released later are not shown
+
+    # Devices and memory
+    device: str  # auto, cpu or cuda
+    precision: str  # dtype of the trunk: auto (bf16 on CUDA, fp32 on the CPU), fp32 or bf16
+    gpus: int  # ranks on this machine: one on each GPU, or processes on the CPU
+    dap: int  # ranks that fold one protein together (Dynamic Axial Parallelism); 0: as many as a job needs
+    autochunk: bool  # whether a job that does not fit into memory is computed in slices
+    memory_budget: str  # memory that a pass may take besides the parameters, such as 12GiB; empty: all that is free
+
+    # Results
     save_single_representations: bool
     save_pair_representations: bool
-    overwrite: bool
+    overwrite: bool  # whether finished jobs are folded again, and their files replaced
 
     CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {
         "rank_by": ("plddt", "ptm"),
@@ -77,7 +72,7 @@ class FoldConfig:
 
     @property
     def memory_budget_bytes(self) -> int:
-        """The budget in bytes, 0 where there is none; InputError if it is no amount of memory."""
+        """`memory_budget` in bytes, 0 where it is empty; InputError if it is not an amount of memory."""
         found = re.fullmatch(r"(\d+(?:\.\d+)?) *([KMGT]i?B)", self.memory_budget)
         if self.memory_budget and not found:
             raise InputError(f"--memory-budget {self.memory_budget}: no amount of memory; give one such as 12GiB")
@@ -103,7 +98,7 @@ class FoldConfig:
         if self.library and own:
             raise InputError(f"--library {self.library}: templates are named as well; leave one of the two out")
         if self.max_template_date and not own:
-            raise InputError("--max-template-date is for --template and --template-hits; known folds have no dates")
+            raise InputError("--max-template-date is for --template and --template-hits; the library has no dates")
         if self.max_template_date and not re.fullmatch(r"\d{4}-\d\d-\d\d", self.max_template_date):
             raise InputError(f"--max-template-date {self.max_template_date}: no date; give one such as 2018-04-30")
 

@@ -1,4 +1,4 @@
-"""What `foldcli train` may be asked for; the defaults are AlphaFold's initial training (Suppl. Sec. 1.11, Table 4)."""
+"""The settings of `foldcli train`; the defaults are AlphaFold's initial training (Suppl. Sec. 1.11, Table 4)."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -10,97 +10,72 @@ from foldcli.errors import InputError
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weight of each term of the loss (Suppl. Sec. 1.9, Eq. 7), and how the backbone's FAPE is clamped.
+    """The weight of each term of the loss (Suppl. Sec. 1.9, Eq. 7), and how terms are computed; 0 leaves a term out."""
 
-    backbone_fape is averaged over the structure module's layers, as published, or that of the last one where
-    every_layer is off; clamp is the share of samples whose backbone FAPE is clamped. smooth_lddt is AlphaFold 3's
-    loss, of CA atoms. Confidence is learnt from chains with a resolution between min_resolution and max_resolution,
-    in angstrom.
-    """
-
-    backbone_fape: float = 0.5
-    side_chain_fape: float = 0.5
-    smooth_lddt: float = 0.0
-    chi: float = 0.5
-    angle_norm: float = 0.01
+    backbone_fape: float = 0.5  # clamped frame aligned point error of the backbone
+    side_chain_fape: float = 0.5  # the same of all atoms and rigid groups, of the last layer
+    smooth_lddt: float = 0.0  # 1 - smooth lDDT of CA atoms, as in AlphaFold 3
+    chi: float = 0.5  # sine and cosine of the side chains' torsion angles
+    angle_norm: float = 0.01  # how far (sine, cosine) are from length 1
     distogram: float = 0.3
     masked_msa: float = 2.0
-    lddt: float = 0.01
-    resolved: float = 0.0
-    pae: float = 0.0
-    violations: float = 0.0
-    every_layer: bool = True
-    clamp: float = 0.9
-    min_resolution: float = 0.1
-    max_resolution: float = 3.0
+    lddt: float = 0.01  # predicted lDDT
+    resolved: float = 0.0  # experimentally resolved atoms
+    pae: float = 0.0  # predicted aligned error; needs model.heads.pae
+    violations: float = 0.0  # bonds, angles and clashes
+    every_layer: bool = True  # backbone_fape: the mean over the structure module's layers, else the last one's alone
+    clamp: float = 0.9  # fraction of samples whose backbone FAPE is clamped
+    min_resolution: float = 0.1  # angstrom: lddt, resolved and pae learn from chains between this one
+    max_resolution: float = 3.0  # and this one
 
 
 @dataclass(frozen=True)
 class SampleConfig:
-    """How a chain becomes a sample (Suppl. Sec. 1.2): the crop, the alignment's rows, templates, recycling.
+    """How a chain becomes a sample (Suppl. Sec. 1.2): crop, recycling, alignment and templates."""
 
-    crop: residues; max_recycle: passes before the last one, drawn from 0 up; deleted_blocks of the alignment, each a
-    share deleted_share of its rows, are left out; templates: the most that are shown, and template_share of samples
-    are shown some; weakened_share of the templates are cut down or partly misaligned first; alignment_share of samples
-    see their alignment, the others their sequence alone.
-    """
-
-    crop: int = 256
-    max_recycle: int = 3
-    deleted_blocks: int = 5
-    deleted_share: float = 0.3
-    templates: int = 4
-    template_share: float = 1.0
-    weakened_share: float = 0.0
-    alignment_share: float = 1.0
+    crop: int = 256  # residues
+    max_recycle: int = 3  # recycling passes before the last pass are drawn from 0 to this number
+    deleted_blocks: int = 5  # blocks of neighbouring rows that are left out of the alignment
+    deleted_share: float = 0.3  # size of each block, as a fraction of the alignment's rows
+    templates: int = 4  # the most that a sample is shown
+    template_share: float = 1.0  # fraction of samples that may be shown templates
+    weakened_share: float = 0.0  # fraction of templates that are cut down or partly misaligned first
+    alignment_share: float = 1.0  # fraction of samples with their alignment, the others have their sequence alone
 
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """Where chains come from: a folder in OpenFold's layout, or chain shards; and which of them are taken.
+    """Where chains are read from, and which of them are taken."""
 
-    kind: openfold or chains. openfold: `structures` is a folder of mmCIF files, `alignments` one of folders by chain,
-    `index` what `foldcli data index` wrote. chains: `shards` are files, separated by colons.
-    max_date: the latest release, 2018-04-30; max_resolution in angstrom; max_share: the largest share of one kind of
-    residue; exclude: a file with the names of chains to leave out.
-    relatives: what `foldcli data relatives` wrote, up to max_evalue, become templates out of `library`, the package's
-    where none is named.
-    """
-
-    kind: str = "chains"
-    structures: str = ""
-    alignments: str = ""
-    index: str = ""
-    shards: str = ""
-    max_date: str = ""
-    max_resolution: float = 9.0
-    max_share: float = 0.8
-    exclude: str = ""
-    relatives: str = ""
-    library: str = ""
-    max_evalue: float = 10.0
+    kind: str = "chains"  # chains (shards that `foldcli data chains` wrote) or openfold (folders in OpenFold's layout)
+    structures: str = ""  # openfold: folder of mmCIF files
+    alignments: str = ""  # openfold: folder with a folder of alignments for each chain
+    index: str = ""  # openfold: file that `foldcli data index` wrote
+    shards: str = ""  # chains: files, separated by colons
+    max_date: str = ""  # YYYY-MM-DD: chains released later are left out; empty for no limit
+    max_resolution: float = 9.0  # angstrom
+    max_share: float = 0.8  # largest fraction of a chain that may be one kind of residue
+    exclude: str = ""  # file with the names of chains to leave out
+    relatives: str = ""  # file that `foldcli data relatives` wrote: homologs that become templates
+    library: str = ""  # the library of known structures that they lie in; empty for the package's
+    max_evalue: float = 10.0  # homologs with a larger E-value are left out
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Adam as AlphaFold has it (Suppl. Sec. 1.11.3): warm-up and decay count samples, not steps.
+    """Adam as AlphaFold has it (Suppl. Sec. 1.11.3); warm-up and decay count samples, not steps."""
 
-    matrices: what steps weights with two axes, adam or muon, whose steps are as large at the same rate.
-    clip: largest norm of one micro-batch's gradient; ema: the decay of the averaged parameters, which are those
-    evaluated; cooldown_steps: the last steps, over which the rate falls to zero.
-    """
-
-    matrices: str = "adam"
-    rate: float = 1e-3
-    warmup_samples: int = 128_000
-    decay_after_samples: int = 6_400_000
+    matrices: str = "adam"  # what updates parameters with two axes: adam or muon; the rate means the same for both
+    rate: float = 1e-3  # learning rate
+    warmup_samples: int = 128_000  # the rate rises to its full value over these
+    decay_after_samples: int = 6_400_000  # after these it is multiplied by `decay`
     decay: float = 0.95
-    cooldown_steps: int = 0
+    cooldown_steps: int = 0  # over the last steps it falls to zero
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-6
-    clip: float = 0.1
-    ema: float = 0.999
+    clip: float = 0.1  # largest norm of the gradient of one micro-batch
+    ema: float = 0.999  # decay of the exponential moving average of the parameters, which is what is validated
 
     def __post_init__(self) -> None:
         require_choices(self, {"matrices": ("adam", "muon")})
@@ -108,33 +83,24 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class GuardConfig:
-    """When a step is not taken: a loss or gradient that is no number, or a loss `spike` times the running mean.
+    """When a step is skipped, and when the run ends: the loss or gradient is NaN or infinite, or the loss spikes."""
 
-    give_up: so many such steps in a row end the run; bad_entries: so large a share of unreadable chains does.
-    """
-
-    spike: float = 10.0
-    give_up: int = 10
-    bad_entries: float = 0.05
+    spike: float = 10.0  # a loss so many times its running mean is a spike
+    give_up: int = 10  # skipped steps in a row that end the run
+    bad_entries: float = 0.05  # fraction of chains drawn that may be unreadable
 
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """How often the run's state is written, in steps, and how many of the latest are kept, the best one apart."""
+    """When the run's state is written, and how many states are kept besides the best one."""
 
-    every: int = 1000
-    keep: int = 3
+    every: int = 1000  # steps
+    keep: int = 3  # of the latest
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What `foldcli train` does (conf/train/ holds the recipes).
-
-    batch_size: samples a step, over all ranks; micro_batch: samples that go through the model at once on a rank, and
-    whose gradient is clipped as one; validate_every: steps, 0 for never; validation_chains: how many, the first ones;
-    recompute: blocks compute their insides again in the backward pass; dap: GPUs that share one sample; start_from: a
-    parameter file to begin with.
-    """
+    """What `foldcli train` does; conf/train/ holds the recipes."""
 
     name: str
     model: ModelConfig
@@ -146,18 +112,18 @@ class TrainConfig:
     guard: GuardConfig = field(default_factory=GuardConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     steps: int = 78_000
-    batch_size: int = 128
-    micro_batch: int = 1
-    validate_every: int = 1000
-    validation_chains: int = 200
+    batch_size: int = 128  # samples of one step, over all ranks
+    micro_batch: int = 1  # samples that a rank computes at once, and whose gradient is clipped as one
+    validate_every: int = 1000  # steps; 0 for never
+    validation_chains: int = 200  # how many of the validation set, from its beginning
     seed: int = 0
-    workers: int = 8
-    device: str = "auto"
-    precision: str = "auto"
-    recompute: bool = True
-    gpus: int = 1
-    dap: int = 1
-    start_from: str = ""
+    workers: int = 8  # processes that make samples, on each rank
+    device: str = "auto"  # auto, cpu or cuda
+    precision: str = "auto"  # dtype of the trunk: auto (bf16 on CUDA, fp32 on the CPU), fp32 or bf16
+    recompute: bool = True  # activation checkpointing: the backward pass computes each block's activations again
+    gpus: int = 1  # ranks on this machine
+    dap: int = 1  # ranks that share one sample (Dynamic Axial Parallelism)
+    start_from: str = ""  # parameter file to begin with; empty for random initialisation
 
     SMALLEST: ClassVar[dict[str, int]] = {
         "steps": 1, "batch_size": 1, "micro_batch": 1, "validate_every": 0, "validation_chains": 1, "seed": 0,
