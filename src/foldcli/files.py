@@ -35,7 +35,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """The path of a draft beside `path`, to be written in the block; renamed to `path` at its end, deleted if it fails."""
+    """The path of a draft beside `path`, which the block writes: renamed to `path` at its end, deleted if it fails."""
     # The same folder, since a rename is atomic within one file system only; a short name, since `path` may use all 255.
     draft = path.parent / f".{secrets.token_hex(8)}.part"
     try:

@@ -24,7 +24,7 @@ class Timers:
         yield
         self.add(name, time.perf_counter() - start)
 
-    def making(self, name: str, items: Iterator[T]) -> Iterator[T]:
+    def timed_items(self, name: str, items: Iterator[T]) -> Iterator[T]:
         """The items, adding the time that an iterator takes to make each, and not what is done with it."""
         while True:
             with self.timed(name):

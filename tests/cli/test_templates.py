@@ -1,4 +1,4 @@
-"""`foldcli fold` with a library of known folds: what is shown to the model, and said of it."""
+"""`foldcli fold` with the library of known structures: what the model is shown, and what is reported."""
 
 from pathlib import Path
 
@@ -15,15 +15,15 @@ TAKES = "model.library=true"
 
 @pytest.fixture
 def known(tmp_path: Path) -> KnownChain:
-    """One of the chains in the library `known folds.npz`; the file `query.fasta` has half of it, with a tail."""
+    """One of the chains in the library `known structures.npz`; the file `query.fasta` has half of it, with a tail."""
     chains = read_chains([SHARD])
-    write_library(tmp_path / "known folds.npz", chains, (), 10**6)
+    write_library(tmp_path / "known structures.npz", chains, (), 10**6)
     (tmp_path / "query.fasta").write_text(f">q\n{chains[0].sequence[:40]}GSGSGSGSGS\n")
     return chains[0]
 
 
 def test_a_fold_says_which_known_chains_it_was_shown(command: Command, known: KnownChain) -> None:
-    outcome = command("query.fasta", "--library", "known folds.npz", "--out", "out", TAKES)
+    outcome = command("query.fasta", "--library", "known structures.npz", "--out", "out", TAKES)
     assert outcome.code == 0
     assert "q: 50 residues, single sequence (no alignment), 1 template, tiny seed 0" in outcome.err.splitlines()
     with_template = results(Path("out"))["q"]
@@ -42,9 +42,9 @@ def test_a_fold_says_which_known_chains_it_was_shown(command: Command, known: Kn
 
 
 def test_a_model_that_does_not_ask_is_shown_nothing(command: Command, known: KnownChain) -> None:
-    outcome = command("query.fasta", "--library", "known folds.npz", "--out", "out")
+    outcome = command("query.fasta", "--library", "known structures.npz", "--out", "out")
     assert outcome.code == 2
-    assert outcome.error.endswith("--library known folds.npz: tiny is shown no templates; leave the option out")
+    assert outcome.error.endswith("--library known structures.npz: tiny is shown no templates; leave the option out")
     assert command("query.fasta", "--out", "out").code == 0
     assert results(Path("out"))["q"]["templates"] == []
 

@@ -56,7 +56,7 @@ def test_a_machine_that_folds(monkeypatch: pytest.MonkeyPatch, capfd: pytest.Cap
         "kernels",
         "memory",
         "parameters",
-        "known folds",
+        "structure library",
         "cache",
         "mmseqs",
     } <= rows.keys()

@@ -1,4 +1,4 @@
-"""What a shell offers as values of options; it runs at every press of Tab, so that nothing heavy is imported."""
+"""Shell completion of option values. It runs at every press of Tab: nothing heavy is imported."""
 
 from collections.abc import Callable, Iterable
 
@@ -6,7 +6,7 @@ Completer = Callable[[str], list[str]]
 
 
 def completer(names: Callable[[], Iterable[str]]) -> Completer:
-    """Offer those of the names that go on from what is typed."""
+    """A completion that offers the names that begin with what was typed."""
 
     def complete(incomplete: str) -> list[str]:
         return [name for name in names() if name.startswith(incomplete)]
@@ -36,7 +36,7 @@ def recipes() -> Iterable[str]:
 
 
 def choices(key: str) -> Completer:
-    """Offer what a setting of `foldcli fold` may be."""
+    """Offer the allowed values of a setting of `foldcli fold`."""
 
     def names() -> Iterable[str]:
         from foldcli.config.fold import FoldConfig

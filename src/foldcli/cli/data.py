@@ -1,4 +1,4 @@
-"""foldcli data: make what training reads."""
+"""`foldcli data`: make the files that training and template search read."""
 
 import contextlib
 import os
@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from foldcli.data.training.index import IndexedChain
     from foldcli.data.training.parallel_reading import FilesRead, ReadProgress
 
-app = typer.Typer(name="data", help="Make what training reads from structures and alignments.", no_args_is_help=True)
+app = typer.Typer(
+    name="data", help="Make the files that training reads, from structures and alignments.", no_args_is_help=True
+)
 register(app)
 
 Clusters = Annotated[
     Path | None,
     typer.Option(
-        help="File with a line for each cluster, names parted by blanks.", show_default="by MMseqs2 if it is there"
+        help="File with a line for each cluster, names separated by blanks.", show_default="by MMseqs2, if installed"
     ),
 ]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that read files.", show_default="one for each core")]
@@ -58,7 +60,7 @@ def chains(
     clusters: Clusters = None,
     workers: Workers = CORES,
 ) -> None:
-    """Pack the protein chains of a folder into one file, each with a profile of its alignment."""
+    """Pack the protein chains of a folder into one file (a shard), each with the profile of its alignment."""
     from foldcli.data.training.build_shard import build_shard
 
     with _progress() as progress:
@@ -90,7 +92,7 @@ def _tell_alignments(records: "list[IndexedChain]") -> None:
 
 @contextlib.contextmanager
 def _progress() -> "Iterator[ReadProgress]":
-    """A bar on a terminal, a line for each tenth elsewhere; a line for each file that cannot be read."""
+    """A progress bar on a terminal, a line for each tenth in a log; a line for each file that cannot be read."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

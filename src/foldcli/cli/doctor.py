@@ -1,4 +1,4 @@
-"""`foldcli doctor`: what works on this machine, and what to do about the rest."""
+"""`foldcli doctor`: print what works on this machine, and what to do about the rest."""
 
 import sys
 from typing import Annotated
@@ -7,9 +7,9 @@ import typer
 
 
 def doctor(
-    verify: Annotated[bool, typer.Option("--verify", help="Read all parameters and compare their sums.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Compare the SHA-256 of all parameter files.")] = False,
 ) -> None:
-    """Say whether folding works here, and what is missing; exit code 1 if it cannot work."""
+    """Check whether folding works on this machine, and what is missing; exit code 1 if it cannot work."""
     from rich.console import Console
     from rich.table import Table
 
@@ -24,7 +24,7 @@ def doctor(
             status.update(f"looked at {finding.what}")
             grid.add_row(finding.what, finding.state, finding.found, finding.advice)
             broken += [finding.what] if finding.broken else []
-    width = None if sys.stdout.isatty() else 1000  # in a log no line of the table is broken
+    width = None if sys.stdout.isatty() else 1000  # no line breaks in a log
     console = Console(markup=False, highlight=False, width=width)
     console.print(grid)
     console.print(f"folding cannot work: {', '.join(dict.fromkeys(broken))}" if broken else "folding works")

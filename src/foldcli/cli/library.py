@@ -13,9 +13,9 @@ def library(
     shards: Shards,
     out: Annotated[Path, typer.Option("--out", "-o", help="The library.")] = Path("library.npz"),
     exclude: Annotated[Path | None, typer.Option(help="File with the names of chains to leave out.")] = None,
-    max_size: Annotated[float, typer.Option(help="Most megabytes that the file may have.")] = 15.0,
+    max_size: Annotated[float, typer.Option(help="Largest size of the file, in megabytes.")] = 15.0,
 ) -> None:
-    """Make a library of known structures: one chain of each cluster, then as many others as fit."""
+    """Make a library of known structures: one chain of each cluster, then as many more as fit."""
     from foldcli.data.formats.name_list import read_names
     from foldcli.search.chains import read_chains
     from foldcli.search.library import write_library

@@ -45,12 +45,12 @@ app.command()(doctor)
 
 
 def run() -> None:
-    """Entry point: errors that a user can cause end as one line on standard error and their exit code."""
-    # Before torch loads OpenMP: beside other work, threads that wait by spinning make a fold many times slower.
+    """Entry point: a FoldcliError ends the command with its exit code, and one line on standard error."""
+    # Before torch loads OpenMP: on a busy machine, threads that spin while they wait make a fold many times slower.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    # Large tensors in large pages: to get fresh small ones takes three times as long as to write a gigabyte.
+    # Huge pages for large tensors: with small pages, page faults take three times as long as writing the data.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's end is a Ctrl-C: the tables are kept true
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's signal, handled as Ctrl-C
     if "TORCHELASTIC_ERROR_FILE" in os.environ:  # one of several ranks
         from foldcli.parallel.worker import run_worker
 

@@ -19,16 +19,20 @@ if TYPE_CHECKING:
     from foldcli.folding.record import Record
 
 MOST_NOTES = 8
-LOG_WIDTH = 1000  # in a log no line of the table is broken
+LOG_WIDTH = 1000  # columns; no line of a table breaks in a log
 
 
 def run_fold(
     source: Path, out: Path, models: list[str], msa: Path | None, weights: str | None, settings: Mapping[str, Any],
     overrides: list[str], dry_run: bool, as_json: bool,
 ) -> int:  # fmt: skip
-    """Fold every record, or say what that would take; return the exit code: 0 if all are done, 1 if some failed."""
+    """Fold every record, or print what that would take; the exit code: 0 if all are done, 1 if some failed.
+
+    settings: typed values by their keys in conf/fold.yaml; overrides: KEY=VALUE texts, which win over them. Errors as
+    of `folding.api.fold`.
+    """
     queries = read_input(source, msa)
-    # once the input is known to be good: torch alone takes more than a second to come up
+    # Imported once the input is known to be good: torch alone takes more than a second.
     if dry_run:
         from foldcli.folding.forecast import forecasts
         from foldcli.folding.models import resolve
@@ -63,7 +67,7 @@ def _print(grid: Table | str) -> None:
 
 
 def forecast_table(forecasts: "Sequence[Forecast]") -> Table:
-    """What each job would take, as `--dry-run` prints it; its plan stands below its numbers."""
+    """What each job would take, as `--dry-run` prints it."""
     grid = Table("job", "model", "tokens", "parameters", "GiB whole", "GiB planned", "minutes", "longest on 1, 2, 4, 8")
     grid.add_column("plan", overflow="fold")
     for f in forecasts:
@@ -74,14 +78,14 @@ def forecast_table(forecasts: "Sequence[Forecast]") -> Table:
     return grid
 
 
-def told(notes: Sequence[str]) -> list[str]:
-    """Notes as the table has room for."""
+def first_notes(notes: Sequence[str]) -> list[str]:
+    """The first notes of a job, as many as the table has room for."""
     rest = len(notes) - MOST_NOTES
     return [*notes[:MOST_NOTES], *([f"and {rest} more, in job.json"] if rest > 0 else [])]
 
 
 def table(records: "Sequence[Record]", out: Path) -> Table:
-    """The results as they are printed at the end of a run."""
+    """The table that is printed at the end of a run."""
     untrained = any(not record.trained for record in records)
     title = "UNTRAINED parameters: the numbers mean nothing" if untrained else None
     grid = Table("job", "status", "length", "depth", "pLDDT", "pTM", "seconds", "GiB", title=title)
@@ -91,6 +95,6 @@ def table(records: "Sequence[Record]", out: Path) -> Table:
         formats = ("{:.1f}", "{:.2f}", "{:.1f}", "{:.1f}")
         shown = ("" if value is None else form.format(value) for value, form in zip(numbers, formats, strict=True))
         where = str(out / record.job) if record.status == "done" else record.error
-        lines = "\n".join([where, *told(record.notes)])
+        lines = "\n".join([where, *first_notes(record.notes)])
         grid.add_row(record.job, record.status, str(record.length), str(record.depth), *shown, lines)
     return grid

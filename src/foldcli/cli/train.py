@@ -1,4 +1,4 @@
-"""`foldcli train`: compose the recipe, open the data, train."""
+"""`foldcli train`: compose the settings, open the data, train."""
 
 from pathlib import Path
 from typing import Annotated
@@ -27,7 +27,7 @@ def train(
     settings = train_config(config, overrides or [], {} if gpus is None else {"gpus": gpus})
     if resume not in ("auto", "none"):
         raise InputError(f"--resume {resume}: expected auto or none")
-    from foldcli.training.begin import begin, joined_ranks  # torch takes a second: first the settings are checked
+    from foldcli.training.begin import begin, joined_ranks  # after the check of the settings: torch takes a second
     from foldcli.training.progress import watch
 
     folder = out or Path("runs") / config

@@ -1,4 +1,4 @@
-"""foldcli weights: which parameters are there, and how they come there."""
+"""`foldcli weights`: list, download, import and verify parameter files."""
 
 import contextlib
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace other para
 
 @app.command("list")
 def list_presets() -> None:
-    """Show which presets' parameters are in the cache."""
+    """List the presets and which of their parameter files are in the cache."""
     from rich.console import Console
     from rich.table import Table
 
@@ -50,13 +50,13 @@ def list_presets() -> None:
 
 @app.command()
 def download(
-    url: Annotated[str, typer.Option(help="Where to get them, if not from AlphaFold (5.3 GB).")] = "",
-    sha256: Annotated[str, typer.Option(help="SHA-256 that the download must have.")] = "",
+    url: Annotated[str, typer.Option(help="Address to download from.", show_default="AlphaFold's, 5.3 GB")] = "",
+    sha256: Annotated[str, typer.Option(help="Expected SHA-256 of the download.")] = "",
     model: Models = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the archive after unpacking it.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Download AlphaFold's published parameters; run again after a cut, it goes on where it stopped."""
+    """Download AlphaFold's published parameters; an interrupted download continues when run again."""
     from foldcli.weights.cache import NOTICE, params_folder
     from foldcli.weights.fetch import OFFICIAL, fetch
 
@@ -78,7 +78,7 @@ def import_path(
     model: Models = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Copy parameters that are on this machine into the cache; needs no network."""
+    """Copy parameter files of this machine into the cache, without a network."""
     from foldcli.weights.cache import NOTICE
     from foldcli.weights.importing import import_file
 
@@ -91,7 +91,7 @@ def import_path(
 
 @app.command()
 def verify() -> None:
-    """Compare every file in the cache with the sum that was recorded; exit code 1 if one differs."""
+    """Compare every file in the cache with its recorded SHA-256; exit code 1 if one differs."""
     from foldcli.weights.cache import listing, params_folder
     from foldcli.weights.cache import verify as problems_of
 
@@ -119,7 +119,7 @@ def _report(entries: "list[Entry]") -> None:
 
 @contextlib.contextmanager
 def _bars() -> "Iterator[Bars]":
-    """Show bars on a terminal, and nothing that moves in a log."""
+    """Progress bars on a terminal, disabled in a log."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
     from rich.progress import Progress as Bars

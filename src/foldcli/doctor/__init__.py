@@ -1,1 +1,1 @@
-"""Whether folding works on this machine, and what would make it work or work better."""
+"""Checks whether folding works on this machine, with advice where something is missing."""

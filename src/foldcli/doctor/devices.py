@@ -1,4 +1,4 @@
-"""torch, the GPUs that it sees, and the kernels on them."""
+"""torch, the GPUs that it sees, and the Triton kernels."""
 
 import os
 import shutil
@@ -17,23 +17,23 @@ CPU_INSTEAD = "until that is mended, --device cpu folds without it"
 
 
 def torch_build() -> Iterator[Finding]:
-    """torch itself; broken where it cannot be imported or is too old."""
+    """torch's version and build; broken where it cannot be imported or is too old."""
     try:
         import torch
-    except (ImportError, OSError) as error:  # OSError: a library of its own that cannot be loaded
+    except (ImportError, OSError) as error:  # OSError: a shared library of torch that cannot be loaded
         yield Finding("torch", first_line(error), f"pip install 'torch>={OLDEST_TORCH}'", broken=True)
         return
     built = f"CUDA {torch.version.cuda}" if torch.version.cuda else f"ROCm {torch.version.hip}"
     built = built if torch.version.cuda or torch.version.hip else "no CUDA"
     found = f"{torch.__version__} ({built}); CPU threads: {torch.get_num_threads()}, "
     found += torch.backends.cpu.get_cpu_capability()
-    old = torch.__version__ < OLDEST_TORCH  # compares as versions do
+    old = torch.__version__ < OLDEST_TORCH  # TorchVersion compares as a version, not as text
     yield Finding("torch", found, f"pip install 'torch>={OLDEST_TORCH}'" if old else "", broken=old)
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A GPU as NVIDIA's driver lists it, whether torch sees it or not."""
+    """A GPU as nvidia-smi lists it, whether torch sees it or not."""
 
     name: str
     driver: str
@@ -41,11 +41,11 @@ class Listed:
 
 
 def gpus() -> Iterator[Finding]:
-    """Every GPU that torch sees and whether it computes; where it sees none, why."""
+    """Every GPU that torch sees, and whether it computes correctly; where there is none, why."""
     import torch
 
     listed = _listed()
-    with warnings.catch_warnings():  # a driver that is too old is told below
+    with warnings.catch_warnings():  # a driver that is too old is reported below
         warnings.simplefilter("ignore")
         seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not seen:
@@ -107,7 +107,7 @@ def _gpu(index: int, driver: str) -> Finding:
 
 
 def kernels() -> Iterator[Finding]:
-    """Whether Triton and the kernels load, and one of them runs where FOLDCLI_BACKEND and the device ask for it."""
+    """Whether Triton and the kernels can be imported, and one runs if FOLDCLI_BACKEND and the device allow it."""
     import torch
     import torch.nn.functional as F
 
@@ -118,7 +118,7 @@ def kernels() -> Iterator[Finding]:
     missing = kernel_import_error()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     x, scale = torch.linspace(-1, 1, 512, device=device).view(4, 128), torch.ones(128, device=device)
-    ran = layer_norm(x, (scale, scale))  # as FOLDCLI_BACKEND has it: what cannot run says so
+    ran = layer_norm(x, (scale, scale))  # raises if FOLDCLI_BACKEND=triton and it cannot run
     if not torch.allclose(ran, F.layer_norm(x, (128,), scale, scale), atol=1e-4):
         raise ArithmeticError("layer norm differs from plain PyTorch; FOLDCLI_BACKEND=reference folds without kernels")
     why = "FOLDCLI_BACKEND=reference" if chosen() == "reference" else ""

@@ -1,4 +1,4 @@
-"""All that the doctor looks at, in order."""
+"""All checks, in the order of the table."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,9 +11,9 @@ Check = Callable[[], Iterator[Finding]]
 
 
 def examine(sums: bool = False) -> Iterator[Finding]:
-    """Findings as they are made; what only torch can tell is left out where it is broken.
+    """Yield findings as they are made; without a working torch, the checks that need it are left out.
 
-    sums: compare the parameters with their recorded sums, which reads every byte of them.
+    sums: whether to compare parameter files with their recorded SHA-256, which reads every byte of them.
     """
     yield from machine.interpreter()
     yield from machine.processor()
@@ -24,7 +24,7 @@ def examine(sums: bool = False) -> Iterator[Finding]:
         "kernels": devices.kernels,
         "memory": machine.memory,
         "parameters": partial(installed_data.weights, sums),
-        "known folds": installed_data.library,
+        "structure library": installed_data.library,
     }
     for what, check in needs_torch.items() if not torch[0].broken else ():
         yield from _guarded(what, check)
@@ -33,11 +33,11 @@ def examine(sums: bool = False) -> Iterator[Finding]:
 
 
 def _guarded(what: str, check: Check) -> Iterator[Finding]:
-    """What a check finds, and what ends it: that would end a fold as well."""
+    """The findings of a check, and the error that ends it, if any: it would end a fold as well."""
     try:
         yield from check()
     except FoldcliError as error:
         yield Finding(what, "does not work", str(error), broken=True)
-    except Exception as error:  # of torch, Triton or a compiler, and as such what a fold would end with
+    except Exception as error:  # from torch, Triton or a compiler: a fold would end with it
         text = " ".join(str(error).split())
         yield Finding(what, "does not work", f"{type(error).__name__}: {text}", broken=True)

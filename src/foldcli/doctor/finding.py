@@ -1,11 +1,11 @@
-"""One line of what the doctor says."""
+"""One row of the doctor's table."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at and what is there; advice where something is missing; broken: folding cannot work."""
+    """What was checked and what was found; advice: what to do, if anything; broken: folding cannot work."""
 
     what: str
     found: str

@@ -1,4 +1,4 @@
-"""What folding takes from the disk: parameters, the library of known folds, and tools that are not required."""
+"""What is installed: parameters, the library of known structures, and optional programs and packages."""
 
 import importlib.util
 import shutil
@@ -9,7 +9,7 @@ from foldcli.doctor.finding import Finding
 from foldcli.errors import WeightsError
 from foldcli.weights import cache, default
 
-# What is optional: the package that has it, what it is for and how to get it.
+# Optional packages: name, purpose, and how to get it.
 PACKAGES = (
     ("openmm", "relaxation", "for --relax: pip install 'foldcli[relax]'"),
     ("pdbfixer", "relaxation", "for --relax: pip install 'foldcli[relax]'"),
@@ -18,7 +18,7 @@ PACKAGES = (
 
 
 def weights(sums: bool) -> Iterator[Finding]:
-    """Which parameters the cache has, by size or by sum as they were recorded."""
+    """The parameter files in the cache, compared with their recorded sizes, and with their SHA-256 if `sums`."""
     from foldcli.folding.models import resolve
 
     present = sum(entry.present for entry in cache.listing())
@@ -41,7 +41,7 @@ def library() -> Iterator[Finding]:
     from foldcli.search.library import Library, bundled
 
     chains = len(Library(bundled()).sequences.letters)
-    yield Finding("known folds", f"{chains} chains in the package's library")
+    yield Finding("structure library", f"{chains} chains of known structures in the package's library")
 
 
 def tools() -> Iterator[Finding]:
@@ -57,5 +57,5 @@ def tools() -> Iterator[Finding]:
 def _version(name: str) -> str:
     try:
         return version(name)
-    except PackageNotFoundError:  # there, but not from a package
+    except PackageNotFoundError:  # importable, but not installed as a package
         return "of unknown version"

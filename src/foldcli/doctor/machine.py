@@ -15,13 +15,13 @@ from foldcli.doctor.finding import Finding
 from foldcli.weights.cache import PRESETS, find
 
 OLDEST_PYTHON = (3, 11)
-# As the kernel names what a processor can, and as people do.
+# Instruction sets: the kernel's name in /proc/cpuinfo -> the usual name.
 INSTRUCTIONS = {
     "avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "AVX-512 bf16", "amx_bf16": "AMX bf16",
     "asimd": "NEON", "bf16": "NEON bf16",
 }  # fmt: skip
-# Below these, in bytes: what a small fold takes, what the loaders of a training run put into shared memory, and the
-# official archive beside what is unpacked from it.
+# Bytes below which the doctor warns: memory of a small fold, shared memory of a training run's data loader, and disk
+# space of AlphaFold's archive together with what is unpacked from it.
 LITTLE_MEMORY, LITTLE_SHARED, WEIGHTS = 2 * GIB, GIB, 11 * GIB
 
 
@@ -41,7 +41,7 @@ def processor() -> Iterator[Finding]:
 
 
 def _instructions(cpuinfo: Path) -> list[str]:
-    """What the processor can that matters here; nothing where the system does not say."""
+    """The processor's instruction sets that matter here; none where the system has no such file."""
     with contextlib.suppress(OSError, StopIteration):
         lines = cpuinfo.read_text().splitlines()
         flags = next(line for line in lines if line.startswith(("flags", "Features"))).split()
@@ -50,7 +50,7 @@ def _instructions(cpuinfo: Path) -> list[str]:
 
 
 def memory() -> Iterator[Finding]:
-    """What is free on the host; /dev/shm, which containers often make too small."""
+    """Free memory of the host, and of /dev/shm, which containers often make too small."""
     import torch
 
     from foldcli.doctor.capacity import longest_fold
@@ -68,7 +68,7 @@ def memory() -> Iterator[Finding]:
 
 
 def disks() -> Iterator[Finding]:
-    """Whether the cache and the working folder can be written to, and what they have free."""
+    """Whether the cache and the working folder can be written to, and their free space."""
     cache, complete = cache_folder(), all(find(preset) for preset in PRESETS)
     yield _disk("cache", cache, "set FOLDCLI_HOME to a folder that you can write to", 0 if complete else WEIGHTS)
     yield _disk("working folder", Path.cwd(), "name another one for results with --out", 0)

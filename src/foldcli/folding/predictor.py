@@ -135,6 +135,6 @@ class Predictor:
             self.timers.add(f"{label}_pass_{number}", seconds)
             watcher.passed(query.name, Pass(source.name, seed, number, moved, seconds))
 
-        features = self.timers.making(f"{label}_features", featurize(query, config.model.msa, seed, passes))
+        features = self.timers.timed_items(f"{label}_features", featurize(query, config.model.msa, seed, passes))
         features = self.templates.shown(features, job.found, config)
         return predict(model, query, features, config, seed, passed)

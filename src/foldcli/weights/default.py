@@ -1,4 +1,4 @@
-"""The trained parameters that come with the package, and what was measured of them."""
+"""The trained parameters that come with the package, and their measured accuracy."""
 
 import json
 from functools import cache
@@ -6,14 +6,14 @@ from importlib.resources import files
 from pathlib import Path
 
 NAME = "foldcli-mini"
-# Written by benchmarks/default_model.py: mean lDDT-CA, 0 to 1, of proteins it never saw, by kind of input.
+# Written by benchmarks/default_model.py: mean lDDT-CA (0 to 1) on held-out proteins, by kind of input.
 FIGURES = Path(str(files("foldcli.weights").joinpath("foldcli_mini.json")))
 MEASURED = "mean lDDT-CA on proteins that it never saw:"
 BETTER = "AlphaFold's parameters are far more accurate: foldcli weights download"
 
 
 def default_parameters() -> Path:
-    """The packaged parameter file."""
+    """The parameter file in the package."""
     return FIGURES.with_suffix(".safetensors")
 
 
@@ -23,8 +23,8 @@ def _figures() -> dict[str, float]:
 
 
 def measured(depth: int, templates: int) -> str:
-    """The figure of folds from an alignment of so many rows, 1 for none, and so many known folds."""
+    """The accuracy for this kind of input, in words; depth: rows of the alignment, 1 for none; templates: how many."""
     kind = ("profile" if depth > 1 else "sequence") + (" + known folds" if templates else "")
     words = "an alignment" if depth > 1 else "a sequence"
-    words += " and known folds" if templates else "" if depth > 1 else " alone"
+    words += " and templates" if templates else "" if depth > 1 else " alone"
     return f"{_figures()[kind]:.2f} from {words}"
