@@ -11,7 +11,7 @@ from foldcli.autochunk.capture import capture, fake_tensors, named_tensors
 from foldcli.autochunk.executor import Executor, output_of
 from foldcli.autochunk.graph import tensors
 from foldcli.autochunk.liveness import Program
-from foldcli.autochunk.plan import Loop, Plan, Whole
+from foldcli.autochunk.plan import Loop, Plan, Single
 from foldcli.autochunk.region_cost import RegionCost
 from foldcli.autochunk.region_search import Region, candidate_regions
 from foldcli.autochunk.shape_prop import propagate_shapes
@@ -27,7 +27,7 @@ def program(module: nn.Module, x: Tensor) -> Program:
 
 
 def run_with(module: nn.Module, found: Program, region: Region, steps: int, x: Tensor) -> object:
-    rest = [Whole(index) for index in range(len(found.calls))]
+    rest = [Single(index) for index in range(len(found.calls))]
     loop = Loop(region, steps, RegionCost(found, RATES, MODE).hoisted(region))
     plan = Plan(found, (*rest[: region.start], loop, *rest[region.stop :]), {}, 0, 0, 0)
     return output_of(plan, Executor(plan).run([x], named_tensors(module).__getitem__))

@@ -12,7 +12,7 @@ from foldcli import ops
 from foldcli.autochunk import chunked  # noqa: F401 - fills the table of rules
 from foldcli.autochunk.dimensions import RULES, chunkings
 from foldcli.autochunk.graph import Call, Ref, mapped, name_of, tensors
-from foldcli.autochunk.rules_ops import triangle_operand
+from foldcli.autochunk.split_calls import triangle_operand
 
 
 def r(*shape: int) -> Tensor:

@@ -1,4 +1,7 @@
-"""Record what a module calls, on tensors without memory; sizes are symbols, so that one capture serves every length."""
+"""Capture: record what a module calls on fake tensors, as a graph.
+
+Sizes that the module reads become symbols, so that one capture serves every length.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from foldcli.autochunk.graph import Block, Call, Graph, Ref, Size, leaves, mapped, name_of, tensors
 
-# What tells of sizes, by the shape; an int that Python needs holds for this size alone, as the symbols then note.
+# Functions that read sizes, computed from the symbolic shape. Where Python needs an int, torch adds a guard.
 SIZES: dict[str, Callable[..., Any]] = {
     "shape": lambda shape: shape,
     "size": lambda shape, dim=None: shape if dim is None else shape[dim],
@@ -28,7 +31,7 @@ RANDOM = ("bernoulli", "dropout", "multinomial", "normal", "rand")
 
 
 def fake_tensors(tree: Any, mode: FakeTensorMode, device: torch.device | None = None) -> Any:
-    """The same tree with tensors without memory, on a device if it is named, else each on its own."""
+    """The same tree with every tensor fake (without memory), on `device` or, if None, on the device that it was on."""
 
     def fake(leaf: Any) -> Any:
         if not isinstance(leaf, Tensor):
@@ -40,16 +43,16 @@ def fake_tensors(tree: Any, mode: FakeTensorMode, device: torch.device | None = 
 
 
 def named_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by all their names."""
+    """Parameters and buffers by name; shared ones appear under each of their names."""
     return {
         **dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))
     }  # fmt: skip
 
 
 def capture(module: nn.Module, inputs: tuple[Any, ...], mode: FakeTensorMode) -> Graph:
-    """What `module(*inputs)` calls, on fake tensors: a block of a module list is one call.
+    """The graph of `module(*inputs)`; each block in a module list is one call, with a graph of its own.
 
-    Raises what the module raises where its way depends on the numbers in a tensor and not on sizes alone.
+    inputs: fake tensors of `mode`. Raises what the module raises if its control flow depends on a tensor's data.
     """
     parameters = fake_tensors(named_tensors(module), mode, tensors(inputs)[0].device)
     recorder = Recorder(parameters)
@@ -59,7 +62,7 @@ def capture(module: nn.Module, inputs: tuple[Any, ...], mode: FakeTensorMode) ->
 
 @dataclass(frozen=True)
 class _Read(Source):
-    """Where a symbol comes from, as the symbols' bookkeeping wants it named."""
+    """A symbol's origin; `ShapeEnv` asks for one and uses only its name."""
 
     label: str
 
@@ -70,7 +73,11 @@ class _Read(Source):
 
 @dataclass
 class Tape:
-    """Calls as they are recorded; `numbers` finds a tensor's value, which `kept` keeps from being forgotten."""
+    """A graph while it is recorded.
+
+    numbers: a tensor's value, by its id; kept: these tensors, held so that no id is used again; shapes: symbolic shapes
+    that were asked for, by value; the rest as in `Graph`.
+    """
 
     prefix: str
     numbers: dict[int, int] = field(default_factory=dict)
@@ -86,10 +93,10 @@ class Tape:
 
 
 class Recorder(TorchFunctionMode):
-    """Writes every function of torch that gives or changes a tensor onto the tape that is running.
+    """Records every torch function that returns or changes a tensor on the current tape.
 
-    Tensors have plain sizes, which is fast; only a size that the module reads is a symbol, and what it computes from
-    symbols, or decides by them, is an expression.
+    The fake tensors have plain sizes, which is fast. Only a size that the module reads becomes a symbol; integers
+    computed from symbols become expressions, and comparisons of symbols become guards.
     """
 
     def __init__(self, parameters: Mapping[str, Tensor]) -> None:
@@ -112,10 +119,10 @@ class Recorder(TorchFunctionMode):
         changed = versions != [tensor._version for tensor in operands]
         if not changed and not tensors(result):
             return result
-        if not changed:  # what comes back as it went in, as from contiguous(), gets a name of its own
+        if not changed:  # a result that is an operand itself, as of contiguous(), gets a value of its own
             same = {id(tensor) for tensor in operands}
             result = mapped(lambda x: torch.ops.aten.alias(x) if id(x) in same else x, result)
-        self._write(function, args, dict(kwargs or {}), result, changed or _has_its_place(function, plain_kwargs))
+        self._write(function, args, dict(kwargs or {}), result, changed or _fixed_in_order(function, plain_kwargs))
         return result
 
     def _write(self, function: Callable[..., Any], args: Any, kwargs: Any, result: Any, pinned: bool = False) -> None:
@@ -131,34 +138,34 @@ class Recorder(TorchFunctionMode):
             return leaf
         if id(leaf) not in self.tape.numbers:
             if id(leaf) not in self.names:
-                return leaf  # a constant of the program
+                return leaf  # a constant
             self.tape.parameters[self.tape.add(leaf)] = self.names[id(leaf)].removeprefix(self.tape.prefix)
         return Ref(self.tape.numbers[id(leaf)])
 
     def _shape(self, tensor: Tensor) -> torch.Size:
-        """Sizes as symbols, each named for the value and axis that it is read from."""
+        """The sizes of a tensor, as symbols unless it is a parameter or a constant."""
         number = self.tape.numbers.get(id(tensor))
         if number is None or number in self.tape.parameters:
             return tensor.shape
         if number not in self.tape.shapes:
-            sizes = [self._symbol(number, axis, size) for axis, size in enumerate(tensor.shape)]
+            sizes = [self._symbol(number, dim, size) for dim, size in enumerate(tensor.shape)]
             self.tape.shapes[number] = torch.Size(sizes)
         return self.tape.shapes[number]
 
-    def _symbol(self, number: int, axis: int, size: int) -> Any:
+    def _symbol(self, number: int, dim: int, size: int) -> Any:
         source = _Read(f"size_{id(self.tape)}_{len(self.tape.sizes)}")
         symbol = self.symbols.create_symbol(size, source, DimDynamic.DYNAMIC, do_not_specialize_zero_one=True)
-        self.tape.sizes[symbol] = number, axis
+        self.tape.sizes[symbol] = number, dim
         return self.symbols.create_symintnode(symbol, hint=size, source=source)
 
     def tape_of(self, work: Callable[[], Any], inputs: list[Tensor], prefix: str) -> Graph:
-        """The graph of what `work` calls, on a tape of its own."""
+        """The graph of what `work` calls, recorded on a new tape."""
         before, self.tape = self.tape, Tape(prefix)
         first = len(self.symbols.guards)
         try:
             tape, numbers = self.tape, tuple(self.tape.add(tensor) for tensor in inputs)
             output = mapped(self._ref, work())
-            calls = read_calls(tape.calls, output, (value for value, _ in tape.sizes.values()))
+            calls = live_calls(tape.calls, output, (value for value, _ in tape.sizes.values()))
             own = tape.sizes.keys()
             guards = [g.expr for g in self.symbols.guards[first:] if g.expr.free_symbols & own]
             return Graph(numbers, tape.parameters, calls, output, tape.sizes, tuple(guards))
@@ -166,7 +173,7 @@ class Recorder(TorchFunctionMode):
             self.tape = before
 
     def _block(self, work: Callable[[], Any], inputs: list[Tensor], prefix: str) -> tuple[Graph, Any]:
-        """The graph of a block, and what it returns."""
+        """The graph of a block, and the block's results."""
         results: list[Any] = []
 
         def kept() -> Any:
@@ -177,7 +184,7 @@ class Recorder(TorchFunctionMode):
 
     @contextmanager
     def blocks_whole(self, module: nn.Module) -> Iterator[None]:
-        """While in it, every block of a module list is recorded as one call."""
+        """Inside the context, every block of a module list is recorded as one call."""
         blocks = [
             (f"{name}.{index}." if name else f"{index}.", block)
             for name, several in module.named_modules() if isinstance(several, nn.ModuleList)
@@ -207,10 +214,10 @@ class Recorder(TorchFunctionMode):
         return call
 
 
-def read_calls(calls: Sequence[Call], output: Any, measured: Iterable[int]) -> tuple[Call, ...]:
-    """The calls that give what anybody reads; of blocks only those results, since others would be kept to their end.
+def live_calls(calls: Sequence[Call], output: Any, measured: Iterable[int]) -> tuple[Call, ...]:
+    """Dead code elimination: the calls and blocks' results that something reads, and all pinned calls.
 
-    measured: values whose sizes are asked for.
+    An unused result of a block would stay alive until the block ends. measured: values whose sizes are read.
     """
     read = {leaf.value for leaf in leaves(output) if isinstance(leaf, Ref)}.union(measured)
     kept: list[Call] = []
@@ -222,13 +229,13 @@ def read_calls(calls: Sequence[Call], output: Any, measured: Iterable[int]) -> t
 
 
 def _trimmed(call: Call, read: set[int]) -> Call:
-    """A block with those of its results that are read; any other call as it is."""
+    """A block without its unread results; any other call as it is."""
     if not isinstance(call.function, Block) or read.issuperset(call.results):
         return call
     chosen = [value in read for value in call.results]
     graph = call.function.graph
     output = [Ref(value) for value in compress(graph.outputs, chosen)]
-    calls = read_calls(graph.calls, output, (value for value, _ in graph.sizes.values()))
+    calls = live_calls(graph.calls, output, (value for value, _ in graph.sizes.values()))
     block = replace(call.function, graph=replace(graph, calls=calls, output=output))
     return replace(call, function=block, results=tuple(compress(call.results, chosen)))
 
@@ -244,7 +251,7 @@ def _signature(leaf: Any) -> Any:
     return leaf
 
 
-def _has_its_place(function: Callable[..., Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether a call draws random numbers, or is one of the steps that ranks take together."""
+def _fixed_in_order(function: Callable[..., Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a call draws random numbers or is a collective, so that its place is fixed."""
     drawn = name_of(function).startswith(RANDOM) and kwargs.get("training", True)
     return bool(drawn) or "c10d" in str(getattr(function, "__module__", ""))

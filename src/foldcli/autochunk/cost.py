@@ -1,4 +1,4 @@
-"""How long calls take on this machine: a short calibration, kept in the cache folder."""
+"""Cost model: how long calls take on this device, from a short calibration kept in the cache folder."""
 
 import contextlib
 import json
@@ -20,11 +20,11 @@ SIDE, ENTRIES, THIN, HEADS, REPEATS = 1024, 1 << 24, 8, 32, 7
 
 @dataclass(frozen=True)
 class DeviceRates:
-    """How fast large calls are, and how slow small ones.
+    """Speed of a device.
 
-    rate: floating-point operations a second; bandwidth: bytes a second; feed: the same of a product's operands, which
-    are put in order on top; logit: seconds that each logit of attention takes beside its products; overhead: seconds
-    that any call takes.
+    rate: floating-point operations of matrix products, per second; feed: bytes of their operands and results, which
+    libraries repack, per second; bandwidth: bytes that any call reads or writes, per second; logit: seconds that each
+    logit of attention takes beside its products; overhead: seconds that every call takes.
     """
 
     rate: float
@@ -34,13 +34,13 @@ class DeviceRates:
     overhead: float
 
     def seconds(self, work: Footprint) -> float:
-        """What some calls take: the sum of what each of these asks for."""
+        """Estimated time of a footprint: the sum of its terms, none of which overlap."""
         arithmetic = work.flops / self.rate + work.logits * self.logit
         return arithmetic + work.products / self.feed + work.traffic / self.bandwidth + work.calls * self.overhead
 
 
 def device_rates(device: torch.device, dtype: torch.dtype) -> DeviceRates:
-    """The machine as it was measured before, or now if never."""
+    """The rates of this device for a dtype: from the cache folder, else calibrated now."""
     kind = str(dtype).removeprefix("torch.")
     key = f"{device_name(device)} {kind} {cpu_threads(device)} threads torch {torch.__version__}"
     path = cache_folder() / "autochunk" / "machine.json"
@@ -57,14 +57,14 @@ def device_rates(device: torch.device, dtype: torch.dtype) -> DeviceRates:
 
 
 def calibrate(device: torch.device, dtype: torch.dtype) -> DeviceRates:
-    """Time products of large and of thin matrices, attention, and sums of large and of small tensors; a second."""
+    """Measure the rates, within a second: large and thin products, attention, and large and small additions."""
 
     def some(*shape: int) -> torch.Tensor:
         return torch.randn(shape, device=device, dtype=dtype)
 
     matrices, rows, heads = some(16, SIDE, SIDE), some(16, THIN, SIDE), some(1, HEADS, SIDE // 2, 32)
     large, small = some(ENTRIES), some(8)
-    other = torch.empty_like(large)  # written again and again: fresh pages cost the system's time, not the memory's
+    other = torch.empty_like(large)  # reused, since first touching fresh pages is slower than memory
     start = _seconds(lambda: [small + 1 for _ in range(100)], device) / 100
     rate = 2 * SIDE**3 / _seconds(lambda: matrices[0] @ matrices[1], device)
     bandwidth = 2 * large.nbytes / _seconds(lambda: torch.add(large, 1, out=other), device)

@@ -1,4 +1,7 @@
-"""Along which dimensions a call may be run slice by slice: one rule for each family of operators, none is a barrier."""
+"""Dimension flow: along which dimensions a call may run in chunks, by one rule for each family of operators.
+
+A call without a rule stays whole; no chunk region goes through it.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -7,23 +10,24 @@ from typing import Any
 
 from foldcli.autochunk.graph import Call, Ref, mapped, name_of
 
-# How a slice's call differs from the whole one: (arguments, keyword arguments, steps in the slice) to arguments.
+# Changes a call's arguments for a chunk, such as sizes: (args, kwargs, chunk size) → (args, kwargs).
 Adapt = Callable[[tuple[Any, ...], dict[str, Any], int], tuple[tuple[Any, ...], dict[str, Any]]]
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A dimension that is sliced: each step of an axis takes `step` of its entries."""
+    """How a tensor is chunked: along `dim`, `step` entries for each step of the loop."""
 
     dim: int
     step: int = 1
 
 
-@dataclass(frozen=True, eq=False)  # found once for each call: told apart by identity, which is fast
+@dataclass(frozen=True, eq=False)  # each is made once: compared by identity, which is fast
 class Chunking:
-    """A way to run a call in slices: slices of these operands, the others whole, give this slice of every result.
+    """One way to run a call in chunks: from chunks of some operands come the same chunks of every result.
 
-    operands: by their place among the call's operands; length: how many steps there are.
+    operands: how each is chunked, None if it is read whole; length: steps of the loop, of which a chunk has several;
+    adapt: changes the arguments for a chunk, if they depend on its size.
     """
 
     operands: tuple[Cut | None, ...]
@@ -34,7 +38,7 @@ class Chunking:
 
 @dataclass(frozen=True)
 class Operand:
-    """A tensor among the arguments that a rule looks at; `place` is its place among the operands."""
+    """A tensor argument as a rule sees it: its shape and its index among the call's operands."""
 
     place: int
     shape: tuple[int, ...]
@@ -42,7 +46,7 @@ class Operand:
 
 @dataclass(frozen=True)
 class CallSite:
-    """A call as a rule sees it: `Operand`s for tensors, shapes of the results."""
+    """A call as a rule sees it: `Operand`s in place of tensors, and the shapes of the results."""
 
     name: str
     args: tuple[Any, ...]
@@ -51,11 +55,11 @@ class CallSite:
     results: tuple[tuple[int, ...], ...]
 
     def get(self, place: int, name: str, default: Any = None) -> Any:
-        """An argument by its place or, failing that, its name."""
+        """An argument by position or, if it was not passed so, by name."""
         return self.args[place] if place < len(self.args) else self.kwargs.get(name, default)
 
     def chunking(self, cuts: Mapping[Operand, int], results: Iterable[int], adapt: Adapt | None = None) -> Chunking:
-        """One that takes single entries of these dimensions of operands and results."""
+        """A chunking with one entry a step: along `cuts` in operands and `results`, a dimension for each result."""
         ends = tuple(Cut(dim % len(shape)) for dim, shape in zip(results, self.results, strict=True))
         starts: list[Cut | None] = [None] * len(self.operands)
         for operand, dim in cuts.items():
@@ -68,7 +72,7 @@ RULES: dict[str, Rule] = {}
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Make a function the rule of the operators with these names."""
+    """Register a function as the rule of the operators with these names."""
 
     def enter(function: Rule) -> Rule:
         RULES.update(dict.fromkeys(names, function))
@@ -78,7 +82,7 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
 
 
 def chunkings(call: Call, shapes: Callable[[int], tuple[int, ...]]) -> list[Chunking]:
-    """All ways to run a call in slices, each longer than one step; `shapes` gives the shape of a value."""
+    """All ways to run a call in chunks that have more than one step; shapes: gives a value's shape."""
     found = RULES.get(name_of(call.function))
     if found is None or call.pinned or not call.results:
         return []
@@ -96,26 +100,26 @@ def chunkings(call: Call, shapes: Callable[[int], tuple[int, ...]]) -> list[Chun
     try:
         return [chunking for chunking in found(site) if chunking.length > 1 and _consistent(chunking, site)]
     except (TypeError, AttributeError, IndexError, KeyError, ValueError):
-        return []  # a form of the operator that its rule does not know is a barrier
+        return []  # called in a way that the rule does not know: it stays whole
 
 
 def _consistent(chunking: Chunking, site: CallSite) -> bool:
-    """Whether the steps cover each sliced dimension exactly."""
+    """Whether the steps cover each chunked dimension exactly."""
     starts = [(cut, operand.shape) for cut, operand in zip(chunking.operands, site.operands, strict=True) if cut]
     ends = list(zip(chunking.results, site.results, strict=True))
     return all(shape[cut.dim] == cut.step * chunking.length for cut, shape in [*starts, *ends])
 
 
 def kept_dimensions(shape: tuple[int, ...], gone: Iterable[int]) -> list[int]:
-    """The dimensions of a shape that are not among `gone`, which may count from the end."""
+    """The dimensions of a shape that are not in `gone`, which may be negative."""
     without = {dim % len(shape) for dim in gone}
     return [dim for dim in range(len(shape)) if dim not in without]
 
 
 def matched_blocks(before: tuple[int, ...], after: tuple[int, ...]) -> Iterator[tuple[int, int, int, int]]:
-    """Pairs of dimensions of a tensor and of its reshaped form that can be sliced together, with both steps.
+    """(dimension before, step, dimension after, step) of a reshape, for all pairs that can be chunked together.
 
-    In each group of dimensions that are merged or split the outermost ones run together.
+    A reshape merges and splits groups of neighbouring dimensions; in each group the outermost ones go together.
     """
     i = j = 0
     while True:

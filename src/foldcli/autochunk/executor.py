@@ -1,4 +1,7 @@
-"""Run a plan: calls in order, loops over slices that write into memory set aside for their results."""
+"""Execution of a plan, in place of code generation.
+
+Single calls run as they are; chunk loops write into preallocated results, chunk by chunk.
+"""
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -10,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from foldcli.autochunk.dimensions import Adapt, Cut
 from foldcli.autochunk.graph import Call, Ref, mapped, tensors
-from foldcli.autochunk.plan import Loop, Plan, Whole
+from foldcli.autochunk.plan import Loop, Plan, Single
 from foldcli.autochunk.region_search import ChunkedCall, Region
 from foldcli.autochunk.shape_prop import TensorSpec
 
@@ -19,7 +22,7 @@ Operands = Callable[[int], Tensor]
 
 
 class Executor:
-    """A plan made ready to run: which values each step is the last to read."""
+    """Runs a plan and frees each value after the last step that reads it."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.program = plan, plan.program
@@ -27,8 +30,8 @@ class Executor:
         self.blocks = {i: known.setdefault(id(block), Executor(block)) for i, block in plan.blocks.items()}
 
     @cached_property
-    def last(self) -> dict[int, int]:
-        """The place in the plan after which a value is not read again."""
+    def last_use(self) -> dict[int, int]:
+        """The number of the last step that reads a value; outputs have none."""
         graph, place = self.program.shaped.graph, {}
         for number, step in enumerate(self.plan.steps):
             for index in step.calls:
@@ -40,13 +43,14 @@ class Executor:
 
     @cached_property
     def freed(self) -> list[list[int]]:
+        """The values to free after each step."""
         found: list[list[int]] = [[] for _ in self.plan.steps]
-        for value, number in self.last.items():
+        for value, number in self.last_use.items():
             found[number].append(value)
         return found
 
     def run(self, inputs: list[Tensor], parameter: Parameter) -> dict[int, Tensor]:
-        """Values of the outputs. `inputs` is emptied: what the caller does not hold elsewhere is let go when read."""
+        """The outputs' tensors. Empties `inputs`, so that inputs held nowhere else are freed after their last use."""
         graph = self.program.shaped.graph
         values = dict(zip(graph.inputs, inputs, strict=True))
         inputs.clear()
@@ -55,19 +59,19 @@ class Executor:
             if isinstance(step, Loop):
                 self._loop(step, number, values)
             else:
-                self._whole(step, number, values, parameter)
+                self._single(step, number, values, parameter)
             for value in self.freed[number]:
                 values.pop(value, None)
         return {value: values[value] for value in graph.outputs}
 
-    def _whole(self, step: Whole, number: int, values: dict[int, Tensor], parameter: Parameter) -> None:
+    def _single(self, step: Single, number: int, values: dict[int, Tensor], parameter: Parameter) -> None:
         call = self.program.calls[step.index]
         if step.index not in self.blocks:
             values.update(_run(call, values.__getitem__))
             return
         operands = [values[value] for value in call.operands]
         for value in call.operands:
-            if self.last.get(value) == number:
+            if self.last_use.get(value) == number:
                 values.pop(value, None)
         prefix, executor = call.function.prefix, self.blocks[step.index]  # type: ignore[attr-defined]
         found = executor.run(operands, lambda name: parameter(prefix + name))
@@ -86,15 +90,15 @@ class Executor:
             value: values[replaced[value]] if value in replaced else _buffer(self.program.spec(value))
             for value, _ in region.outputs
         }
-        for first in range(0, region.length, loop.steps):
-            steps = min(loop.steps, region.length - first)
-            part = self._slice(region, first, steps, read)
+        for first in range(0, region.length, loop.chunk_size):
+            size = min(loop.chunk_size, region.length - first)
+            chunk = self._chunk(region, first, size, read)
             for value, cut in region.outputs:
-                _narrow(buffers[value], cut, first, steps).copy_(part.pop(value))
+                _narrow(buffers[value], cut, first, size).copy_(chunk.pop(value))
         values.update(buffers)
 
     def _hoisted(self, loop: Loop, number: int, values: dict[int, Tensor]) -> None:
-        """Calls that do not vary in the loop, each of which lets go what none after it reads."""
+        """Run the hoisted calls; free operands after their last use."""
         body = {value for member in loop.region.body for value in self._call(member).operands}
         for place, step in enumerate(loop.hoisted):
             if isinstance(step, Loop):
@@ -102,26 +106,22 @@ class Executor:
             else:
                 values.update(_run(self.program.calls[step.index], values.__getitem__))
             for value in self._read(step) - body.union(*map(self._read, loop.hoisted[place + 1 :])):
-                if self.last.get(value) == number:
+                if self.last_use.get(value) == number:
                     values.pop(value, None)
 
-    def _read(self, step: Whole | Loop) -> set[int]:
+    def _read(self, step: Single | Loop) -> set[int]:
         return {value for index in step.calls for value in self.program.calls[index].operands}
 
     def _checkpointed(self, loop: Loop, read: dict[int, Tensor]) -> dict[int, Tensor]:
-        """Results of a loop that is to be differentiated: backward computes each slice again, and nothing is written
-        into what it may need.
-        """
+        """The results of a loop under autograd: backward computes each chunk again, and nothing is overwritten."""
         region = loop.region
-        parts = [
-            checkpoint(self._slice, region, first, min(loop.steps, region.length - first), read, use_reentrant=False)
-            for first in range(0, region.length, loop.steps)
-        ]
-        return {value: torch.cat([part[value] for part in parts], cut.dim) for value, cut in region.outputs}
+        spans = [(i, min(loop.chunk_size, region.length - i)) for i in range(0, region.length, loop.chunk_size)]
+        chunks = [checkpoint(self._chunk, region, *span, read, use_reentrant=False) for span in spans]
+        return {value: torch.cat([chunk[value] for chunk in chunks], cut.dim) for value, cut in region.outputs}
 
-    def _slice(self, region: Region, first: int, steps: int, values: dict[int, Tensor]) -> dict[int, Tensor]:
-        """One pass of the loop: the slices of its results."""
-        part: dict[int, Tensor] = {}
+    def _chunk(self, region: Region, first: int, size: int, values: dict[int, Tensor]) -> dict[int, Tensor]:
+        """One pass of the loop, from step `first` over `size` steps: the chunks of its results."""
+        chunk: dict[int, Tensor] = {}
         kept = {value for value, _ in region.outputs}
         last = {v: j.index for j in region.body for v in (*self._call(j).results, *self._call(j).operands)}
         for member in region.body:
@@ -130,33 +130,33 @@ class Executor:
 
             def operand(value: int, cuts: Iterator[Cut | None] = cuts) -> Tensor:
                 cut = next(cuts)
-                if value in part:
-                    return part[value]
-                return _narrow(values[value], cut, first, steps) if cut else values[value]
+                if value in chunk:
+                    return chunk[value]
+                return _narrow(values[value], cut, first, size) if cut else values[value]
 
-            part.update(_run(call, operand, member.chunking.adapt, steps * member.factor))
-            for value in [value for value in part if value not in kept and last[value] == member.index]:
-                del part[value]
-        return part
+            chunk.update(_run(call, operand, member.chunking.adapt, size * member.factor))
+            for value in [value for value in chunk if value not in kept and last[value] == member.index]:
+                del chunk[value]
+        return chunk
 
     def _call(self, member: ChunkedCall) -> Call:
         return self.program.calls[member.index]
 
 
-def _run(call: Call, operands: Operands, adapt: Adapt | None = None, steps: int = 0) -> dict[int, Tensor]:
-    """Results of a call by their values; adapt: makes arguments of so many steps."""
+def _run(call: Call, operands: Operands, adapt: Adapt | None = None, size: int = 0) -> dict[int, Tensor]:
+    """A call's results, by value; adapt: changes the arguments for a chunk of so many steps."""
     args, kwargs = call.filled(operands)
     if adapt is not None:
-        args, kwargs = adapt(args, kwargs, steps)
+        args, kwargs = adapt(args, kwargs, size)
     return dict(zip(call.results, tensors(call.function(*args, **kwargs)), strict=True))
 
 
-def _narrow(tensor: Tensor, cut: Cut, first: int, steps: int) -> Tensor:
-    return tensor.narrow(cut.dim, first * cut.step, steps * cut.step)
+def _narrow(tensor: Tensor, cut: Cut, first: int, size: int) -> Tensor:
+    return tensor.narrow(cut.dim, first * cut.step, size * cut.step)
 
 
 def _buffer(spec: TensorSpec) -> Tensor:
-    """Memory for a result, in the order that it would have had; one that repeats itself gets every entry."""
+    """Memory for a loop's result, strided as without the loop; contiguous if those strides overlap or leave gaps."""
     reach = 1 + sum((size - 1) * stride for size, stride in zip(spec.shape, spec.stride, strict=True))
     numbers = torch.Size(spec.shape).numel()
     if reach == numbers:
@@ -165,5 +165,5 @@ def _buffer(spec: TensorSpec) -> Tensor:
 
 
 def output_of(plan: Plan, values: dict[int, Tensor]) -> Any:
-    """What the module returns."""
+    """The module's return value, from its outputs' tensors."""
     return mapped(lambda leaf: values[leaf.value] if isinstance(leaf, Ref) else leaf, plan.program.shaped.graph.output)

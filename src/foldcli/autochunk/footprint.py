@@ -1,4 +1,7 @@
-"""Count what tensors take while work runs: on tensors without memory for a prediction, on real ones to look."""
+"""Footprint of some work: its peak memory, and the arithmetic and traffic that its time is estimated from.
+
+On fake tensors this is a prediction, on real ones a measurement.
+"""
 
 import math
 import weakref
@@ -18,9 +21,9 @@ aten = torch.ops.aten
 
 
 class MemoryTracker(TorchDispatchMode):
-    """Bytes that are alive now and at most, among storages made within it; what the time depends on beside.
+    """Counts what operators inside it allocate: live and peak bytes, and the terms of `Footprint` for time.
 
-    What operators take inside themselves, unseen by a dispatch mode, comes from `inside`.
+    Temporaries inside an operator, which a dispatch mode does not see, are added from `workspace_bytes`.
     """
 
     def __init__(self) -> None:
@@ -30,12 +33,12 @@ class MemoryTracker(TorchDispatchMode):
         self._known: dict[int, Any] = {}
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        hidden = workspace_bytes(function, args)
-        self.peak = max(self.peak, self.live + hidden)
+        workspace = workspace_bytes(function, args)
+        self.peak = max(self.peak, self.live + workspace)
         result = function(*args, **(kwargs or {}))
         made = tensors(result)
-        new = [self._enter(tensor) for tensor in made]
-        self.peak = max(self.peak, self.live + hidden)
+        new = [self._allocated(tensor) for tensor in made]
+        self.peak = max(self.peak, self.live + workspace)
         if any(new) or function._schema.is_mutable:
             self._count(function, args, kwargs or {}, result)
         return result
@@ -49,7 +52,7 @@ class MemoryTracker(TorchDispatchMode):
         self.products += sum(tensor.nbytes for tensor in used) if flops else 0
         self.traffic += sum(map(traffic_bytes, used))
 
-    def _enter(self, tensor: Tensor) -> bool:
+    def _allocated(self, tensor: Tensor) -> bool:
         storage = tensor.untyped_storage()
         key = storage._cdata
         known = self._known.get(key)
@@ -57,23 +60,23 @@ class MemoryTracker(TorchDispatchMode):
             return False
         size = storage.nbytes()
         self._known[key] = weakref.ref(storage)
-        weakref.finalize(storage, self._leave, key, size)
+        weakref.finalize(storage, self._freed, key, size)
         self.live += size
         return True
 
-    def _leave(self, key: int, size: int) -> None:
+    def _freed(self, key: int, size: int) -> None:
         self.live -= size
         self._known.pop(key, None)
 
-    def own(self, given: Iterable[Tensor]) -> None:
-        """Storages that were there before: whatever they are, they are no allocation."""
+    def ignore(self, given: Iterable[Tensor]) -> None:
+        """Do not count the storages of these tensors, which were there before."""
         for tensor in given:
             storage = tensor.untyped_storage()
             self._known[storage._cdata] = weakref.ref(storage)
 
 
 def traffic_bytes(tensor: Tensor) -> int:
-    """What is read or written of a tensor, counted once where it repeats itself."""
+    """Bytes read or written for a tensor; entries expanded by stride 0 count once."""
     sizes = (size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride)
     return math.prod(sizes) * tensor.element_size()
 
@@ -83,7 +86,7 @@ def _copy_unless_dense(x: Tensor) -> int:
 
 
 def _copies_of_products(a: Tensor, b: Tensor) -> int:
-    """Matrices that the library cannot read in place: for MKL those of which none of the last two axes is adjacent."""
+    """Bytes of operands that the library copies first: for MKL those without stride 1 in the last two dimensions."""
     workspace = onednn.workspace_bytes(a, b) if onednn.mkl_lacks_avx512() else None
     if workspace is not None:
         return workspace
@@ -94,7 +97,7 @@ def _copies_of_products(a: Tensor, b: Tensor) -> int:
 
 
 def _attention_on_cpu(q: Tensor, k: Tensor, *_: object) -> int:
-    """Tiles of logits and sums, for each thread."""
+    """Each thread's tile of logits and its accumulators, as in torch's flash attention for CPUs."""
     rows = 256 if q.shape[-2] >= 768 else 64 if q.shape[-2] >= 192 else 32
     return torch.get_num_threads() * min(rows, q.shape[-2]) * (min(512, k.shape[-2]) + 2 + q.shape[-1]) * 4
 
@@ -111,7 +114,7 @@ def _flops(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result:
     return count(*args, **kwargs, out_val=result) if count else 0
 
 
-# What the CPU's operators allocate for themselves and give back, by operator.
+# Temporary bytes that the CPU's operators allocate and free.
 WORKSPACE: dict[Any, Callable[..., int]] = {
     aten.native_layer_norm.default: lambda x, *_: _copy_unless_dense(x),
     aten._softmax.default: lambda x, *_: _copy_unless_dense(x),
@@ -125,17 +128,18 @@ WORKSPACE: dict[Any, Callable[..., int]] = {
 
 
 def workspace_bytes(function: Any, args: tuple[Any, ...]) -> int:
-    """Bytes that an operator takes within itself."""
+    """Bytes of an operator's temporaries, 0 if it has none that we know."""
     found = WORKSPACE.get(function)
     return found(*args) if found else 0
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """What some work takes: bytes at most above what was there, bytes that stay, and what the time depends on.
+    """Memory of some work, in bytes, and what its time is estimated from.
 
-    flops: of products; logits: of fused attention; traffic: bytes that are read and written; products: the same of
-    products, of which each in a batch reads what all of them share.
+    peak: most that is allocated at once; kept: still allocated at the end; flops: of matrix products; logits: of fused
+    attention; products: bytes of the operands and results of matrix products, where an operand that a batch shares is
+    counted for each member; traffic: bytes read and written, shared ones once; calls: operators that allocate or write.
     """
 
     peak: int = 0
@@ -148,9 +152,9 @@ class Footprint:
 
 
 def measure_footprint(work: Callable[[], Any], given: Iterable[Tensor]) -> tuple[Any, Footprint]:
-    """The result of `work` and what it took; `given` are the tensors that it works on."""
+    """The result of `work` and its footprint; given: tensors that it works on, which do not count."""
     tracker = MemoryTracker()
-    tracker.own(given)
+    tracker.ignore(given)
     with tracker:
         result = work()
     return result, Footprint(

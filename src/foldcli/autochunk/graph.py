@@ -1,4 +1,4 @@
-"""What a module computes, as a list of calls: the form that every pass of this room reads."""
+"""The compiler's intermediate form: what a module computes, as a list of calls on numbered values."""
 
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
@@ -11,23 +11,23 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Ref:
-    """A tensor among arguments or results, by the number of its value."""
+    """Stands for a tensor among arguments or results, by its value's number."""
 
     value: int
 
 
 @dataclass(frozen=True)
 class Size:
-    """A whole number that follows from the sizes of the inputs: a sympy expression in their symbols."""
+    """An integer computed from the inputs' sizes: a sympy expression in their symbols."""
 
     expression: Any
 
 
 @dataclass(frozen=True)
 class Call:
-    """One function call; tensors in its arguments are `Ref`s, and results are numbered in the order they come.
+    """One function call, with `Ref`s for the tensors in its arguments; results: its output values, in order.
 
-    pinned: its place is kept, since it writes into an argument, draws random numbers or talks to other ranks.
+    pinned: it must not move or be chunked, since it writes into an argument, draws random numbers or communicates.
     """
 
     function: Callable[..., Any]
@@ -38,11 +38,11 @@ class Call:
 
     @cached_property
     def operands(self) -> tuple[int, ...]:
-        """The values it reads, in the order of its arguments; one may come twice."""
+        """The values it reads, in the order of its arguments; one may appear twice."""
         return tuple(leaf.value for leaf in leaves((self.args, dict(self.kwargs))) if isinstance(leaf, Ref))
 
     def filled(self, tensor: Callable[[int], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Its arguments with `tensor(value)` in the place of each operand, asked for in their order."""
+        """Its arguments with each operand replaced by `tensor(value)`, called in the order of the operands."""
 
         def put(leaf: Any) -> Any:
             return tensor(leaf.value) if isinstance(leaf, Ref) else leaf
@@ -52,10 +52,11 @@ class Call:
 
 @dataclass(frozen=True)
 class Graph:
-    """Calls in the order of their execution. Values are numbered; a value is made once.
+    """Calls in the order of execution, in static single assignment form: each value is produced once.
 
-    inputs: tensors that the caller gives; parameters: values by their names in the module; output: what the module
-    returns, with `Ref`s; sizes: value and axis behind each symbol; guards: what the calls were chosen by.
+    inputs: values that the caller passes; parameters: names in the module, by value; output: what the module returns,
+    with `Ref`s for tensors; sizes: the (value, dimension) that each symbol stands for; guards: conditions on symbols,
+    under which the module makes these calls.
     """
 
     inputs: tuple[int, ...]
@@ -77,9 +78,9 @@ class Graph:
 
 @dataclass(frozen=True)
 class Block:
-    """A module that is captured once and called as a whole; those that are alike share their graph.
+    """A function that is a whole submodule with a graph of its own; equal submodules share the graph.
 
-    prefix: what comes before the names of its own parameters.
+    prefix: that of its parameters' names in the parent module.
     """
 
     prefix: str
@@ -90,13 +91,13 @@ class Block:
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """The name that rules are found by: of a function, a method, or the property behind a getter."""
+    """The name under which a function's rule is registered; for a property's getter, the property's name."""
     name = getattr(function, "__name__", type(function).__name__)
     return function.__self__.__name__ if name == "__get__" else name  # type: ignore[attr-defined]
 
 
 def leaves(tree: Any) -> Iterator[Any]:
-    """Everything in nested tuples, lists, dictionaries, slices and dataclasses, in order."""
+    """The leaves of nested tuples, lists, mappings, slices and dataclasses, in order."""
     if isinstance(tree, Ref | Size):
         yield tree
     elif isinstance(tree, tuple | list):
@@ -115,12 +116,12 @@ def leaves(tree: Any) -> Iterator[Any]:
 
 
 def mapped(change: Callable[[Any], Any], tree: Any) -> Any:
-    """The same tree with every leaf changed."""
+    """The same tree with `change` applied to every leaf."""
     if isinstance(tree, Ref | Size):
         return change(tree)
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         return type(tree)(*(mapped(change, item) for item in tree))
-    if isinstance(tree, tuple | list):  # torch.Size, which holds numbers alone, becomes a tuple
+    if isinstance(tree, tuple | list):  # torch.Size, which can hold integers only, becomes a tuple
         return (list if isinstance(tree, list) else tuple)(mapped(change, item) for item in tree)
     if isinstance(tree, Mapping):
         return {key: mapped(change, item) for key, item in tree.items()}
@@ -128,11 +129,12 @@ def mapped(change: Callable[[Any], Any], tree: Any) -> Any:
         return slice(*(mapped(change, item) for item in (tree.start, tree.stop, tree.step)))
     if is_dataclass(tree) and not isinstance(tree, type):
         changed = copy(tree)
-        for field in fields(tree):  # past the constructor, which may check that its fields are tensors
+        for field in fields(tree):  # not by the constructor, which may check types
             object.__setattr__(changed, field.name, mapped(change, getattr(tree, field.name)))
         return changed
     return change(tree)
 
 
 def tensors(tree: Any) -> list[Tensor]:
+    """The tensors among the leaves of a tree."""
     return [leaf for leaf in leaves(tree) if isinstance(leaf, Tensor)]

@@ -1,4 +1,4 @@
-"""When the memory of each value comes and goes while the calls run in their order."""
+"""Liveness: which call produces each value, which use it, and from when to when its memory is alive."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from foldcli.autochunk.shape_prop import ShapedGraph, TensorSpec
 
 @dataclass(frozen=True)
 class Storage:
-    """Memory of one or more values: from the call that makes it to the last that reads it, -1 for what is given."""
+    """Memory of a value and its views: the call that allocates it, -1 for an input, and the last one that uses it."""
 
     bytes: int
     born: int
@@ -20,9 +20,9 @@ class Storage:
 
 
 class Program:
-    """A graph at given sizes with all that the search asks about it.
+    """A shaped graph with its analyses, each done when first asked for; calls are told by their index.
 
-    donated: inputs that nobody reads afterwards, so that the program may write into them or drop them.
+    donated: inputs that nobody reads afterwards, so that the program may overwrite or free them.
     """
 
     def __init__(self, shaped: ShapedGraph, donated: frozenset[int]) -> None:
@@ -38,7 +38,7 @@ class Program:
 
     @cached_property
     def mutated(self) -> set[int]:
-        """Storages that pinned calls may write into and that several values share: a copy of one would miss that."""
+        """Storages with several values that pinned calls may write into: a chunk's copy of one would miss the write."""
         pinned = {self.values[value].storage for call in self.calls if call.pinned for value in call.operands}
         return {storage for storage in pinned if len(self.aliases[storage]) > 1}
 
@@ -50,7 +50,7 @@ class Program:
 
     @cached_property
     def producer(self) -> dict[int, int]:
-        """The call that a value comes from."""
+        """The call that produces a value; inputs and parameters have none."""
         return {value: index for index, call in reversed(list(enumerate(self.calls))) for value in call.results}
 
     @cached_property
@@ -64,7 +64,7 @@ class Program:
 
     @cached_property
     def aliases(self) -> dict[int, list[int]]:
-        """The values that share a storage, by the storage."""
+        """The values in each storage: one and its views."""
         found: dict[int, list[int]] = defaultdict(list)
         for value, spec in self.values.items():
             found[spec.storage].append(value)
@@ -72,7 +72,7 @@ class Program:
 
     @cached_property
     def storages(self) -> dict[int, Storage]:
-        """All storages but those of parameters and of inputs that are not donated: those stay whatever is planned."""
+        """All storages but those of parameters and of inputs that are not donated, which outlive the program."""
         outputs, given = set(self.shaped.graph.outputs), set(self.shaped.graph.inputs)
         found = {}
         for storage, values in self.aliases.items():
@@ -82,12 +82,12 @@ class Program:
             read = max((self.users[value][-1] for value in values if self.users[value]), default=born)
             made = max(self.producer.get(value, -1) for value in values)
             dies = len(self.calls) if outputs & set(values) else max(read, made)
-            found[storage] = Storage(self.values[storage].bytes, born, dies)
+            found[storage] = Storage(self.values[storage].storage_bytes, born, dies)
         return found
 
     @cached_property
     def live(self) -> list[int]:
-        """Bytes alive before each call, and after the last."""
+        """Bytes alive before each call, and after the last one."""
         change = [0] * (len(self.calls) + 2)
         for storage in self.storages.values():
             change[storage.born + 1] += storage.bytes
@@ -99,7 +99,7 @@ class Program:
         return found
 
     def freed_by(self, index: int) -> Sequence[int]:
-        """Operands of a call whose memory nobody needs afterwards."""
+        """Operands of a call whose memory is freed after it: it is their last use."""
         call = self.calls[index]
         return [
             v for v in dict.fromkeys(call.operands)

@@ -1,4 +1,4 @@
-"""A plan: which calls run whole and which in loops over slices, with what that takes in memory and time."""
+"""A plan: which calls of a program run alone and which in chunk loops, with the memory and time that takes."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from foldcli.autochunk.region_search import Region
 
 
 @dataclass(frozen=True)
-class Whole:
-    """A call that runs as it is; of a block, by the plan for it."""
+class Single:
+    """A call that runs unchunked; if it is a block, by the block's own plan."""
 
     index: int
 
@@ -21,11 +21,11 @@ class Whole:
 
 @dataclass(frozen=True)
 class Loop:
-    """A region that runs in slices of `steps` steps, after the calls that do not vary in it."""
+    """A chunk region that runs in chunks of `chunk_size` steps; hoisted: what runs once, before the loop."""
 
     region: Region
-    steps: int
-    hoisted: tuple["Whole | Loop", ...]
+    chunk_size: int
+    hoisted: tuple["Single | Loop", ...]
 
     @property
     def calls(self) -> range:
@@ -34,14 +34,14 @@ class Loop:
 
 @dataclass(frozen=True)
 class Plan:
-    """How to run a program: steps in order, and plans for the calls that are blocks.
+    """How to run a program: its steps in order, and plans for the calls that are blocks.
 
-    peak: bytes at most beside parameters and inputs that the caller keeps; extra: seconds more than without loops;
-    seconds: all of them, as the cost model has it.
+    peak: bytes at once beside parameters and inputs that are not donated; seconds: estimated time; extra: seconds more
+    than without loops.
     """
 
     program: Program
-    steps: tuple[Whole | Loop, ...]
+    steps: tuple[Single | Loop, ...]
     blocks: Mapping[int, "Plan"]
     peak: float
     extra: float
@@ -51,24 +51,24 @@ class Plan:
         return [step for step in self.steps if isinstance(step, Loop)]
 
     def describe(self, name: str = "model") -> Iterator[str]:
-        """One line for each loop; blocks that are alike are told once."""
+        """One line for each loop; blocks with the same plan are described once."""
         for loop in self.loops():
             yield f"{name}: {describe_loop(self.program, loop)}"
-        told: dict[int, list[int]] = {}
+        same_plan: dict[int, list[int]] = {}
         for index, plan in self.blocks.items():
-            told.setdefault(id(plan), []).append(index)
-        for indices in told.values():
+            same_plan.setdefault(id(plan), []).append(index)
+        for indices in same_plan.values():
             first = self.program.calls[indices[0]].function
             several = f"{len(indices)} blocks" if len(indices) > 1 else "block"
             yield from self.blocks[indices[0]].describe(f"{several} {getattr(first, 'prefix', '').rstrip('.')}")
 
 
 def describe_loop(program: Program, loop: Loop) -> str:
-    """A loop in words: its slices, its main calls and what it writes where."""
+    """A loop on one line: its calls, its number of chunks, the dimension, and where results are written."""
     region = loop.region
     names = [name_of(program.calls[member.index].function) for member in region.body]
     value, cut = region.outputs[-1]
-    count = -(-region.length // loop.steps)
+    count = -(-region.length // loop.chunk_size)
     where = "in place" if region.in_place else "into a new tensor"
     shape = " x ".join(map(str, program.shape(value)))
     return f"{' -> '.join(dict.fromkeys(names))}: {count} slices of axis {cut.dim} of {shape}, written {where}"

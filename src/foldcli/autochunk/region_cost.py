@@ -1,4 +1,4 @@
-"""What a region takes, in memory and time, by how many steps of its loop a slice has."""
+"""Memory and time estimation of a chunk region, as linear functions of the chunk size."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -14,22 +14,22 @@ from foldcli.autochunk.dimensions import Cut
 from foldcli.autochunk.footprint import Footprint, measure_footprint
 from foldcli.autochunk.graph import tensors
 from foldcli.autochunk.liveness import Program
-from foldcli.autochunk.plan import Loop, Whole
+from foldcli.autochunk.plan import Loop, Single
 from foldcli.autochunk.region_search import ChunkedCall, Region, regions_of_all_calls
 
-# Into how many slices calls before a loop come apart, and the share of their memory that this must leave.
-PIECES, CLEARLY = 16, 0.75
+# Hoisted calls run in a loop of so many chunks, if that takes at most this share of their memory.
+HOISTED_CHUNKS, HOISTED_SHARE = 16, 0.75
 
 
 @dataclass(frozen=True)
 class Linear:
-    """A quantity that grows with the steps of a slice."""
+    """A quantity that grows linearly with the chunk size."""
 
     fixed: float
     each: float
 
-    def at(self, steps: int) -> float:
-        return self.fixed + self.each * steps
+    def at(self, chunk_size: int) -> float:
+        return self.fixed + self.each * chunk_size
 
     @staticmethod
     def through(first: int, low: float, second: int, high: float) -> "Linear":
@@ -39,84 +39,89 @@ class Linear:
 
 @dataclass(frozen=True)
 class RegionEstimate:
-    """A region's peak in bytes and one slice's seconds, both by the steps of a slice; the calls' seconds if whole."""
+    """What a region takes.
+
+    peak: bytes at most while the loop runs, by chunk size; hoisted_peak: the same while the hoisted calls run;
+    chunk_seconds: time of one chunk, by chunk size; whole_seconds: time of the body's calls without a loop.
+    """
 
     peak: Linear
-    least: float
-    slice_seconds: Linear
+    hoisted_peak: float
+    chunk_seconds: Linear
     whole_seconds: float
 
-    def most_steps(self, budget: float, length: int) -> int:
-        """The longest slice that stays within a budget of bytes; 0 if none does."""
-        if self.least > budget or self.peak.at(1) > budget:
+    def largest_chunk(self, budget: float, length: int) -> int:
+        """The largest chunk size that keeps within a budget of bytes, at most half the length; 0 if none does."""
+        if self.hoisted_peak > budget or self.peak.at(1) > budget:
             return 0
         fits = length if self.peak.each <= 0 else int((budget - self.peak.fixed) / self.peak.each)
         return max(0, min(fits, math.ceil(length / 2)))
 
-    def extra_seconds(self, steps: int, length: int) -> float:
-        loops = length / steps
-        return loops * self.slice_seconds.at(steps) - self.whole_seconds
+    def extra_seconds(self, chunk_size: int, length: int) -> float:
+        """Time that the loop takes more than its calls do without it; negative if it is faster."""
+        chunks = length / chunk_size
+        return chunks * self.chunk_seconds.at(chunk_size) - self.whole_seconds
 
 
 class RegionCost:
-    """Measures slices of calls, on tensors without memory, and puts regions together from them."""
+    """Estimates regions from the footprints of their calls on chunks, measured on fake tensors."""
 
     def __init__(self, program: Program, rates: DeviceRates, mode: FakeTensorMode) -> None:
         self.program, self.rates, self.mode = program, rates, mode
         self.footprint = cache(self._footprint)
         self.estimate = cache(self._estimate)
-        self.least = cache(self._least)
+        self.lower_bound = cache(self._lower_bound)
         self.hoisted = cache(self._hoisted)
         self.in_loop = cache(self._in_loop)
         self.whole: Callable[[int], Tensor] = cache(lambda value: program.spec(value).empty())  # under the mode
 
     def _estimate(self, region: Region) -> RegionEstimate:
-        live, least = self._at_start(region)
+        live, hoisted_peak = self._before_loop(region)
         buffers = self._buffers(region)
         points = sorted({max(1, region.length // 32), region.length})
-        peaks = [self._body_peak(region, steps) for steps in points]
-        seconds = [self._body_seconds(region, steps) for steps in points]
+        peaks = [self._body_peak(region, chunk_size) for chunk_size in points]
+        seconds = [self._body_seconds(region, chunk_size) for chunk_size in points]
         whole = sum(self.rates.seconds(self.program.shaped.footprints[member.index]) for member in region.body)
-        whole -= sum(self._extra(step) for step in self.hoisted(region) if isinstance(step, Loop))
+        whole -= sum(self._extra_seconds(step) for step in self.hoisted(region) if isinstance(step, Loop))
         peak = Linear.through(points[0], peaks[0], points[-1], peaks[-1])
         return RegionEstimate(
-            Linear(peak.fixed + live + buffers, peak.each), least,
+            Linear(peak.fixed + live + buffers, peak.each), hoisted_peak,
             Linear.through(points[0], seconds[0], points[-1], seconds[-1]), whole,
         )  # fmt: skip
 
-    def _least(self, region: Region) -> float:
-        """Bytes that a region takes at least, without a look at its calls."""
-        live, peak = self._at_start(region)
+    def _lower_bound(self, region: Region) -> float:
+        """A peak that no chunk size can go below: the hoisted calls', and the loop's results. Quick to compute."""
+        live, peak = self._before_loop(region)
         return max(peak, live + self._buffers(region))
 
-    def _hoisted(self, region: Region) -> tuple[Whole | Loop, ...]:
-        """How the calls that do not vary run: as many in a row as can be in one loop, if that takes less memory."""
-        steps: list[Whole | Loop] = []
+    def _hoisted(self, region: Region) -> tuple[Single | Loop, ...]:
+        """How a region's hoisted calls run: in loops, as many calls in each as can be, where that saves memory."""
+        steps: list[Single | Loop] = []
         waiting = list(region.hoisted)
         while waiting:
             row = next((n for n, index in enumerate(waiting) if index != waiting[0] + n), len(waiting))
             loops = (self.in_loop(waiting[0], waiting[0] + count) for count in range(row, 0, -1))
-            steps.append(next((loop for loop in loops if loop), Whole(waiting[0])))
+            steps.append(next((loop for loop in loops if loop), Single(waiting[0])))
             del waiting[: len(steps[-1].calls)]
         return tuple(steps)
 
     def _in_loop(self, start: int, stop: int) -> Loop | None:
-        """These calls in slices; None if they cannot be, or take hardly less."""
+        """These calls in a loop of HOISTED_CHUNKS; None if they cannot be chunked, or take hardly less."""
         regions = regions_of_all_calls(self.program, start, stop)
-        loops = [Loop(region, math.ceil(region.length / PIECES), ()) for region in regions]
+        loops = [Loop(region, math.ceil(region.length / HOISTED_CHUNKS), ()) for region in regions]
         best = min(loops, key=self._loop_peak, default=None)
         whole = max(footprint.peak for footprint in self.program.shaped.footprints[start:stop])
-        return best if best and self._loop_peak(best) < CLEARLY * whole else None
+        return best if best and self._loop_peak(best) < HOISTED_SHARE * whole else None
 
     def _loop_peak(self, loop: Loop) -> float:
-        return self._buffers(loop.region) + self._body_peak(loop.region, loop.steps)
+        return self._buffers(loop.region) + self._body_peak(loop.region, loop.chunk_size)
 
-    def _extra(self, loop: Loop) -> float:
-        """Seconds that a loop takes more than its call does whole."""
-        return self.estimate(loop.region).extra_seconds(loop.steps, loop.region.length)
+    def _extra_seconds(self, loop: Loop) -> float:
+        """Time that a loop takes more than its calls do without it."""
+        return self.estimate(loop.region).extra_seconds(loop.chunk_size, loop.region.length)
 
-    def _at_start(self, region: Region) -> tuple[float, float]:
-        """Bytes alive when the loop starts, its results' memory apart; the peak of the calls before it."""
+    def _before_loop(self, region: Region) -> tuple[float, float]:
+        """Bytes alive when the loop starts, without its results' buffers; the peak of the hoisted calls before it."""
         live: float = self.program.live[region.start]
         peak = live
         body = {value for member in region.body for value in self.program.calls[member.index].operands}
@@ -128,31 +133,32 @@ class RegionCost:
                 top, kept = footprint.peak, footprint.kept
             peak = max(peak, live + top)
             live += kept - sum(
-                self.program.spec(value).bytes for index in step.calls for value in self.program.freed_by(index)
+                self.program.spec(value).storage_bytes for index in step.calls for value in self.program.freed_by(index)
                 if self.program.producer.get(self.program.spec(value).storage, -1) < step.calls[0]
                 and not body & set(self.program.aliases[self.program.spec(value).storage])
             )  # fmt: skip
         return live, peak
 
     def _buffers(self, region: Region) -> int:
+        """Bytes of the memory allocated for the loop's results."""
         replaced = {output for output, _ in region.in_place}
         specs = [self.program.spec(value) for value, _ in region.outputs if value not in replaced]
         return sum(spec.nbytes for spec in specs)
 
-    def _body_peak(self, region: Region, steps: int) -> float:
-        """Bytes that one pass of the loop takes at most, by the same liveness as of whole calls."""
-        ends = self._ends(region)
+    def _body_peak(self, region: Region, chunk_size: int) -> float:
+        """Peak of one pass through the loop's body, by the liveness of the chunks it makes."""
+        last_uses = self._last_uses(region)
         live = peak = 0
         freed: dict[int, list[int]] = {}
-        for member, footprint in zip(region.body, self._footprints(region, steps), strict=True):
+        for member, footprint in zip(region.body, self._footprints(region, chunk_size), strict=True):
             peak = max(peak, live + footprint.peak)
             live += footprint.kept
-            freed.setdefault(ends[member.index], []).append(footprint.kept)
+            freed.setdefault(last_uses[member.index], []).append(footprint.kept)
             live -= sum(freed.pop(member.index, []))
         return peak
 
-    def _ends(self, region: Region) -> Mapping[int, int]:
-        """For each call of the body, the last call of it that reads what the call made, or a view of that."""
+    def _last_uses(self, region: Region) -> Mapping[int, int]:
+        """For each call of the body, the last one that reads a result of it, or a view of that."""
         outputs = {value for value, _ in region.outputs}
         made_by: dict[int, set[int]] = {}
         last = {member.index: member.index for member in region.body}
@@ -168,49 +174,49 @@ class RegionCost:
                     last.update(dict.fromkeys(made_by[value], region.stop))
         return last
 
-    def _footprints(self, region: Region, steps: int) -> Iterator[Footprint]:
-        """Of each call of the body, whose operands may come from the body itself."""
+    def _footprints(self, region: Region, chunk_size: int) -> Iterator[Footprint]:
+        """Footprints of the body's calls on one chunk."""
         made = {value for member in region.body for value in self.program.calls[member.index].results}
         for member in region.body:
             internal = tuple(value in made for value in self.program.calls[member.index].operands)
-            yield self.footprint(member, internal, steps)
+            yield self.footprint(member, internal, chunk_size)
 
-    def _footprint(self, member: ChunkedCall, internal: tuple[bool, ...], steps: int) -> Footprint:
+    def _footprint(self, member: ChunkedCall, internal: tuple[bool, ...], chunk_size: int) -> Footprint:
         call = self.program.calls[member.index]
-        if steps * member.factor == member.chunking.length:
+        if chunk_size * member.factor == member.chunking.length:
             return self.program.shaped.footprints[member.index]
         with self.mode, torch.inference_mode(False), torch.no_grad():
             given = [
-                self._slice(value, cut, own, steps)
+                self._operand(value, cut, own, chunk_size)
                 for value, cut, own in zip(call.operands, member.operand_cuts(), internal, strict=True)
             ]
             queue = iter(given)
             args, kwargs = call.filled(lambda _: next(queue))
             if member.chunking.adapt:
-                args, kwargs = member.chunking.adapt(args, kwargs, steps * member.factor)
+                args, kwargs = member.chunking.adapt(args, kwargs, chunk_size * member.factor)
             return measure_footprint(lambda: tensors(call.function(*args, **kwargs)), given)[1]
 
-    def _slice(self, value: int, cut: Cut | None, internal: bool, steps: int) -> Tensor:
-        """An operand as a pass of the loop sees it: a view of what is whole, or what an earlier call has made."""
+    def _operand(self, value: int, cut: Cut | None, internal: bool, chunk_size: int) -> Tensor:
+        """A fake operand on one chunk: the whole tensor, a slice of it, or (internal) a chunk that the body made."""
         spec = self.program.spec(value)
         if cut is None:
             return self.whole(value)
-        shape = (*spec.shape[: cut.dim], cut.step * steps, *spec.shape[cut.dim + 1 :])
+        shape = (*spec.shape[: cut.dim], cut.step * chunk_size, *spec.shape[cut.dim + 1 :])
         stride = dense_strides(shape, spec.stride) if internal else spec.stride
         return torch.empty_strided(shape, stride, dtype=spec.dtype, device=spec.device)
 
-    def _body_seconds(self, region: Region, steps: int) -> float:
-        total = sum(self.rates.seconds(footprint) for footprint in self._footprints(region, steps))
+    def _body_seconds(self, region: Region, chunk_size: int) -> float:
+        total = sum(self.rates.seconds(footprint) for footprint in self._footprints(region, chunk_size))
         for value, cut in region.outputs:
             spec = self.program.spec(value)
-            share = cut.step * steps / spec.shape[cut.dim]
+            share = cut.step * chunk_size / spec.shape[cut.dim]
             traffic = int(2 * share * spec.nbytes)
             total += self.rates.seconds(Footprint(traffic=traffic, calls=1))
         return total
 
 
 def dense_strides(shape: tuple[int, ...], like: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides of a tensor without gaps, its dimensions in the order of another's."""
+    """Strides of a tensor without gaps, with the dimensions in the order that the strides `like` have."""
     strides, reach = [0] * len(shape), 1
     for dim in sorted(range(len(shape)), key=lambda dim: (like[dim], -dim)):
         strides[dim], reach = reach, reach * shape[dim]

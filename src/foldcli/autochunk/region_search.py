@@ -1,4 +1,7 @@
-"""Regions: calls in a row of which some run slice by slice along one dimension that flows through all of them."""
+"""Chunk search: find chunk regions, calls in a row of which some can run in chunks along one dimension.
+
+A region is found by its chunk flow: from a dimension of the last call's result to all calls to be chunked with it.
+"""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -7,12 +10,12 @@ from dataclasses import dataclass, replace
 from foldcli.autochunk.dimensions import Chunking, Cut
 from foldcli.autochunk.liveness import Program
 
-MAX_REGION_CALLS = 32
+MAX_REGION_CALLS = 32  # in a row, the hoisted ones included
 
 
 @dataclass(frozen=True)
 class ChunkedCall:
-    """A call of a loop's body and the axis it runs along, of which each step of the loop takes `factor`."""
+    """A call in a loop's body with its chunking, of which each step of the loop takes `factor` steps."""
 
     index: int
     chunking: Chunking
@@ -25,13 +28,12 @@ class ChunkedCall:
         return [Cut(cut.dim, cut.step * self.factor) for cut in self.chunking.results]
 
 
-@dataclass(frozen=True, eq=False)  # found once for each window: told apart by identity, which is fast
+@dataclass(frozen=True, eq=False)  # each is made once: compared by identity, which is fast
 class Region:
-    """Calls from `start` to before `stop`; those that do not vary in the loop run before it.
+    """The calls in [start, stop): those hoisted run once, then those of the body in a loop over chunks.
 
-    length: steps of the loop, taken several at a time; reads: values from outside and how each step reads them;
-    outputs: values that are needed afterwards; in_place: outputs that are written into the memory of a value that
-    nobody needs any more.
+    length: steps of the loop, of which a chunk has several; outputs: the body's values that are used afterwards, with
+    their cuts; in_place: (output, dead value) pairs where the output overwrites the dead value's memory.
     """
 
     start: int
@@ -44,11 +46,14 @@ class Region:
 
 
 class _Conflict(Exception):
-    """A value would be needed whole, or sliced in two ways."""
+    """No chunk flow: a value would be needed whole, or chunked in two ways."""
 
 
 class _Flow:
-    """Follows a dimension from the last call of a window through all that it touches in the window."""
+    """The chunk flow of one dimension through the window of calls [start, stop).
+
+    members: the calls that it reaches; cuts: of values made in the window; reads: cuts of values from outside.
+    """
 
     def __init__(self, program: Program, start: int, stop: int, length: int) -> None:
         self.program, self.start, self.stop, self.length = program, start, stop, length
@@ -56,10 +61,12 @@ class _Flow:
         self.cuts: dict[int, Cut] = {}
         self.reads: dict[int, set[Cut]] = {}
 
-    def inside(self, value: int) -> bool:
+    def produces(self, value: int) -> bool:
+        """Whether a value is made in the window."""
         return self.start <= self.program.producer.get(value, -1) < self.stop
 
     def follow(self, seed: ChunkedCall) -> None:
+        """Follow the dimension of a call to all calls that it must be chunked with; _Conflict if there is no flow."""
         pending = [seed]
         while pending:
             member = pending.pop()
@@ -73,13 +80,13 @@ class _Flow:
             pending += [more for value, cut in self._touched(member) for more in self._neighbours(value, cut)]
 
     def _touched(self, member: ChunkedCall) -> Iterator[tuple[int, Cut]]:
-        """Values that get their cut by this call."""
+        """The window's values for which this call is the first to say how they are chunked."""
         call = self.program.calls[member.index]
         ends = [*zip(call.operands, member.operand_cuts()), *zip(call.results, member.result_cuts())]  # noqa: B905
         for value, cut in ends:
             if cut is None:
                 continue
-            if not self.inside(value):
+            if not self.produces(value):
                 self.reads.setdefault(value, set()).add(cut)
             elif value not in self.cuts:
                 self.cuts[value] = cut
@@ -88,26 +95,26 @@ class _Flow:
                 raise _Conflict
 
     def _neighbours(self, value: int, cut: Cut) -> Iterator[ChunkedCall]:
-        """The calls of the window that make or read a sliced value, each along its own axis."""
-        maker = self.program.producer[value]
-        place = self.program.calls[maker].results.index(value)
-        yield self._along(maker, cut, [chunking.results[place] for chunking in self.program.chunkings(maker)])
+        """The calls of the window that produce or read a chunked value, each with the chunking that matches."""
+        producer = self.program.producer[value]
+        place = self.program.calls[producer].results.index(value)
+        yield self._along(producer, cut, [chunking.results[place] for chunking in self.program.chunkings(producer)])
         for reader in self.program.users[value]:
             if reader < self.stop:
                 places = [p for p, operand in enumerate(self.program.calls[reader].operands) if operand == value]
                 for place in places:
-                    yield self._along(
-                        reader, cut, [chunking.operands[place] for chunking in self.program.chunkings(reader)]
-                    )
+                    ends = [chunking.operands[place] for chunking in self.program.chunkings(reader)]
+                    yield self._along(reader, cut, ends)
 
     def _along(self, index: int, cut: Cut, ends: list[Cut | None] | list[Cut]) -> ChunkedCall:
+        """A call with the chunking that cuts a value so; ends: how each of the call's chunkings cuts that value."""
         for chunking, end in zip(self.program.chunkings(index), ends, strict=True):
             if end and end.dim == cut.dim and cut.step % end.step == 0:
                 return ChunkedCall(index, chunking, cut.step // end.step)
         raise _Conflict
 
-    def whole(self) -> set[int]:
-        """Values that the body reads whole."""
+    def read_whole(self) -> set[int]:
+        """Values that the body reads unchunked."""
         return {
             value for member in self.members.values()
             for value, cut in zip(self.program.calls[member.index].operands, member.chunking.operands, strict=True)
@@ -116,7 +123,7 @@ class _Flow:
 
 
 def regions_of_all_calls(program: Program, start: int, stop: int) -> Iterator[Region]:
-    """All calls from `start` to before `stop` as regions that write into no memory which others may still read."""
+    """Regions with every call of [start, stop) in the body, and none in place: its inputs may still be read."""
     for chunking in program.chunkings(stop - 1):
         flow = _Flow(program, start, stop, chunking.length)
         with suppress(_Conflict):
@@ -126,7 +133,7 @@ def regions_of_all_calls(program: Program, start: int, stop: int) -> Iterator[Re
 
 
 def candidate_regions(program: Program, stop: int) -> Iterator[Region]:
-    """Regions whose last call is the one before `stop`, from short to long, along each of its dimensions."""
+    """Regions that end before `stop`, from short to long, along each chunkable dimension of the last call."""
     for chunking in program.chunkings(stop - 1):
         for start in range(stop - 1, max(-1, stop - 1 - MAX_REGION_CALLS), -1):
             if program.calls[start].pinned:
@@ -135,9 +142,9 @@ def candidate_regions(program: Program, stop: int) -> Iterator[Region]:
             try:
                 flow.follow(ChunkedCall(stop - 1, chunking, 1))
             except _Conflict:
-                break  # what is computed across stays inside of every longer window
+                break  # every longer window has the same conflict
             if start in flow.members:
-                yield _region(flow, flow.whole())
+                yield _region(flow, flow.read_whole())
 
 
 def _region(flow: _Flow, whole: set[int]) -> Region:
@@ -154,7 +161,7 @@ def _needed_after(program: Program, value: int, stop: int) -> bool:
 
 
 def _in_place(flow: _Flow, outputs: tuple[tuple[int, Cut], ...], whole: set[int]) -> tuple[tuple[int, int], ...]:
-    """Outputs and the dead values of the same layout that they may replace, slice by slice after it was read."""
+    """Pairs of an output and a dead value of the same layout, read chunk by chunk just as the output is written."""
     program, taken, found = flow.program, set(), []
     for value, cut in outputs:
         spec = program.spec(value)
@@ -164,7 +171,7 @@ def _in_place(flow: _Flow, outputs: tuple[tuple[int, Cut], ...], whole: set[int]
             others = [v for v in program.aliases[own.storage] if v != source and (v in flow.reads or v in whole)]
             free = storage and storage.dies < flow.stop and source not in whole and not others and source not in taken
             same = (spec.shape, spec.stride, spec.dtype, spec.device) == (own.shape, own.stride, own.dtype, own.device)
-            if free and same and cuts == {cut} and storage and storage.bytes == spec.bytes:
+            if free and same and cuts == {cut} and storage and storage.bytes == spec.storage_bytes:
                 taken.add(source)
                 found.append((value, source))
                 break

@@ -1,4 +1,8 @@
-"""Search: the fastest plan that fits a budget of memory, and the plan of least memory within a budget of time."""
+"""Chunk selection: which chunk regions, with which chunk sizes, make the fastest plan within a memory budget.
+
+Candidates from `region_search` are edges past their calls, single calls are edges too, and the shortest path by lost
+time is the plan. Least memory is found by bisecting the budget.
+"""
 
 import math
 from collections.abc import Callable, Iterator
@@ -9,45 +13,52 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foldcli.autochunk.cost import DeviceRates
 from foldcli.autochunk.liveness import Program
-from foldcli.autochunk.plan import Loop, Plan, Whole
+from foldcli.autochunk.plan import Loop, Plan, Single
 from foldcli.autochunk.region_cost import RegionCost
 from foldcli.autochunk.region_search import MAX_REGION_CALLS, Region, candidate_regions
-from foldcli.autochunk.rules_ops import split_calls
 from foldcli.autochunk.scheduling import as_late_as_possible, duplicate_views
 from foldcli.autochunk.shape_prop import ShapedGraph, propagate_shapes_like
+from foldcli.autochunk.split_calls import split_calls
 
-TOLERANCE = 0.005
-# An operand of a block counts as small if so many of its kind would take no more than the largest.
+TOLERANCE = 0.005  # of the bisection, relative
+# Operands that take at most 1/64 of the largest are not donated to a block.
 SMALL = 64
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """The best way found to the end of some calls: its seconds lost, its peak, and the last step taken."""
+    """An edge of the path, or the best path that ends with it.
+
+    extra: seconds lost to chunking, of the edge or the whole path; peak: bytes, of the edge; start: the first call that
+    the step covers; block: the plan, if the step is a block.
+    """
 
     extra: float
     peak: float
     start: int
-    step: Whole | Loop
+    step: Single | Loop
     block: Plan | None = None
 
 
 class Planner:
-    """Finds plans for a graph at given sizes; blocks that are alike are planned once for each budget."""
+    """Finds plans for a shaped graph, once for each budget.
+
+    donated: inputs that the plan may overwrite or free; block_planners: of equal blocks, which share a planner.
+    """
 
     def __init__(
         self, shaped: ShapedGraph, donated: frozenset[int], rates: DeviceRates, mode: FakeTensorMode,
-        known: dict[tuple[int, frozenset[int]], "Planner"] | None = None,
+        block_planners: dict[tuple[int, frozenset[int]], "Planner"] | None = None,
     ) -> None:  # fmt: skip
         self.shaped, self.donated, self.rates, self.mode = shaped, donated, rates, mode
-        self.known = {} if known is None else known
+        self.block_planners = {} if block_planners is None else block_planners
         self.captured = _Selector(self, shaped)
         self.whole = cache(self._whole)
-        self.apart = cache(self._apart)
+        self.scheduled = cache(self._scheduled)
         self.fit = cache(self._fit)
 
-    def _apart(self) -> "_Selector":
-        """The graph with calls taken apart and put where they are needed."""
+    def _scheduled(self) -> "_Selector":
+        """Selects from the graph after splitting and scheduling."""
         with self.mode:
             split = split_calls(self.shaped.graph, self.shaped.values)
         graph = as_late_as_possible(*duplicate_views(*split))
@@ -57,10 +68,10 @@ class Planner:
         """The fastest plan whose peak stays within `budget` bytes; None if there is none."""
         if self.whole().peak <= budget:
             return self.whole()
-        return self.apart().fit(budget)
+        return self.scheduled().fit(budget)
 
     def _whole(self) -> Plan:
-        """The plan without any loop."""
+        """The plan without loops, with the calls in the order of capture."""
         plan = self.captured.fit(math.inf)
         assert plan is not None
         return plan
@@ -70,11 +81,12 @@ class Planner:
         return self._least(lambda plan: True)
 
     def within(self, slowdown: float) -> Plan:
-        """The plan of least memory that takes at most `slowdown` times as long."""
+        """The plan of least memory whose time is at most `slowdown` times that without loops."""
         limit = slowdown * self.whole().seconds
         return self._least(lambda plan: plan.seconds <= limit)
 
     def _least(self, good: Callable[[Plan], bool]) -> Plan:
+        """The plan of least memory that is good, by bisection of the budget."""
         best = self.whole()
         low, high = 0.0, best.peak
         while high - low > TOLERANCE * high:
@@ -86,72 +98,77 @@ class Planner:
         return best
 
     def block(self, shaped: ShapedGraph, donated: frozenset[int]) -> "Planner":
-        """The planner for a block, the same for those that are alike."""
+        """The planner for a block; equal blocks share one."""
         key = id(shaped), donated
-        if key not in self.known:
-            self.known[key] = Planner(shaped, donated, self.rates, self.mode, self.known)
-        return self.known[key]
+        if key not in self.block_planners:
+            self.block_planners[key] = Planner(shaped, donated, self.rates, self.mode, self.block_planners)
+        return self.block_planners[key]
 
 
 class _Selector:
-    """One order of a graph's calls, and the shortest way through them."""
+    """Selects chunk regions for the calls of a graph in their order."""
 
     def __init__(self, planner: Planner, shaped: ShapedGraph) -> None:
         self.planner = planner
         self.program = Program(shaped, planner.donated)
-        self.slices = RegionCost(self.program, planner.rates, planner.mode)
+        self.cost = RegionCost(self.program, planner.rates, planner.mode)
         self.regions: Callable[[int], list[Region]] = cache(lambda stop: list(candidate_regions(self.program, stop)))
         self.seconds = [planner.rates.seconds(footprint) for footprint in shaped.footprints]
 
     def fit(self, budget: float) -> Plan | None:
-        """Shortest path: each call is reached by itself, or at the end of a region, at the least loss of time."""
-        best: list[_Choice | None] = [_Choice(0.0, self.program.live[0], 0, Whole(-1))]
-        fits = [self._alone(index, budget) for index in range(len(self.program.calls))]
-        misfit = [-1]  # the last call before each that does not fit alone
+        """The fastest plan within a budget of bytes, None if there is none.
+
+        Dynamic programming over the calls: the best path to each one ends with that call alone or with a region. Only
+        regions around a call that does not fit alone are tried.
+        """
+        best: list[_Choice | None] = [_Choice(0.0, self.program.live[0], 0, Single(-1))]
+        fits = [self._single(index, budget) for index in range(len(self.program.calls))]
+        last_misfit = [-1]  # for each stop, the last call before it that does not fit alone, -1 for none
         for index, choice in enumerate(fits):
-            misfit.append(index if choice is None else misfit[-1])
+            last_misfit.append(index if choice is None else last_misfit[-1])
         for stop in range(1, len(fits) + 1):
-            ways = [fits[stop - 1]]
-            if stop - misfit[stop] <= MAX_REGION_CALLS:
-                ways += self._loops(stop, misfit[stop], budget)
-            best.append(_best(best, [way for way in ways if way is not None]))
+            edges = [fits[stop - 1]]
+            if stop - last_misfit[stop] <= MAX_REGION_CALLS:
+                edges += self._loops(stop, last_misfit[stop], budget)
+            best.append(_best(best, [edge for edge in edges if edge is not None]))
         return self._plan(best) if best[-1] is not None else None
 
-    def _alone(self, index: int, budget: float) -> _Choice | None:
-        """A call by itself, None if it does not fit."""
+    def _single(self, index: int, budget: float) -> _Choice | None:
+        """The edge of a call alone, None if it does not fit."""
         program, shaped = self.program, self.program.shaped
         if index not in shaped.blocks:
             peak = program.live[index] + shaped.footprints[index].peak
-            return _Choice(0.0, peak, index, Whole(index)) if peak <= budget else None
-        inner, given = shaped.blocks[index], self._given(index)
+            return _Choice(0.0, peak, index, Single(index)) if peak <= budget else None
+        inner, given = shaped.blocks[index], self._donated(index)
         operands = program.calls[index].operands
         donated = frozenset(inner.graph.inputs[operands.index(value)] for value in given)
-        others = program.live[index] - sum(program.spec(value).bytes for value in given)
+        others = program.live[index] - sum(program.spec(value).storage_bytes for value in given)
         plan = self.planner.block(inner, donated).fit(budget - others)
-        return None if plan is None else _Choice(plan.extra, others + plan.peak, index, Whole(index), plan)
+        return None if plan is None else _Choice(plan.extra, others + plan.peak, index, Single(index), plan)
 
-    def _given(self, index: int) -> list[int]:
-        """What a block may write into: operands that end with it, but for small ones, so that more blocks are alike."""
+    def _donated(self, index: int) -> list[int]:
+        """Operands that a block may overwrite or free: not small ones, so that more blocks share a planner."""
         dying = self.program.freed_by(index)
-        most = max((self.program.spec(value).bytes for value in dying), default=0)
-        return [value for value in dying if SMALL * self.program.spec(value).bytes > most]
+        most = max((self.program.spec(value).storage_bytes for value in dying), default=0)
+        return [value for value in dying if SMALL * self.program.spec(value).storage_bytes > most]
 
-    def _loops(self, stop: int, misfit: int, budget: float) -> Iterator[_Choice]:
-        """Regions that end before `stop` and have the call that does not fit alone."""
+    def _loops(self, stop: int, last_misfit: int, budget: float) -> Iterator[_Choice]:
+        """The edges of regions that end before `stop` and contain the call that does not fit alone."""
         for region in self.regions(stop):
-            if region.start > misfit:
+            if region.start > last_misfit:
                 continue
-            if self.slices.least(region) > budget:
+            if self.cost.lower_bound(region) > budget:
                 continue
-            profile = self.slices.estimate(region)
-            steps = profile.most_steps(budget, region.length)
-            if steps:
-                steps = math.ceil(region.length / math.ceil(region.length / steps))
-                extra = max(profile.extra_seconds(steps, region.length), 0.0)
-                peak = max(profile.least, profile.peak.at(steps))
-                yield _Choice(extra, peak, region.start, Loop(region, steps, self.slices.hoisted(region)))
+            estimate = self.cost.estimate(region)
+            chunk_size = estimate.largest_chunk(budget, region.length)
+            if chunk_size:
+                chunk_size = math.ceil(region.length / math.ceil(region.length / chunk_size))  # equal chunks
+                extra = max(estimate.extra_seconds(chunk_size, region.length), 0.0)
+                peak = max(estimate.hoisted_peak, estimate.peak.at(chunk_size))
+                yield _Choice(extra, peak, region.start, Loop(region, chunk_size, self.cost.hoisted(region)))
 
     def _plan(self, best: list[_Choice | None]) -> Plan:
+        """The plan along the best path, read backwards from the last call."""
         steps, blocks, peak = [], {}, 0.0
         stop, total = len(best) - 1, best[-1]
         assert total is not None
@@ -160,20 +177,20 @@ class _Selector:
             assert choice is not None
             steps.append(choice.step)
             peak = max(peak, choice.peak)
-            if choice.block is not None and isinstance(choice.step, Whole):
+            if choice.block is not None and isinstance(choice.step, Single):
                 blocks[choice.step.index] = choice.block
             stop = choice.start
         seconds = sum(self.seconds) + total.extra
         return Plan(self.program, tuple(reversed(steps)), blocks, peak, total.extra, seconds)
 
 
-def _best(before: list[_Choice | None], ways: list[_Choice]) -> _Choice | None:
-    """The way whose seconds, with those up to where it starts, are least; among equals that of least memory."""
+def _best(paths: list[_Choice | None], edges: list[_Choice]) -> _Choice | None:
+    """The path with the least time lost, from the paths to where each edge starts; of equal ones the least memory."""
     found = None
-    for way in ways:
-        start = before[way.start]
+    for edge in edges:
+        start = paths[edge.start]
         if start is not None:
-            total = replace(way, extra=start.extra + way.extra)
+            total = replace(edge, extra=start.extra + edge.extra)
             if found is None or (total.extra, total.peak) < (found.extra, found.peak):
                 found = total
     return found

@@ -1,22 +1,13 @@
-"""Rules for foldcli.ops, whose operations are one call each, and the parts that some of them come apart into."""
+"""Dimension-flow rules for foldcli.ops, whose operations are one call each."""
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterator
 
-import torch
-from torch import Tensor
-
-from foldcli import ops
 from foldcli.autochunk.dimensions import CallSite, Chunking, rule
-from foldcli.autochunk.graph import Call, Graph, Ref, name_of
-from foldcli.autochunk.shape_prop import TensorSpec
 
 
 @rule("norm_linear", "transition")
 def rows(site: CallSite) -> Iterator[Chunking]:
-    """Every position alone."""
+    """Every position is computed alone, from all its channels."""
     x = site.operands[0]
     for dim in range(len(x.shape) - 1):
         yield site.chunking({x: dim}, [dim] * len(site.results))
@@ -24,7 +15,7 @@ def rows(site: CallSite) -> Iterator[Chunking]:
 
 @rule("gated_attention")
 def gated_attention(site: CallSite) -> Iterator[Chunking]:
-    """Rows apart; batch axes too, in which the bias takes part."""
+    """Query rows, and batch dimensions; the bias is chunked with those that it has."""
     packed, mask, bias = site.args[0], site.args[3], site.get(4, "bias")
     rank = len(packed.shape)
     for dim in range(rank - 3):
@@ -42,7 +33,7 @@ def global_attention(site: CallSite) -> Iterator[Chunking]:
 
 @rule("triangle_operands", "triangle_operand")
 def triangle_operands(site: CallSite) -> Iterator[Chunking]:
-    """Both residues of a pair, and batch axes."""
+    """Both residue dimensions of the pairs, and batch dimensions."""
     z, mask = site.operands[0], site.operands[-1]
     rank = len(z.shape)
     for dim in range(rank - 1):
@@ -69,71 +60,7 @@ def outer_product_mean(site: CallSite) -> Iterator[Chunking]:
 
 @rule("dropout_add")
 def dropout_add(site: CallSite) -> Iterator[Chunking]:
-    """Without a rate it is a sum; with one, its mask is drawn for the whole shape."""
+    """Pointwise without dropout; with it, the mask is drawn for the whole shape at once, so there is no chunking."""
     if not site.get(3, "rate") or not site.get(5, "training", True):
         for dim in range(len(site.results[0])):
             yield site.chunking({site.args[0]: dim, site.args[1]: dim}, [dim])
-
-
-def triangle_operand(z: Tensor, norm: Any, projection: Any, side: int, mask: Tensor) -> Tensor:
-    """One of the two operands of `ops.triangle_operands`: left (side 0) or right (1)."""
-    weight, bias = projection
-    width = weight.shape[0] // 4
-    own = [slice(side * width, (side + 1) * width), slice((side + 2) * width, (side + 3) * width)]
-    part = torch.cat([weight[rows] for rows in own]), None if bias is None else torch.cat([bias[rows] for rows in own])
-    return torch.cat(ops.triangle_operands(z, norm, part, mask), dim=-3)
-
-
-def adjacent(x: Tensor, dim: int) -> Tensor:
-    """The same numbers, those along `dim` side by side in memory."""
-    return x.movedim(dim, -1).contiguous().movedim(-1, dim)
-
-
-def _each_projection(call: Call) -> list[Call]:
-    x, norm, projections = call.args
-    return [
-        replace(call, args=(x, norm, [projection]), results=(result,))
-        for projection, result in zip(projections, call.results, strict=True)
-    ]
-
-
-def _each_operand(call: Call) -> list[Call]:
-    z, norm, projection, mask = call.args
-    return [
-        replace(call, function=triangle_operand, args=(z, norm, projection, side, mask), results=(result,))
-        for side, result in enumerate(call.results)
-    ]
-
-
-def split_calls(graph: Graph, values: Mapping[int, TensorSpec]) -> tuple[Graph, Mapping[int, TensorSpec]]:
-    """The same graph with one call for each result that can be had alone, and what the values are."""
-    known, calls = dict(values), list[Call]()
-    fresh = itertools.count(graph.next_value)
-    for call in graph.calls:
-        name = name_of(call.function)
-        if name in PARTS and len(call.results) > 1:
-            calls += PARTS[name](call)
-        elif name == "outer_product_mean" and values[call.results[0]].device.type == "cpu":
-            calls += _laid_out(call, known, fresh)
-        else:
-            calls.append(call)
-    return replace(graph, calls=tuple(calls)), known
-
-
-# Calls with several results, into calls with one each: what they share is done again, but each is done in its place.
-PARTS: dict[str, Callable[[Call], list[Call]]] = {
-    "norm_linear": _each_projection, "triangle_operands": _each_operand
-}  # fmt: skip
-
-
-def _laid_out(call: Call, known: dict[int, TensorSpec], fresh: Iterator[int]) -> list[Call]:
-    """An outer product whose operands are put in the order of its product before, not in each slice again."""
-    left, right, *others = call.args
-    calls, laid = [], []
-    for operand, dim in ((left, -3), (right, -2)):
-        number, spec = next(fresh), known[operand.value]
-        stride = adjacent(spec.empty(), dim).stride()
-        known[number] = replace(spec, stride=stride, storage=number, bytes=spec.nbytes)
-        calls.append(Call(adjacent, (operand, dim), {}, (number,)))
-        laid.append(Ref(number))
-    return [*calls, replace(call, args=(*laid, *others))]

@@ -1,4 +1,4 @@
-"""Rules for what works on every entry alone, and for what works along some dimensions and leaves the others apart."""
+"""Dimension-flow rules for pointwise operators, and for those that mix entries along some dimensions only."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +16,7 @@ from foldcli.autochunk.dimensions import CallSite, Chunking, Cut, Operand, kept_
     "long", "bool", "floor", "round", "erf", "adjacent",
 )  # fmt: skip
 def pointwise(site: CallSite) -> Iterator[Chunking]:
-    """Operands are aligned at their last dimension; those of length 1 are spread."""
+    """Every dimension of the result, by the rules of broadcasting."""
     (out,) = site.results
     for dim in range(len(out)):
         cuts: dict[Operand, int] = {}
@@ -51,7 +51,7 @@ def along_dimensions(site: CallSite) -> Iterator[Chunking]:
 
 @rule("layer_norm")
 def layer_norm(site: CallSite) -> Iterator[Chunking]:
-    """torch's own, whose second argument is the shape that is normalised, or ours, which takes the last dimension."""
+    """All but the normalised ones: those of torch's second argument; the last in foldcli.ops."""
     x = site.operands[0]
     shape = site.args[1]
     width = 1 if isinstance(shape[0], Operand) else len(shape)
@@ -61,14 +61,14 @@ def layer_norm(site: CallSite) -> Iterator[Chunking]:
 
 @rule("group_norm")
 def group_norm(site: CallSite) -> Iterator[Chunking]:
-    """Samples apart, and groups of channels apart."""
+    """Samples, and whole groups of channels."""
     x, groups = site.args[0], site.args[1]
     yield site.chunking({x: 0}, [0])
     each = x.shape[1] // groups
     cuts = tuple(Cut(1 if operand is x else 0, each) for operand in site.operands)
 
-    def fewer(args: tuple[Any, ...], kwargs: dict[str, Any], steps: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return (args[0], steps, *args[2:]), kwargs
+    def fewer(args: tuple[Any, ...], kwargs: dict[str, Any], chunk_size: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return (args[0], chunk_size, *args[2:]), kwargs
 
     yield Chunking(cuts, (Cut(1, each),), groups, fewer)
 

@@ -1,4 +1,4 @@
-"""Rules for products of matrices, convolutions, attention and what else sums over a dimension of two operands."""
+"""Dimension-flow rules for matrix products, attention and convolutions, which sum over a dimension of two operands."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ def linear(site: CallSite) -> Iterator[Chunking]:
 
 
 def _batches(site: CallSite, operands: list[Operand], inner: int) -> Iterator[Chunking]:
-    """Leading dimensions, aligned at the innermost `inner` ones; those of length 1 are spread."""
+    """All dimensions before the last `inner` ones, by the rules of broadcasting."""
     (out,) = site.results
     for dim in range(len(out) - inner):
         cuts: dict[Operand, int] = {}
@@ -39,7 +39,7 @@ def matmul(site: CallSite) -> Iterator[Chunking]:
 
 @rule("einsum")
 def einsum(site: CallSite) -> Iterator[Chunking]:
-    """Every letter of the result; an ellipsis stands for dimensions that all have, aligned at the last one."""
+    """Every letter of the result; the dimensions of an ellipsis are named by capital letters, aligned at the last."""
     inputs, into = site.args[0].replace(" ", "").split("->")
     operands = site.args[1:] if isinstance(site.args[1], Operand) else site.args[1]
     rank = len(site.results[0]) - len(into.replace("...", ""))
@@ -80,7 +80,7 @@ def cdist(site: CallSite) -> Iterator[Chunking]:
 
 @rule("conv1d", "conv2d", "conv3d")
 def convolution(site: CallSite) -> Iterator[Chunking]:
-    """Samples apart, and the filters apart; neighbours in space are read across."""
+    """Samples and filters; spatial dimensions are not chunked, since an entry needs its neighbours."""
     x, weight = site.args[0], site.args[1]
     if len(x.shape) != len(weight.shape):
         return
@@ -91,7 +91,7 @@ def convolution(site: CallSite) -> Iterator[Chunking]:
 
 @rule("max_pool2d", "avg_pool2d", "interpolate", "upsample_nearest2d", "boolean_dispatch", "adaptive_avg_pool2d", "pad")
 def in_space(site: CallSite) -> Iterator[Chunking]:
-    """Samples and channels apart."""
+    """Samples and channels."""
     (x,) = site.operands
     if len(x.shape) == len(site.results[0]) == 4:
         for dim in (0, 1):

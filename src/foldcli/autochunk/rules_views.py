@@ -1,4 +1,4 @@
-"""Rules for operators that move, merge, split or repeat dimensions, join tensors or take parts of them."""
+"""Dimension-flow rules for operators that move, merge, split or repeat dimensions, and that join or index tensors."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ from foldcli.autochunk.dimensions import CallSite, Chunking, Cut, Operand, kept_
 
 
 def _permuted(site: CallSite, order: list[int]) -> Iterator[Chunking]:
-    """order: which dimension of the operand each dimension of the result is."""
+    """order: the operand's dimension behind each dimension of the result."""
     (x,) = site.operands
     for into, dim in enumerate(order):
         yield site.chunking({x: dim}, [into])
@@ -46,35 +46,35 @@ def movedim(site: CallSite) -> Iterator[Chunking]:
 
 @rule("unsqueeze", "squeeze", "flatten", "unflatten", "reshape", "view", "_unsafe_view", "ravel")
 def reshape(site: CallSite) -> Iterator[Chunking]:
-    """Dimensions merge and split from the outside in; sizes that are given in full shrink with the slice."""
+    """Pairs as `matched_blocks` finds them; sizes among the arguments become those of the chunk."""
     (x,), (out,) = site.operands, site.results
     for dim, step, into, step_out in matched_blocks(x.shape, out):
         if site.name in ("reshape", "view", "unflatten", "_unsafe_view"):
-            adapt = _resized(site, out, into, step_out)
+            adapt = _resize(site, out, into, step_out)
         else:
             adapt = None
         yield Chunking((Cut(dim, step),), (Cut(into, step_out),), out[into] // step_out, adapt)
 
 
-def _resized(site: CallSite, out: tuple[int, ...], into: int, step: int) -> Any:
-    """Arguments of a reshaping that say the slice's sizes."""
+def _resize(site: CallSite, out: tuple[int, ...], into: int, step: int) -> Any:
+    """The `Adapt` that gives a reshape the sizes of the chunk."""
 
-    def shape(steps: int) -> tuple[int, ...]:
-        return *out[:into], step * steps, *out[into + 1 :]
+    def shape(chunk_size: int) -> tuple[int, ...]:
+        return *out[:into], step * chunk_size, *out[into + 1 :]
 
-    def sized(args: tuple[Any, ...], kwargs: dict[str, Any], steps: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def sized(args: tuple[Any, ...], kwargs: dict[str, Any], chunk_size: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if site.name == "unflatten":
             first = site.get(1, "dim") % len(site.operands[0].shape)
             count = len(site.get(2, "sizes"))
-            return (args[0], first, shape(steps)[first : first + count]), {}
-        return (args[0], shape(steps)), {}
+            return (args[0], first, shape(chunk_size)[first : first + count]), {}
+        return (args[0], shape(chunk_size)), {}
 
     return sized
 
 
 @rule("expand", "expand_as", "new_zeros", "new_ones")
 def expand(site: CallSite) -> Iterator[Chunking]:
-    """Dimensions that the operand has are sliced in it; those that it is spread along only become shorter."""
+    """Every dimension of the result; those that the operand is repeated along are only made shorter."""
     x, (out,) = site.operands[0], site.results
     for dim in range(len(out)):
         own = dim - len(out) + len(x.shape)
@@ -83,12 +83,12 @@ def expand(site: CallSite) -> Iterator[Chunking]:
         if site.name == "expand_as":
             yield site.chunking({**cuts, site.operands[1]: dim}, [dim])
         else:
-            yield site.chunking(cuts, [dim], _shortened(out, dim))
+            yield site.chunking(cuts, [dim], _shorten(out, dim))
 
 
-def _shortened(out: tuple[int, ...], dim: int) -> Any:
-    def sized(args: tuple[Any, ...], kwargs: dict[str, Any], steps: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return (args[0], (*out[:dim], steps, *out[dim + 1 :])), kwargs
+def _shorten(out: tuple[int, ...], dim: int) -> Any:
+    def sized(args: tuple[Any, ...], kwargs: dict[str, Any], chunk_size: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return (args[0], (*out[:dim], chunk_size, *out[dim + 1 :])), kwargs
 
     return sized
 
@@ -127,7 +127,7 @@ def select(site: CallSite) -> Iterator[Chunking]:
 
 @rule("__getitem__")
 def getitem(site: CallSite) -> Iterator[Chunking]:
-    """Dimensions that are taken whole; the index has integers, slices, None and one ellipsis."""
+    """Dimensions indexed by a bare `:` or the ellipsis; the index may have integers, slices, None and one ellipsis."""
     (x,) = site.operands
     index = site.args[1] if isinstance(site.args[1], tuple) else (site.args[1],)
     if not all(item is None or item is Ellipsis or type(item) in (int, slice) for item in index):

@@ -1,4 +1,4 @@
-"""The order of calls: each as late as its results allow, what brings much memory closest to where it is needed."""
+"""Scheduling: reorder a graph's calls so that fewer bytes are alive at once and more calls can share a loop."""
 
 import itertools
 from collections import Counter
@@ -11,37 +11,39 @@ from foldcli.autochunk.shape_prop import TensorSpec
 
 
 def as_late_as_possible(graph: Graph, values: Mapping[int, TensorSpec]) -> Graph:
-    """The same calls, put from the last to the first, each as late as its results allow.
+    """As-late-as-possible list scheduling: calls are placed from the last to the first, each once all its users are.
 
-    Of those that may be put, views come first and blocks last, since a block takes memory that no loop can spare; among
-    the others what makes most, then the first operand of what was put before. Pinned calls keep the order.
+    Of the calls that are ready, views are placed first and blocks last, since no loop can save a block's memory; among
+    the others the one that allocates most, so that large results are made shortly before use. A graph with pinned calls
+    keeps its order.
     """
     if any(call.pinned for call in graph.calls):
         return graph
-    maker = {value: index for index, call in enumerate(graph.calls) for value in call.results}
-    makers = [{maker[value] for value in call.operands if value in maker} for call in graph.calls]
-    waited_for = Counter(itertools.chain.from_iterable(makers))
-    ready = {index for index in range(len(graph.calls)) if not waited_for[index]}
-    ranks, placed = [_rank(call, values) for call in graph.calls], list[Call]()
+    producer = {value: index for index, call in enumerate(graph.calls) for value in call.results}
+    producers = [{producer[value] for value in call.operands if value in producer} for call in graph.calls]
+    unplaced_users = Counter(itertools.chain.from_iterable(producers))
+    ready = {index for index in range(len(graph.calls)) if not unplaced_users[index]}
+    priorities, placed = [_priority(call, values) for call in graph.calls], list[Call]()
     while ready:
-        chosen = min(ready, key=lambda index: (ranks[index], index))
+        chosen = min(ready, key=lambda index: (priorities[index], index))
         ready.remove(chosen)
         placed.append(graph.calls[chosen])
-        waited_for.subtract(makers[chosen])
-        ready |= {index for index in makers[chosen] if not waited_for[index]}
+        unplaced_users.subtract(producers[chosen])
+        ready |= {index for index in producers[chosen] if not unplaced_users[index]}
     return replace(graph, calls=tuple(reversed(placed)))
 
 
-def _rank(call: Call, values: Mapping[int, TensorSpec]) -> tuple[bool, bool, int]:
-    """Whether a call makes memory, whether it is a block, and bytes that it makes, negative."""
+def _priority(call: Call, values: Mapping[int, TensorSpec]) -> tuple[bool, bool, int]:
+    """Priority of a ready call, the least first: whether it allocates, whether it is a block, its bytes negated."""
     roots = {values[value].storage for value in call.operands}
     made = sum(values[value].nbytes for value in call.results if values[value].storage not in roots)
     return made > 0, isinstance(call.function, Block), -made
 
 
 def duplicate_views(graph: Graph, values: Mapping[int, TensorSpec]) -> tuple[Graph, Mapping[int, TensorSpec]]:
-    """The same calls with a view of its own for each reader, since a view that two share ties them together; and what
-    the values are.
+    """The same calls with a view of its own for each reader, and the values' metadata.
+
+    A view that two readers share would force them into one loop, chunked alike, or out of any.
     """
     changed = {value for call in graph.calls if call.pinned for value in call.results}
     views = {

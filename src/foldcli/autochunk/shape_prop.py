@@ -1,4 +1,4 @@
-"""A graph at given sizes: every value's shape and storage, every call's cost, found on tensors without memory."""
+"""Shape propagation: run a graph on fake tensors, for every value's shape and storage and every call's footprint."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,32 +14,37 @@ from foldcli.autochunk.graph import Block, Call, Graph, Size, mapped, tensors
 
 
 class GuardFailed(Exception):
-    """A graph does not hold at these sizes: the module would have gone another way."""
+    """A captured graph does not hold at these sizes: the module would have called something else."""
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A tensor without its numbers; `storage` is the first value that has its memory, `bytes` what that takes."""
+    """A value's metadata; storage: the first value with the same memory; storage_bytes: what that memory takes."""
 
     shape: tuple[int, ...]
     stride: tuple[int, ...]
     dtype: torch.dtype
     device: torch.device
     storage: int
-    bytes: int
+    storage_bytes: int
 
     @property
     def nbytes(self) -> int:
-        """What its numbers take by themselves."""
+        """Bytes of its elements alone, of which a view's storage has more."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     def empty(self) -> Tensor:
+        """A new tensor of this shape and layout, fake inside a fake tensor mode."""
         return torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=self.device)
 
 
 @dataclass(frozen=True)
 class ShapedGraph:
-    """A graph with its sizes filled in, its values and what each call takes, in the order of the calls."""
+    """A graph at given sizes.
+
+    values: each value's metadata; footprints: of each call, in order; blocks: shaped graphs of those calls that are
+    blocks, by index; parameters: fake ones, by name.
+    """
 
     graph: Graph
     values: Mapping[int, TensorSpec]
@@ -49,11 +54,12 @@ class ShapedGraph:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What tells a block at its sizes from others."""
+        """The same for equal blocks at equal sizes."""
         return _key(self.graph, [self.values[value] for value in self.graph.inputs])
 
 
 def spec(tensor: Tensor, storage: int) -> TensorSpec:
+    """The metadata of a tensor; storage: the first value with its memory."""
     size = tensor.untyped_storage().nbytes()
     return TensorSpec(tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device, storage, size)
 
@@ -61,13 +67,13 @@ def spec(tensor: Tensor, storage: int) -> TensorSpec:
 def propagate_shapes(
     graph: Graph, inputs: Iterable[Tensor], parameters: Mapping[str, Tensor], mode: FakeTensorMode
 ) -> ShapedGraph:
-    """Run a graph on tensors without memory; GuardFailed if it is not the module's at these sizes."""
+    """The graph at the sizes of fake inputs; GuardFailed if it does not hold there."""
     with mode, torch.inference_mode(False), torch.no_grad():
         return _Replay(graph, dict(parameters), mode, {}).run(list(inputs))
 
 
 def propagate_shapes_like(graph: Graph, like: ShapedGraph, mode: FakeTensorMode) -> ShapedGraph:
-    """ShapedGraph of a graph that takes what another takes."""
+    """The graph at the sizes that another graph with the same inputs has; blocks shaped there are not run again."""
     with mode, torch.inference_mode(False), torch.no_grad():
         inputs = [like.values[value].empty() for value in graph.inputs]
         known = {inner.key: inner for inner in like.blocks.values()}
@@ -75,6 +81,8 @@ def propagate_shapes_like(graph: Graph, like: ShapedGraph, mode: FakeTensorMode)
 
 
 class _Replay:
+    """Runs a graph once; known: shaped graphs of blocks, by `ShapedGraph.key`."""
+
     def __init__(
         self, graph: Graph, parameters: Mapping[str, Tensor], mode: FakeTensorMode, known: dict[Any, ShapedGraph]
     ):
@@ -88,14 +96,14 @@ class _Replay:
             self._note(value, tensor)
         for value, name in self.graph.parameters.items():
             self._note(value, self.parameters[name])
-        calls, prints, blocks = [], [], {}
+        calls, footprints, blocks = [], [], {}
         for index, call in enumerate(self.graph.calls):
             call = replace(call, args=mapped(self._sized, call.args), kwargs=mapped(self._sized, dict(call.kwargs)))
             operands = [self.tensors[value] for value in call.operands]
             if isinstance(call.function, Block):
                 blocks[index] = inner = self._block(call.function, operands, [self.values[v] for v in call.operands])
                 call = replace(call, function=replace(call.function, graph=inner.graph))
-                results, footprint = [inner.values[v].empty() for v in inner.graph.outputs], _sum(inner.footprints)
+                results, footprint = [inner.values[v].empty() for v in inner.graph.outputs], _total(inner.footprints)
             else:
                 results, footprint = self._called(call, operands)
             if len(results) != len(call.results):
@@ -103,11 +111,11 @@ class _Replay:
             for value, tensor in zip(call.results, results, strict=True):
                 self._note(value, tensor)
             calls.append(call)
-            prints.append(footprint)
+            footprints.append(footprint)
         self._check_guards()
         output = mapped(self._sized, self.graph.output)
         graph = replace(self.graph, calls=tuple(calls), output=output, sizes={}, guards=())
-        return ShapedGraph(graph, self.values, tuple(prints), blocks, self.parameters)
+        return ShapedGraph(graph, self.values, tuple(footprints), blocks, self.parameters)
 
     def _called(self, call: Call, operands: list[Tensor]) -> tuple[list[Tensor], Footprint]:
         args, kwargs = call.filled(self.tensors.__getitem__)
@@ -139,7 +147,7 @@ class _Replay:
 
     def _sizes(self, expression: Any) -> dict[Any, int]:
         read = {symbol: self.graph.sizes[symbol] for symbol in expression.free_symbols if symbol in self.graph.sizes}
-        return {symbol: self.values[value].shape[axis] for symbol, (value, axis) in read.items()}
+        return {symbol: self.values[value].shape[dim] for symbol, (value, dim) in read.items()}
 
     def _check_guards(self) -> None:
         for guard in self.graph.guards:
@@ -148,11 +156,11 @@ class _Replay:
 
 
 def _key(graph: Graph, inputs: Sequence[TensorSpec]) -> tuple[Any, ...]:
-    """The graph, its inputs' layouts, and which of them share memory."""
+    """A graph's identity, its inputs' layouts, and which of them share memory."""
     storages = [x.storage for x in inputs]
     return id(graph), tuple((x.shape, x.stride, x.dtype, storages.index(x.storage)) for x in inputs)
 
 
-def _sum(footprints: Iterable[Footprint]) -> Footprint:
+def _total(footprints: Iterable[Footprint]) -> Footprint:
     peaks, *others = zip(*map(astuple, footprints), strict=True)
     return Footprint(max(peaks), *map(sum, others))
