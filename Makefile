@@ -51,14 +51,14 @@ report-picture: fold  ## take the README's picture of a report, of what `make fo
 	FOLDCLI_CHROMIUM="$(CHROMIUM)" $(BIN)/python -m tests.report.picture results/1UBQ examples/report.png
 
 parity: $(VENV)/installed-dev  ## compare with DeepMind's model at full depth, fresh seeds (about 15 minutes)
-	$(BIN)/foldcli bench --prepare-peers
+	$(BIN)/foldcli bench peers --prepare
 	$(BIN)/python -m tests.parity
 
 bench-cpu: $(VENV)/installed  ## one pass on the CPU, in turns with DeepMind's model
-	$(BIN)/foldcli bench --prepare-peers
-	$(BIN)/foldcli bench --seq-len 96 --msa-depth 128 --extra-depth 256 --peers jax --rounds 3 \
+	$(BIN)/foldcli bench peers --prepare
+	$(BIN)/foldcli bench peers --seq-len 96 --msa-depth 128 --extra-depth 256 --peers jax --rounds 3 \
 	  --json benchmarks/results/peers-96.json
-	$(BIN)/foldcli bench --seq-len 191 --peers jax --rounds 3 --json benchmarks/results/peers-191.json
+	$(BIN)/foldcli bench peers --seq-len 191 --peers jax --rounds 3 --json benchmarks/results/peers-191.json
 
 bench-parallel: $(VENV)/installed  ## one block over 2 and 4 CPU ranks: efficiency, memory, and as root a slow link
 	$(BIN)/python benchmarks/parallel.py

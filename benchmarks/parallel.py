@@ -4,7 +4,7 @@ At 256 residues and 128 sequences: parallel efficiency T(1) / (N T(N)), with com
 computing apart; memory at most, against 1/N. Then two ranks in two network namespaces on a slow link (as root): how
 much of the communication is hidden, against a run that waits wherever it sends. The whole block, the split one and the
 synchronous one take turns, and the fastest of each counts. A simulation from kernels and link (`foldcli bench
---simulate`) stands beside, with its error. Writes
+simulate`) stands beside, with its error. Writes
 benchmarks/results/parallel-<date>.json.
 """
 

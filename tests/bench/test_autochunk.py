@@ -1,4 +1,4 @@
-"""`foldcli bench --autochunk`: points of a small trunk, printed and drawn."""
+"""`foldcli bench autochunk`: points of a small trunk, printed and drawn."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from foldcli.cli.main import app
 
 
 def test_the_curve_is_printed_and_drawn(tmp_path: Path) -> None:
-    command = "bench --autochunk --seq-len 40 --msa-depth 4 --extra-depth 4 --model tiny --device cpu --plot"
+    command = "bench autochunk --seq-len 40 --msa-depth 4 --extra-depth 4 --model tiny --device cpu --plot"
     outcome = CliRunner().invoke(app, [*command.split(), str(tmp_path)])
     assert outcome.exit_code == 0, outcome.output
     rows = {cells[1].strip(): cells for line in outcome.output.splitlines() if len(cells := line.split("│")) > 3}

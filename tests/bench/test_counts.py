@@ -13,7 +13,7 @@ RECORDED = Path(__file__).parents[2] / "benchmarks/results/counts.json"
 
 
 def test_no_module_does_more_than_recorded() -> None:
-    accept = "foldcli bench --counts --json benchmarks/results/counts.json accepts more"
+    accept = "foldcli bench counts --json benchmarks/results/counts.json accepts more"
     assert not list(risen(load(RECORDED), counted())), accept
 
 

@@ -50,7 +50,7 @@ def load(path: Path) -> Counts:
         found = json.loads(path.read_text(encoding="utf-8"))
         return {module: {key: int(count) for key, count in counts.items()} for module, counts in found.items()}
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not what `foldcli bench --counts --json` writes"
+        reason = error.strerror if isinstance(error, OSError) else "not what `foldcli bench counts --json` writes"
         raise InputError(f"--compare {path}: {reason}; name a file of counts") from error
 
 

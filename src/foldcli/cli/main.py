@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from foldcli import __version__
-from foldcli.cli.bench import bench
+from foldcli.cli.bench import app as bench_app
 from foldcli.cli.data import app as data_app
 from foldcli.cli.doctor import doctor
 from foldcli.cli.fold import fold
@@ -21,6 +21,7 @@ app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
+app.add_typer(bench_app, name="bench")
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
 
@@ -40,7 +41,6 @@ def foldcli(
 
 app.command()(fold)
 app.command()(train)
-app.command()(bench)
 app.command()(doctor)
 
 

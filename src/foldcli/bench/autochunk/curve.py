@@ -1,4 +1,4 @@
-"""`foldcli bench --autochunk`: memory against time of a model's trunk by plans, beside the trunk whole."""
+"""`foldcli bench autochunk`: memory against time of a model's trunk by plans, beside the trunk whole."""
 
 import itertools
 import statistics

@@ -31,6 +31,8 @@ def compare(request: Request, peers: Sequence[str], rounds: int, told: Callable[
     """Measure against every peer; InputError for one that is unknown or cannot run here."""
     device, dtype = device_and_dtype(request.device, request.dtype)
     require(peers, device)
+    if request.device == "cuda" and "jax" in peers:
+        raise InputError("--peers jax: runs on the CPU alone; leave out --device cuda")
     use_fold_allocator(device)
     found: list[Comparison] = []
     for peer in peers:

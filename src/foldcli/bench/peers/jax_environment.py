@@ -42,7 +42,7 @@ def prepare() -> None:
 def command(script: Path = SCRIPT) -> list[str]:
     """How a script runs in the environment; FoldcliError where there is none."""
     if not (folder() / READY).is_file():
-        raise FoldcliError(f"{folder()}: DeepMind's AlphaFold is not there; foldcli bench --prepare-peers gets it")
+        raise FoldcliError(f"{folder()}: DeepMind's AlphaFold is not there; foldcli bench peers --prepare gets it")
     return [str(_python()), str(script)]
 
 

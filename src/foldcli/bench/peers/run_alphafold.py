@@ -1,7 +1,7 @@
 """Run DeepMind's AlphaFold 2 (JAX, CPU) with parameters rebuilt from their names, and save what went in and came out.
 
 The parameters are not trained; `foldcli.weights.seeded` draws each from its own name, so that foldcli rebuilds the same
-ones. `foldcli bench --prepare-peers` makes an environment for this script, apart from foldcli's own. Writes to --out:
+ones. `foldcli bench peers --prepare` makes an environment for this script, apart from foldcli's own. Writes to --out:
 features.npz (leading axis: recycling pass), outputs.npz (float32) and config.json. Those in tests/golden were made by
 
     run_alphafold.py --blocks 2 --extra-blocks 1 --residues 24 --preset model_3_ptm --out ptm

@@ -61,14 +61,17 @@ LINKS = {
 }
 
 
-def link(text: str) -> Link:
-    """A link by name, or as gigabytes a second and microseconds such as `25,8`; InputError for anything else."""
+def link(text: str, option: str = "--link") -> Link:
+    """A link by name, or by bandwidth in GB/s and latency in microseconds such as `25,8`.
+
+    InputError, which names the option: anything else.
+    """
     if text in LINKS:
         return LINKS[text]
     number = r"(\d+(?:\.\d+)?|\.\d+)"
     found = re.fullmatch(f"{number},{number}", text)
     if not found or not float(found[1]):
-        raise InputError(f"--link {text}: take {', '.join(LINKS)}, or GB/s,microseconds such as 25,8")
+        raise InputError(f"{option} {text}: take {', '.join(LINKS)}, or GB/s,microseconds such as 25,8")
     return Link(float(found[2]) * 1e-6, float(found[1]) * 1e9)
 
 

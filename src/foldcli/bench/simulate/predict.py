@@ -1,4 +1,4 @@
-"""Passes and steps of training on devices that are not here (`foldcli bench --simulate`).
+"""Passes and steps of training on devices that are not here (`foldcli bench simulate`).
 
 What a rank computes comes from its own program, run alone (`schedule`); what the network takes, from its latency and
 bandwidth (`network`). Ranks are taken to be alike: each has the same share of a sample and as many samples.
@@ -34,7 +34,7 @@ UPDATED = 60
 
 def simulation(device: str, dtype: str, inside: str, between: str) -> "Simulation":
     """What options name; InputError for what there is not."""
-    network = Network(link(inside), link(between))
+    network = Network(link(inside, "--host-link"), link(between))
     if device == "auto" or device in DEVICES:
         if dtype not in ("auto", *DTYPES):
             raise InputError(f"--dtype {dtype}: expected auto, {', '.join(DTYPES)}")
