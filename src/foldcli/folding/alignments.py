@@ -1,4 +1,4 @@
-"""The alignments of a run's queries: those of the next jobs are searched while the present one is folded."""
+"""Alignment searches in the background: while one job is folded, those of the next jobs run."""
 
 import os
 import threading
@@ -21,24 +21,24 @@ from foldcli.search.alignments import open_finder
 from foldcli.search.jackhmmer import MAX_HITS
 from foldcli.search.progress import Stopped
 
-# More would take jobs from other groups long before they are folded.
+# Jobs whose search runs ahead of their fold. More would be taken from other ranks long before they are folded.
 AHEAD = 2
 MOST_THREADS = 8
 REPORTED_EVERY = 0.5  # seconds
-LAST_SECONDS = 2.0
+CLOSING_SECONDS = 2.0
 
 
-def depth_foreseen(query: Query, config: FoldConfig) -> int:
-    """Rows that a query's alignment has, or may have once it is found."""
+def expected_depth(query: Query, config: FoldConfig) -> int:
+    """Rows of a query's alignment, or the most that a search may find."""
     if query.alignment is None:
         return MAX_HITS if config.searches else 1
     return query.alignment.depth
 
 
 class Alignments:
-    """Searches, in a thread of its own, for the alignments of queries that bring none.
+    """Searches, in a thread of its own, for the alignments of queries that come without one.
 
-    InputError: a database that is none, or an address.
+    InputError: a database or a server's address that cannot be used.
     """
 
     def __init__(self, config: FoldConfig, world: RankGroup) -> None:
@@ -50,19 +50,19 @@ class Alignments:
         self._over = threading.Event()
 
     def wanted(self, query: Query) -> bool:
-        """Whether the query's alignment is to be searched for."""
+        """Whether the query's alignment has to be searched for."""
         return self._finder is not None and query.alignment is None
 
     def digest(self, query: Query) -> str:
-        """What tells the search for a query's alignment from others, empty where it brings its own."""
+        """The settings of the search for a query's alignment, for the job's key; empty if the query comes with one."""
         return self._finder.settings if self._finder and self.wanted(query) else ""
 
     def methods(self, job: Job) -> Sequence[str]:
-        """What was used to find a job's alignment, by the names of `report.citations`; nothing if it came with it."""
+        """The search methods to cite for a job's alignment, as `report.citations` names them; none if it brought it."""
         return self._finder.search.methods if self._finder and job.a3m_found else ()
 
     def ahead(self, jobs: Iterator[Job], leads: bool, watcher: Watcher) -> Iterator[Job]:
-        """The jobs; where this rank leads them, the searches of the next ones have begun when one is given out."""
+        """Yield the jobs, AHEAD of them held back; where `leads`, the search for a job starts when it is drawn."""
         coming: deque[Job] = deque()
         for job in jobs:
             if leads and self.wanted(job.query):
@@ -79,11 +79,11 @@ class Alignments:
         return replace(job, query=replace(job.query, alignment=rows.alignment()), a3m_found=text)
 
     def close(self) -> None:
-        """End the search that goes on, whose result nobody wants any more."""
+        """End the running search: its result is no longer needed."""
         self._over.set()
-        self._waiting.put(None)  # a thread that has nothing to do would not look
+        self._waiting.put(None)  # wakes a thread that waits for work
         if self._thread.is_alive():
-            self._thread.join(LAST_SECONDS)
+            self._thread.join(CLOSING_SECONDS)
 
     def _result(self, query: Query) -> str:
         if query.name not in self._found:
@@ -101,11 +101,11 @@ class Alignments:
             query, watcher, found = wanted
             try:
                 found.set_result(self._searched(query, watcher))
-            except Exception as error:  # whoever waits for this alignment is to hear of it
+            except Exception as error:  # raised again where the alignment is waited for
                 found.set_exception(error)
 
     def _searched(self, query: Query, watcher: Watcher) -> str:
-        assert self._finder is not None  # or nothing would be wanted
+        assert self._finder is not None  # or `wanted` is false
         start, due, searched = time.monotonic(), 0.0, str(self._finder.search)
 
         def report(detail: str, share: float | None = None) -> None:
@@ -119,5 +119,5 @@ class Alignments:
         text = self._finder.find(query.sequence, report)
         seconds = time.monotonic() - start
         count = text.count("\n>")
-        watcher.searched(query.name, f"{count:,} relative{'s' * (count != 1)} in {searched}, {seconds:.1f} s")
+        watcher.searched(query.name, f"{count:,} homolog{'s' * (count != 1)} in {searched}, {seconds:.1f} s")
         return text

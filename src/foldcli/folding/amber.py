@@ -24,25 +24,21 @@ from foldcli.report.pdb import pdb_text
 
 FORCE_FIELD = "amber14/protein.ff14SB.xml"
 STIFFNESS = 10.0 * unit.kilocalories_per_mole / unit.angstrom**2
-# The force at which a minimization ends: OpenMM's own default, as in AlphaFold.
+# The force at which a minimization has converged: OpenMM's default, as in AlphaFold.
 TOLERANCE = 10.0 * unit.kilojoules_per_mole / unit.nanometer
 PH = 7.0
 ROUNDS = 3
-RESTRAINTS = 1  # the group of forces that the energies leave out
+RESTRAINTS = 1  # OpenMM's force group of the restraints, which the reported energies leave out
 
 
 @dataclass(frozen=True)
 class Relaxation:
-    """A relaxed structure with its hydrogens, and what became of it.
-
-    energy: of the force field, restraints left out, before and after; violations: residues that take part in one,
-    before and after; moved: root mean square over the atoms that there were before, in angstrom.
-    """
+    """A relaxed structure with its hydrogens, and how it differs from the unrelaxed one."""
 
     structure: Structure
-    energy: tuple[float, float]
-    violations: tuple[int, int]
-    moved: float
+    energy: tuple[float, float]  # of the force field without restraints, before and after, kcal/mol
+    violations: tuple[int, int]  # residues with a violation, before and after
+    moved: float  # root mean square displacement of the atoms that the prediction has, angstrom
     rounds: int
     engine: str
 
@@ -55,9 +51,9 @@ class _Minimized:
 
 
 def relax(structure: Structure, cuda: bool) -> Relaxation:
-    """Minimize the energy with the atoms held where they are, by rounds until no residue has a violation.
+    """Minimize the energy with the predicted atoms restrained, in at most ROUNDS rounds, until nothing is violated.
 
-    From each round on, residues with one are held no more. FoldcliError: a residue without atoms.
+    Residues with a violation after a round are not restrained in later ones. FoldcliError: a residue without atoms.
     """
     if empty := np.flatnonzero(~structure.mask.any(-1)).tolist():
         raise FoldcliError(f"residue {structure.residue_index[empty[0]]} has no atoms; a relaxation needs all of them")
@@ -79,13 +75,13 @@ def relax(structure: Structure, cuda: bool) -> Relaxation:
 
 
 def choose_platform(cuda: bool) -> openmm.Platform:
-    """CUDA where it is wanted and OpenMM has it, else the CPU."""
+    """OpenMM's CUDA platform if it is wanted and there, else its CPU platform."""
     names = {openmm.Platform.getPlatform(k).getName() for k in range(openmm.Platform.getNumPlatforms())}
     return openmm.Platform.getPlatformByName("CUDA" if cuda and "CUDA" in names else "CPU")
 
 
 def _completed(structure: Structure, platform: openmm.Platform) -> tuple[app.Topology, unit.Quantity]:
-    """The structure with every atom that it lacks; those it has stay, but for hydrogens, which are placed anew."""
+    """The structure's topology and positions with missing atoms added; hydrogens are all placed anew."""
     fixer = PDBFixer(pdbfile=io.StringIO(pdb_text(replace(structure, hydrogens=()), [])), platform=platform)
     fixer.missingResidues = {}
     fixer.findMissingAtoms()
@@ -95,7 +91,7 @@ def _completed(structure: Structure, platform: openmm.Platform) -> tuple[app.Top
 
 
 def _is_held(atom: app.topology.Atom, structure: Structure, loose: Collection[int]) -> bool:
-    """Whether an atom is one that the structure had, of a residue that is not loose."""
+    """Whether an atom is restrained: the structure has it, and its residue is not in `loose`."""
     place, slot = atom.residue.index, ATOM37_INDEX.get(atom.name)
     return slot is not None and place not in loose and bool(structure.mask[place, slot])
 
@@ -105,7 +101,7 @@ def _minimized(
 ) -> _Minimized:
     system = app.ForceField(FORCE_FIELD).createSystem(topology, constraints=app.HBonds)
     system.addForce(_restraints(positions, held))
-    # The integrator is never asked for a step.
+    # A Simulation needs an integrator; it takes no step.
     simulation = app.Simulation(topology, system, openmm.VerletIntegrator(0.001), platform)
     simulation.context.setPositions(positions)
     before = _energy(simulation.context)
@@ -113,12 +109,12 @@ def _minimized(
     state = simulation.context.getState(positions=True)
     found = state.getPositions(asNumpy=True).value_in_unit(unit.angstrom)
     if not np.isfinite(found).all():
-        raise FoldcliError("the minimization led to positions that are no numbers")
+        raise FoldcliError("the minimization ended in positions that are NaN or infinite")
     return _Minimized(topology, found, (before, _energy(simulation.context)))
 
 
 class _Reporter(openmm.MinimizationReporter):
-    """Comes back to Python after each iteration, so that Ctrl-C ends a minimization at once."""
+    """Returns to Python after each iteration, so that Ctrl-C ends a minimization at once."""
 
     def report(self, iteration: int, x: object, grad: object, args: object) -> bool:
         return False
@@ -142,7 +138,7 @@ def _energy(context: openmm.Context) -> float:
 
 
 def _read(structure: Structure, found: _Minimized) -> Structure:
-    """The structure with the positions of its atoms, those that were built, and the hydrogens."""
+    """The structure with the minimized positions, the atoms that were added, and the hydrogens."""
     positions, mask, hydrogens = np.zeros_like(structure.positions), np.zeros_like(structure.mask), list[Atom]()
     for atom, (x, y, z) in zip(found.topology.atoms(), found.positions.tolist(), strict=True):
         place, slot = atom.residue.index, ATOM37_INDEX.get(atom.name)
@@ -154,7 +150,7 @@ def _read(structure: Structure, found: _Minimized) -> Structure:
 
 
 def _violating(structure: Structure) -> list[int]:
-    """The places of residues that take part in a violation."""
+    """Indices of the residues with a violation (Suppl. Sec. 1.9.11)."""
     aatype = torch.from_numpy(residue_types(structure.sequence).astype(np.int64))
     atoms = atoms37_to_14(aatype, torch.from_numpy(structure.positions))
     exists = atoms37_to_14(aatype, torch.from_numpy(structure.mask).float().unsqueeze(-1)).squeeze(-1)

@@ -1,4 +1,4 @@
-"""The Python interface, which the command line calls as well."""
+"""The Python interface; the command line calls it as well."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,18 +25,18 @@ def fold(
     watcher: "Watcher | None" = None,
     **settings: Any,
 ) -> "list[Record]":
-    """Fold every record of the input into `out` as `foldcli fold` does, and say what became of each, in their order.
+    """Fold every record of the input into the folder `out` as `foldcli fold` does; their results in the same order.
 
-    source: a sequence in capital letters, a file or folder, or queries; models: presets, none for the pTM models; msa:
-    an alignment or a folder of them; weights: a file, a folder or `untrained`, None for the cache; settings: keys of
-    conf/fold.yaml, such as num_recycle=1; overrides: any as text (`model.msa.max_extra=512`); watcher: hears of all
-    that happens.
+    source: a sequence in capital letters, a file or folder, or queries; models: presets, the pTM models where none is
+    named; msa: an alignment or a folder of them; weights: a parameter file, a folder of them or `untrained`, None for
+    the cache or the package; settings: keys of conf/fold.yaml, such as num_recycle=1; overrides: any setting as text,
+    such as "model.msa.max_extra=512"; watcher: is told of every event.
 
-    InputError, WeightsError: what is wrong before any work; Interrupted: by Ctrl-C, with what is done kept. A record
-    that fails raises nothing: its status and error say so.
+    InputError, WeightsError: something is wrong, before any work; Interrupted: Ctrl-C, and finished jobs are kept. A
+    job that fails raises nothing: its record has the status and the error.
     """
     queries = read_input(source, msa)
-    # once the input is known to be good: torch alone takes more than a second to come up
+    # Imported once the input is known to be good: torch alone takes more than a second.
     from foldcli.folding.job_scheduler import joined_ranks
     from foldcli.folding.models import resolve
     from foldcli.folding.progress import Silent

@@ -10,7 +10,7 @@ from foldcli.autochunk import Chunked
 from foldcli.autochunk.region_selection import Planner
 from foldcli.data.query import Query
 from foldcli.devices import choose_device, choose_precision
-from foldcli.folding.alignments import depth_foreseen
+from foldcli.folding.alignments import expected_depth
 from foldcli.folding.chunking import FREE_SHARE, blank_inputs, held_bytes
 from foldcli.folding.memory import available_bytes, predicted_bytes
 from foldcli.folding.models import Source
@@ -51,7 +51,7 @@ class Forecaster:
 
     def forecast(self, query: Query) -> Forecast:
         """What a job takes whole and by plan, and the longest that would fit 1, 2, 4 and 8 devices like this one."""
-        depth = depth_foreseen(query, self.source.config)
+        depth = expected_depth(query, self.source.config)
         planner, given = self._planner(len(query.sequence), depth)
         plan = planner.fit(self.budget - given)
         shown = plan or planner.whole()

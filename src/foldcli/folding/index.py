@@ -1,4 +1,4 @@
-"""index.html: the jobs of a run, what became of each, and the way to its page."""
+"""index.html: a table of a run's jobs with links to their pages."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -17,7 +17,7 @@ COLUMNS: Final = ("job", "status", "length", "depth", "pLDDT", "pTM", "model", "
 
 
 def index_html(records: Collection[Record]) -> str:
-    """The page as text; records stand in their own order, and each column sorts them by a click on its head."""
+    """The page as text; records stand in the order given, and a click on a column's head sorts by it."""
     counts = Counter(record.status for record in records)
     trained = all(record.trained for record in records)
     return document(
@@ -48,7 +48,7 @@ def _row(record: Record) -> str:
 
 
 def _linked(record: Record) -> str:
-    """The job's name, leading to its page, or to its folder where an earlier version made none."""
+    """The job's name as a link to its page, or to its folder where an earlier version wrote no page."""
     if record.status != "done":
         return escape(record.job)
     page = "report.html" if "report.html" in record.files else ""

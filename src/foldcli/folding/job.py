@@ -11,16 +11,13 @@ from foldcli.search.templates import NO_TEMPLATES, FoundTemplates
 
 @dataclass(frozen=True)
 class Job:
-    """A query, the hash of what it is folded with, and the known structures that it is shown as templates.
-
-    a3m_found: the query's alignment as a search found it; relaxed: what came of each relaxation.
-    """
+    """A query with what was found for it, and the lines that its record shows."""
 
     query: Query
-    key: str
+    key: str  # hash of all that decides the result, by `record.job_key`
     found: FoundTemplates = NO_TEMPLATES
-    relaxed: Sequence[str] = ()
-    a3m_found: str = ""
+    relaxed: Sequence[str] = ()  # a line on each relaxation
+    a3m_found: str = ""  # the alignment that a search found, as A3M
 
     @property
     def length(self) -> int:
@@ -33,7 +30,7 @@ class Job:
 
     @property
     def a3m(self) -> str:
-        """The alignment as a file, empty where there is none."""
+        """The alignment as A3M text, empty where there is none."""
         return self.a3m_found or (a3m_text(self.query.alignment) if self.query.alignment else "")
 
     @property
@@ -48,7 +45,7 @@ class Job:
 
     @property
     def notes(self) -> list[str]:
-        """What came of relaxations, and what was asked for and not done, one line each."""
+        """Lines on relaxations, and on templates that were asked for and not used."""
         return [*self.relaxed, *(f"template not used: {reason}" for reason in self.found.unused)]
 
     def record(self, status: str, error: str = "") -> Record:

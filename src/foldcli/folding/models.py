@@ -1,4 +1,4 @@
-"""Which parameters a run folds with, and the model that they make."""
+"""From models' names and --weights to loaded models."""
 
 import json
 import zlib
@@ -26,7 +26,7 @@ PTM_MODELS = tuple(f"model_{k}_ptm" for k in range(1, 6))
 
 @dataclass(frozen=True)
 class Source:
-    """One preset with its settings and the file of its parameters; without a file they are rebuilt from their names."""
+    """One model: its settings and its parameter file; None for untrained parameters, rebuilt from their names."""
 
     config: FoldConfig
     path: Path | None
@@ -40,7 +40,7 @@ class Source:
         return self.path is not None
 
     def parameters(self, depth: int, templates: int) -> str:
-        """What the files of a prediction say of its parameters; depth and templates are what it was shown."""
+        """The parameters as a prediction's files describe them; depth: rows of its alignment; templates: how many."""
         if self.path is None:
             return "untrained, rebuilt from their names"
         if self.name == default.NAME:
@@ -52,7 +52,7 @@ class Source:
 
     @cached_property
     def digest(self) -> str:
-        """What tells these parameters from others: the file's SHA-256, from the cache's manifest where it has it."""
+        """The parameter file's SHA-256, from the cache's manifest where it is recorded."""
         if self.path is None:
             return UNTRAINED
         entry = cache.read_manifest().get(self.path.name)
@@ -64,11 +64,11 @@ class Source:
 def resolve(
     models: list[str], weights: str | None, overrides: Sequence[str] = (), typed: Mapping[str, Any] = NONE
 ) -> list[Source]:
-    """Settings and parameters of the models to run, in order.
+    """The models to fold with, in order: their settings and parameter files.
 
-    Where none is named, the pTM models if the cache has any, else the model that comes with the package. weights: a
-    parameter file, a folder of them, or `untrained`; None takes them from the cache or the package.
-    InputError, WeightsError: what cannot be, before any parameter is read.
+    models: presets; where none is named, the pTM models if the cache has any, else the model that comes with the
+    package. weights: a parameter file, a folder of them, or `untrained`; None for the cache or the package. overrides,
+    typed: settings, as for `compose.fold_config`. InputError, WeightsError, before any parameter is read.
     """
     by_default = not models and not any(map(cache.find, PTM_MODELS))
     if weights is None and (by_default or models == [default.NAME]):
@@ -92,7 +92,7 @@ def _rankable(config: FoldConfig) -> FoldConfig:
 
 
 def describe_model(path: Path) -> dict[str, Any] | None:
-    """The model's configuration, where the head of a parameter file has it: `foldcli train` puts it there."""
+    """The model's configuration from a parameter file's metadata, where `foldcli train` writes it; None without."""
     if path.suffix != ".safetensors" or not path.is_file():
         return None
     noted = read_metadata(path).get("model")
@@ -116,7 +116,7 @@ def _parameters_of(name: str, weights: str | None) -> Path | None:
 
 
 def load_model(source: Source, device: torch.device, precision: torch.dtype) -> AlphaFold:
-    """The model with its parameters on the device, its trunk in the precision, ready to fold."""
+    """The model in evaluation mode on the device, its trunk in the precision; WeightsError: other parameters."""
     config = source.config.model
     with torch.device("meta"):
         model = AlphaFold(config)
@@ -132,7 +132,7 @@ def load_model(source: Source, device: torch.device, precision: torch.dtype) -> 
 
 
 def read_parameters(path: Path | None, config: ModelConfig) -> dict[str, torch.Tensor]:
-    """Our state dict from any published layout, or rebuilt from names where there is no file."""
+    """The state dict from a file in any published layout; without a file, untrained, rebuilt from their names."""
     if path is None:
         seed = zlib.crc32(config.name.encode())
         return from_alphafold(seeded_parameters(published_shapes(config), seed=seed), config, UNTRAINED)

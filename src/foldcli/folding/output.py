@@ -1,4 +1,4 @@
-"""A finished job's folder: ranked structures, scores and plots, all there or none."""
+"""A finished job's folder: ranked structures, scores and plots; it appears complete or not at all."""
 
 import contextlib
 import json
@@ -22,9 +22,9 @@ from foldcli.report.scores import pae_json, scores_json
 
 @contextlib.contextmanager
 def job_folder(out: Path, name: str, overwrite: bool) -> Iterator[Path]:
-    """A folder that takes the job's name when the block ends well, and disappears when it does not.
+    """A temporary folder that is renamed to the job's name when the block succeeds, and deleted when it fails.
 
-    What stood there before is kept under another name, unless it is to be overwritten.
+    An earlier folder of that name is renamed, or deleted if `overwrite`. FoldcliError: it cannot be written.
     """
     draft, final = out / f".{name}.part", out / name
     shutil.rmtree(draft, ignore_errors=True)
@@ -51,7 +51,7 @@ def _earlier_name(final: Path) -> Path:
 
 
 def write_job(folder: Path, query: Query, a3m: str, ranked: Sequence[tuple[Prediction, Provenance]]) -> None:
-    """Write the structures, scores and plots of a job, best prediction first, and its alignment if it has one."""
+    """Write the structures, scores and plots of a job, best prediction first; a3m: its alignment, empty for none."""
     for rank, (prediction, provenance) in enumerate(ranked, start=1):
         _write_prediction(folder, _label(rank, prediction), prediction, provenance)
     predictions = [prediction for prediction, _ in ranked]
@@ -64,14 +64,14 @@ def write_job(folder: Path, query: Query, a3m: str, ranked: Sequence[tuple[Predi
 
 
 def structure_file(folder: Path, rank: int, prediction: Prediction, provenance: Provenance) -> Path:
-    """Where `write_job` puts a prediction's mmCIF."""
+    """The mmCIF file that `write_job` writes for a prediction."""
     return folder / f"{provenance.name}_unrelaxed_{_label(rank, prediction)}.cif"
 
 
 def write_relaxed(
     folder: Path, rank: int, prediction: Prediction, provenance: Provenance, figures: Mapping[str, float | int | str]
 ) -> None:
-    """Write a relaxed structure and its figures beside the files of its prediction."""
+    """Write a relaxed structure and the figures of its relaxation."""
     label = _label(rank, prediction)
     _write_structure(folder, f"{provenance.name}_relaxed_{label}", prediction, provenance)
     text = json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in figures.items()}, indent=1)
@@ -79,7 +79,7 @@ def write_relaxed(
 
 
 def write_timings(folder: Path, timings: Mapping[str, float]) -> None:
-    """Write how long each phase of a job took, in seconds."""
+    """Write the seconds of each phase of a job."""
     write_atomic(folder / "timings.json", json.dumps({k: round(v, 3) for k, v in timings.items()}, indent=1) + "\n")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from foldcli.errors import FoldcliError
-from foldcli.folding.alignments import depth_foreseen
+from foldcli.folding.alignments import expected_depth
 from foldcli.folding.allocator import keep_freed_memory, return_freed_memory
 from foldcli.folding.chunking import ChunkedModels
 from foldcli.folding.job import Job
@@ -66,5 +66,5 @@ class MemoryPlacement:
         sharing = ranks_per_host() if self.device.type == "cpu" and self.world.size > 1 else 1  # ranks in one memory
         configs = [source.config.model for source in self.sources]
         share = sharing / ranks
-        depth = depth_foreseen(job.query, self.config)
+        depth = expected_depth(job.query, self.config)
         return min(require_memory(config, job.length, depth, self.width, self.device, share) for config in configs)

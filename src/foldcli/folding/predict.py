@@ -1,4 +1,4 @@
-"""One model on one query: recycling passes until done, then a structure and its confidence."""
+"""One model on one query: recycling passes, then a structure with its confidence."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -20,7 +20,7 @@ from foldcli.protein import residues
 from foldcli.protein.structure import Prediction, Structure
 from foldcli.shapes import Atoms37
 
-# Rows of pairs whose aligned errors are looked at together.
+# Rows of the pair representation whose aligned errors are computed at once.
 ROWS = 64
 T = TypeVar("T", Features, TemplateFeatures)
 
@@ -34,9 +34,10 @@ def predict(
     seed: int,
     passed: Callable[[int, float, float], None],
 ) -> Prediction:
-    """Fold a query; `passed` hears of every pass: its number, how far it moved the atoms, in angstrom, and its seconds.
+    """Fold a query by one pass for each of `passes`, which are a pass's features.
 
-    Recycling ends early once a pass changes the CA distances by less than the tolerance (root mean square).
+    passed: called after every pass with its number, the root mean square change of CA distances in angstrom, and its
+    seconds. Recycling ends early once that change is below config.recycle_early_stop_tolerance.
     """
     device = next(model.parameters()).device
     precision = choose_precision(config.precision, device)
@@ -46,7 +47,7 @@ def predict(
         start = time.perf_counter()
         on_device = to_device(features, device)
         before = previous.positions if previous else torch.zeros(*on_device.aatype.shape, 37, 3, device=device)
-        output = None  # its logits would otherwise stand beside the next pass
+        output = None  # frees its logits before the next pass
         output = model(on_device, previous)
         previous = recycled(output.recycled(), precision)
         moved = distance_change(before, output.positions)
@@ -58,7 +59,7 @@ def predict(
 
 
 def recycled(found: Recycled, precision: torch.dtype) -> Recycled:
-    """What a pass is shown of the one before: its pairs in the trunk's own type, from which they were widened."""
+    """What recycling passes on, with the pair representation in the trunk's dtype, from which it was widened."""
     return replace(found, pair=found.pair.to(precision))
 
 
@@ -78,14 +79,14 @@ def distance_change(before: Atoms37, after: Atoms37) -> float:
 
 
 def assemble(output: Output, query: Query, config: FoldConfig, seed: int, recycles: int) -> Prediction:
-    """Everything that outlives the pass, as numpy arrays."""
+    """The prediction, as numpy arrays, from the last pass's output."""
     confidence = _array(plddt(output.lddt))
     last = config.model.heads.pae_last_break
     aatype = [residues.INDEX[letter] for letter in query.sequence]
     atoms = residues.ATOM37_MASK[aatype].astype(bool)
     positions = output.positions.float().cpu()
     if not config.model.side_chains:
-        atoms[:, residues.O + 1 :] = False  # behind N, CA, C, CB and O
+        atoms[:, residues.O + 1 :] = False  # O is the last of N, CA, C, CB, O in the order of atom37
         positions = close_peptides(positions)
     structure = Structure(
         sequence=query.sequence,
@@ -104,9 +105,9 @@ def assemble(output: Output, query: Query, config: FoldConfig, seed: int, recycl
 
 
 def _aligned_errors(output: Output, logits: torch.Tensor, last_break: float) -> tuple[np.ndarray, float]:
-    """Expected aligned errors in angstrom and the predicted TM-score, from the rows of every rank."""
+    """Expected aligned errors in angstrom and the predicted TM-score; rows are gathered from all ranks."""
     length = output.lddt.shape[-2]
-    some = logits[..., :length, :].split(ROWS, dim=-3)  # probabilities of all pairs would be a fold's peak
+    some = logits[..., :length, :].split(ROWS, dim=-3)  # all pairs at once would be a fold's peak memory
     errors = gather_rows(torch.cat([expected_aligned_error(part, last_break) for part in some], dim=-2), output)
     ones = logits.new_ones(length)
     scores = gather_rows(torch.cat([aligned_tm_scores(part, last_break, ones) for part in some], dim=-1), output)

@@ -1,4 +1,4 @@
-"""What the user sees while it runs: live bars on a terminal, plain lines in a log."""
+"""Progress of a run: live bars on a terminal, plain lines in a log, or JSON lines."""
 
 import contextlib
 import json
@@ -17,12 +17,12 @@ SEARCH_LINE_EVERY = 30.0  # seconds
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass of a model over a job: how far it moved the atoms, in angstrom, and how long it took."""
+    """One recycling pass of a model over a job."""
 
     model: str
     seed: int
-    number: int
-    moved: float
+    number: int  # 0 for the first
+    moved: float  # root mean square change of CA distances since the pass before, angstrom
     seconds: float
 
     def __str__(self) -> str:
@@ -30,7 +30,7 @@ class Pass:
 
 
 class Watcher(Protocol):
-    """Hears of everything that happens in a run."""
+    """Is told of every event of a run."""
 
     def run_started(self, header: str, jobs: int) -> None: ...
 
@@ -46,7 +46,7 @@ class Watcher(Protocol):
 
 
 class Silent:
-    """Says nothing."""
+    """A watcher that does nothing."""
 
     def run_started(self, header: str, jobs: int) -> None: ...
 
@@ -62,7 +62,7 @@ class Silent:
 
 
 class PlainLines:
-    """One line for each event."""
+    """Prints one line for each event."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -93,7 +93,7 @@ class PlainLines:
 
 
 class LiveBars(PlainLines):
-    """A bar for the jobs and one for the present job's passes; a line for each job that ends."""
+    """Shows a bar for the jobs and one for the passes of the current job; prints a line for each finished job."""
 
     def __init__(self, console: Console, bars: Progress) -> None:
         super().__init__(console)
@@ -127,7 +127,7 @@ class LiveBars(PlainLines):
 
 
 class JsonLines:
-    """A JSON object on one line for each event, which says what it is in `event`."""
+    """Writes each event as a JSON object on a line of its own; its key `event` names the kind."""
 
     def __init__(self, file: TextIO) -> None:
         self.file = file
@@ -155,12 +155,12 @@ class JsonLines:
         self._write("run_ended", {"records": [asdict(record) for record in records]})
 
     def _write(self, event: str, values: dict[str, Any]) -> None:
-        self.file.write(json.dumps({"event": event, **values}) + "\n")  # at once: searches tell of themselves as well
+        self.file.write(json.dumps({"event": event, **values}) + "\n")  # one call: searches have a thread of their own
         self.file.flush()
 
 
 def ending(record: Record, skipped: bool) -> str:
-    """How a job ended, on one line."""
+    """A job's scores, or why it has none, as one line."""
     if record.status != "done":
         return f"{record.status}: {record.error}"
     scores = f"pLDDT {record.plddt:.1f}" + ("" if record.ptm is None else f", pTM {record.ptm:.2f}")
@@ -171,7 +171,7 @@ def ending(record: Record, skipped: bool) -> str:
 
 @contextlib.contextmanager
 def watch(console: Console) -> Iterator[Watcher]:
-    """Bars where the console is a terminal, lines where it is not."""
+    """Live bars if the console is a terminal, else plain lines."""
     if not console.is_terminal:
         yield PlainLines(console)
         return

@@ -1,4 +1,4 @@
-"""What became of each job: the record beside its files."""
+"""The record of a job, job.json beside its files, and the key that says whether it is up to date."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from foldcli.files import write_atomic
 from foldcli.folding.models import Source
 
 JOB_FILE = "job.json"
-# Settings that leave the files of a job as they are, or that are in its key by what they led to.
+# Settings that do not change a job's files, or whose effect is in its key already.
 OUTSIDE_KEY = (
     "sort", "num_models", "device", "precision", "gpus", "dap", "overwrite", "autochunk", "memory_budget", "library",
     "template", "template_hits", "template_dir", "msa_mode", "db", "host_url", "msa_rounds",
@@ -21,36 +21,30 @@ OUTSIDE_KEY = (
 
 @dataclass(frozen=True)
 class Record:
-    """One line of the results: a job, and its best prediction if it has one.
+    """One line of the results: a job, and its best prediction if it has one."""
 
-    status: done, failed, interrupted or waiting; depth: rows of the alignment, 1 for a single sequence; seconds: from
-    features to files; memory_gib: peak of the process or device; key: what was folded with what, as a hash; error: why
-    it failed; templates: known chains that were shown; notes: what came of relaxations, and what was asked for and
-    not done; files: their names in the job's folder.
-    """
-
-    job: str
-    status: str
-    length: int
-    depth: int
-    model: str = ""
+    job: str  # the query's name
+    status: str  # done, failed, interrupted or waiting
+    length: int  # residues
+    depth: int  # rows of the alignment, 1 for a single sequence
+    model: str = ""  # of the best prediction, as are seed, plddt and ptm
     seed: int | None = None
-    plddt: float | None = None
-    ptm: float | None = None
-    seconds: float | None = None
-    memory_gib: float | None = None
-    trained: bool = True
-    key: str = ""
-    error: str = ""
-    templates: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
+    plddt: float | None = None  # mean over residues, 0 to 100
+    ptm: float | None = None  # None for models without this head
+    seconds: float | None = None  # from features to files
+    memory_gib: float | None = None  # peak of the process on the CPU, of the device on CUDA
+    trained: bool = True  # False for untrained parameters
+    key: str = ""  # hash by `job_key`
+    error: str = ""  # why it failed
+    templates: list[str] = field(default_factory=list)  # chains of known structures that the model was shown
+    notes: list[str] = field(default_factory=list)  # lines on relaxations, and on templates that were not used
+    files: list[str] = field(default_factory=list)  # names in the job's folder
 
 
 def job_key(query: Query, sources: Sequence[Source], shown: Sequence[str], device: str, precision: str) -> str:
-    """Hash of everything that decides the result: sequence, alignment, parameters, settings and program.
+    """Hash of everything that decides the result: sequence, alignment, parameters, settings and foldcli's version.
 
-    shown: what tells searches for alignments and templates from others.
+    shown: digests of the searches for its alignment and templates.
     """
     digest = hashlib.sha256()
     outside = dict.fromkeys(OUTSIDE_KEY)
@@ -64,7 +58,7 @@ def job_key(query: Query, sources: Sequence[Source], shown: Sequence[str], devic
 
 
 def read_record(path: Path) -> Record | None:
-    """The record of a finished job's folder; None where there is none that can be read."""
+    """The record in a job's folder; None if it cannot be read, or if one of its files is missing."""
     try:
         values = json.loads((path / JOB_FILE).read_text(encoding="utf-8"))
         record = Record(**values)

@@ -1,4 +1,4 @@
-"""Which predictions of a job are relaxed, and what is said of each."""
+"""Relaxation of a job's best or of all its predictions."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ NEEDED = ("openmm", "pdbfixer")
 
 
 def require_openmm(which: str) -> None:
-    """InputError where a relaxation is asked for that this installation cannot do."""
+    """InputError if relaxation is asked for (`which` is best or all) and OpenMM or PDBFixer is not installed."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if which != "none" and missing:
         raise InputError(f"--relax {which}: {missing[0]} is not installed; pip install 'foldcli[relax]'")
@@ -28,9 +28,9 @@ def require_openmm(which: str) -> None:
 def relax_ranked(
     folder: Path, ranked: Sequence[tuple[Prediction, Provenance]], which: str, cuda: bool, timers: Timers
 ) -> Iterator[str]:
-    """Relax none, the best or all of a job's predictions, and write them beside the others; say how each one went.
+    """Relax and write none, the best or all of a job's predictions; yields a line on each.
 
-    One that cannot be relaxed leaves the others, and its own unrelaxed files, as they are.
+    If one cannot be relaxed, its line says why, and its unrelaxed files stay.
     """
     count = {"none": 0, "best": 1, "all": len(ranked)}[which]
     for rank, (prediction, provenance) in enumerate(ranked[:count], start=1):
@@ -43,12 +43,12 @@ def relax_ranked(
             relaxed = replace(prediction, structure=found.structure)
             write_relaxed(folder, rank, relaxed, replace(provenance, relaxation=said), figures(found))
             yield f"rank {rank} relaxed: {said}"
-        except Exception as error:  # whatever OpenMM says of it, the prediction itself is good
+        except Exception as error:  # whatever OpenMM raises, the prediction itself is good
             yield f"rank {rank} not relaxed: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def describe(found: "Relaxation") -> str:
-    """A relaxation in one phrase."""
+    """A relaxation as one phrase."""
     energies, violations = (f"{before:.0f} to {after:.0f}" for before, after in (found.energy, found.violations))
     rounds = f"{found.rounds} round{'s' * (found.rounds > 1)} on {found.engine}"
     moved = f"atoms moved {found.moved:.2f} A"
@@ -56,7 +56,7 @@ def describe(found: "Relaxation") -> str:
 
 
 def figures(found: "Relaxation") -> dict[str, float | int | str]:
-    """A relaxation's figures by name: energies in kcal/mol, the moved distance in angstrom."""
+    """A relaxation's figures by name: energies in kcal/mol, root mean square displacement in angstrom."""
     return {
         "energy_before": found.energy[0], "energy_after": found.energy[1],
         "violating_residues_before": found.violations[0], "violating_residues_after": found.violations[1],

@@ -18,14 +18,14 @@ RESULTS, SUMMARY, INDEX = "results.jsonl", "summary.csv", "index.html"
 
 
 class Results:
-    """results.jsonl, summary.csv and index.html of a folder: every job's newest record, whole at any moment."""
+    """results.jsonl, summary.csv and index.html of a folder, with the newest record of every job; always complete."""
 
     def __init__(self, out: Path) -> None:
         self.out = out
         self.read()
 
     def add(self, records: Iterable[Record]) -> dict[str, Record]:
-        """Put records in and write the files anew; what others have added meanwhile stays, and is returned as well."""
+        """Add records and rewrite the files; returns all records by job, with those that other processes have added."""
         with FileLock(self.out / ".results.lock"):
             known = self.read() | {record.job: record for record in records}
             lines = [json.dumps(asdict(record)) + "\n" for record in known.values()]
@@ -35,7 +35,7 @@ class Results:
         return known
 
     def read(self) -> dict[str, Record]:
-        """Every record by its job; none before the first is written."""
+        """All records by job; empty before the first is written. InputError: a file that foldcli did not write."""
         path = self.out / RESULTS
         try:
             lines = path.read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""A run: every query through every model and seed, resumable, one bad job apart from the others."""
+"""A run folds every query with every model and seed; it can be resumed, and outlives a job that fails."""
 
 import time
 import traceback
@@ -34,7 +34,7 @@ from foldcli.timers import Timers
 
 
 class FoldRun:
-    """Folds queries into an output folder; `fold` is the whole of it."""
+    """Folds queries into an output folder; call `fold`."""
 
     def __init__(self, sources: Sequence[Source], out: Path) -> None:
         self.sources = sources
@@ -56,9 +56,9 @@ class FoldRun:
         return f"foldcli {__version__} on {on} in {str(precision).removeprefix('torch.')} with {names}{mark}"
 
     def fold(self, queries: Sequence[Query], watcher: Watcher) -> list[Record]:
-        """Fold every query; the records say what became of each. A job that fails leaves the others alone.
+        """Fold every query; one record each, in their order, with the error of a job that failed.
 
-        InputError, WeightsError: what is wrong before the first job; Interrupted: by the user, after the tables say so.
+        InputError, WeightsError: something is wrong, before the first job; Interrupted: Ctrl-C, tables written.
         """
         _require_foldable(queries)
         jobs = [self._job(query) for query in self._ordered(queries)]
@@ -76,10 +76,10 @@ class FoldRun:
     def _fold_waiting(
         self, jobs: Sequence[Job], ended: dict[str, Record], results: Results, watcher: Watcher
     ) -> dict[str, Record]:
-        """Fold what this rank has a part in; what has become of every job, on whatever rank."""
+        """Fold the jobs that this rank takes part in; the records of all jobs, of other ranks too."""
         present: list[Job] = []
         try:
-            if jobs:  # all models before the first job, so that a damaged file costs nobody an hour
+            if jobs:  # all models first: a damaged parameter file is found before an hour of work
                 self.predictor.load()
             for job in self._shared_out(jobs, watcher):
                 present = [job]
@@ -98,7 +98,7 @@ class FoldRun:
         return _announced(ended, results.read(), watcher)
 
     def _shared_out(self, jobs: Sequence[Job], watcher: Watcher) -> Iterator[Job]:
-        """The jobs that this rank has a part in, with the ranks it shares them with."""
+        """Yield the jobs that this rank takes part in; before each, the predictor joins the ranks that share it."""
         predictor, kind = self.predictor, self.predictor.device.type
         for mesh, share in self.scheduler.assign(jobs, self.config.dap, kind, predictor.placement.fits_one_rank):
             yield from self._taken(mesh, share, f"jobs of {mesh.axial.size} ranks", watcher)
@@ -146,7 +146,7 @@ class FoldRun:
     def _attempt(self, job: Job, watcher: Watcher) -> Record:
         try:
             return self._fold_one(job, watcher)
-        except Exception as error:  # whatever it is, the other jobs are to be folded
+        except Exception as error:  # whatever it is, the other jobs are folded
             if self.predictor.group.size > 1 and not isinstance(error, FoldcliError):
                 self._end_all(job, error)
             if is_lack_of_memory(error) and self.scheduler.can_reassign and not self.config.dap:
@@ -157,7 +157,7 @@ class FoldRun:
             self.predictor.timers = Timers()
 
     def _end_all(self, job: Job, error: Exception) -> NoReturn:
-        """Raise what one rank of a group failed with: the others wait for it and cannot go on."""
+        """Raise the error of one rank of a group: its peers wait for it, so the whole run must end."""
         if is_lack_of_memory(error):
             raise FoldcliError(f"{job.query.name}: rank {self.world.rank}: {self._reason(error)}") from error
         raise error
@@ -204,7 +204,7 @@ class FoldRun:
 
 
 def _announced(before: dict[str, Record], known: dict[str, Record], watcher: Watcher) -> dict[str, Record]:
-    """What is known now of the jobs there were before; the watcher hears of those that have ended since."""
+    """The newest record of each job in `before`; the watcher is told of those that ended since."""
     now = {name: known[name] for name in before}
     for name, record in now.items():
         if record != before[name] and record.status in ("done", "failed"):
@@ -213,7 +213,7 @@ def _announced(before: dict[str, Record], known: dict[str, Record], watcher: Wat
 
 
 def _require_foldable(queries: Sequence[Query]) -> None:
-    """InputError for a record that no model can place, or whose folder would stand where a table does."""
+    """InputError for a sequence that no model can fold, or a name that one of the run's tables has."""
     for query in queries:
         require_foldable(query)
         if query.name in (RESULTS, SUMMARY, INDEX):

@@ -1,4 +1,4 @@
-"""The templates of a run's queries: structures of the user's own, or of known folds, for models that take them."""
+"""Templates for the queries of a run: the user's own structures, or hits in the library of known structures."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -17,13 +17,13 @@ from foldcli.search.templates import MAX_TEMPLATES, FoundTemplates, TemplateSour
 
 
 def takes_templates(config: FoldConfig) -> bool:
-    """Whether a model with these settings is shown templates: known folds, or any where the user names structures."""
+    """Whether a model with these settings is shown templates: the user's own, or the library's if it takes those."""
     own = bool(config.template or config.template_hits)
     return config.templates and config.model.template is not None and (config.model.library or own)
 
 
 class Templates:
-    """What a run's models are shown of known structures; nothing is read if none of them takes templates.
+    """Finds templates for queries and lays them out as features; reads nothing if no model of the run takes them.
 
     InputError: files or a library that are none, or that are named for models that take no templates.
     """
@@ -39,19 +39,19 @@ class Templates:
         self.origins = list(_origins(config)) if self.wanted else []
 
     def digest(self, query: Query) -> str:
-        """What tells all that decides a query's templates from anything else."""
+        """Hash of all that decides a query's templates, for the job's key."""
         sums = "".join(origin.digest(query) for origin in self.origins)
         return hashlib.sha256(sums.encode()).hexdigest()
 
     def find(self, query: Query) -> FoundTemplates:
-        """The structures that a query is shown, at most MAX_TEMPLATES."""
+        """The templates found for a query, at most MAX_TEMPLATES, and why others are not used."""
         found = [origin.find(query) for origin in self.origins]
         shown = [one for each in found for one in each.shown]
         late = [f"{one.template.name}: {MAX_TEMPLATES} others come before it" for one in shown[MAX_TEMPLATES:]]
         return FoundTemplates(shown[:MAX_TEMPLATES], [*(reason for each in found for reason in each.unused), *late])
 
     def shown(self, features: Iterator[Features], found: FoundTemplates, config: FoldConfig) -> Iterator[Features]:
-        """The features of each pass, with what was found for a model that takes it."""
+        """The features of each pass, with the templates that were found if the model takes any."""
         templates = [one.template for one in found.shown]
         if not templates or not takes_templates(config):
             return features
@@ -60,7 +60,7 @@ class Templates:
 
 
 def _origins(config: FoldConfig) -> Iterator[TemplateSource]:
-    """What the user names, their files before the hits of a search; otherwise the library of known folds."""
+    """The sources that the user names, files before hits; without any, the library of known structures."""
     latest = config.max_template_date
     if config.template:
         yield OwnTemplates([Path(name) for name in config.template], latest)
