@@ -1,1 +1,1 @@
-"""Parameters: where they lie, how they are fetched, and how each published layout maps onto our names."""
+"""Parameter files: their cache and download, and how each published layout maps onto our parameter names."""

@@ -1,7 +1,7 @@
-"""AlphaFold's published parameters: their names and shapes, and how each maps onto ours.
+"""AlphaFold's published parameters: their names and shapes, and which of ours each becomes.
 
 A published key is `scope//name`. Dense weights are stored [in, out], attention weights [in, heads, dim]; the layers of
-a stack lie along a first axis. Ours are PyTorch's: dense weights [out, in], one parameter for each layer, and
+a stack are stacked along a first axis. Ours are PyTorch's: dense weights [out, in], one parameter for each layer, and
 projections that read the same input packed into one.
 """
 
@@ -27,17 +27,17 @@ FOLD = f"{ROOT}/structure_module/fold_iteration"
 
 @dataclass(frozen=True)
 class Rule:
-    """Our parameter `target` is `combine` of the published `sources` (key and shape), of layer `block` of `blocks`."""
+    """Our parameter `target` is `combine(*sources)`, the published arrays, at layer `block` where they are stacked."""
 
     target: str
-    sources: tuple[tuple[str, Shape], ...]
+    sources: tuple[tuple[str, Shape], ...]  # key and shape of each
     combine: Callable[..., Array]
-    block: int | None = None
-    blocks: int = 0
+    block: int | None = None  # None: not in a stack
+    blocks: int = 0  # layers of the stack
 
 
 def _matrix(*weights: Array) -> Array:
-    """Published weights side by side, as one [out, in] matrix; the first axis of each is its input."""
+    """Published weights, each [in, ...], packed along their outputs into one matrix [out, in]."""
     return np.concatenate([w.reshape(len(w), -1) for w in weights], axis=1).T
 
 
@@ -156,7 +156,7 @@ def template_block(target: str, config: TemplateConfig) -> Iterator[Rule]:
 
 
 def stacked(rules: Callable[[str], Iterator[Rule]], target: str, blocks: int) -> Iterator[Rule]:
-    """The rules of one block for every block, its sources read from their layer of the stack."""
+    """The rules of one block, for every block of a stack."""
     for block in range(blocks):
         for rule in rules(f"{target}.{block}"):
             sources = tuple((key, (blocks, *shape)) for key, shape in rule.sources)
@@ -169,7 +169,7 @@ def embedders(config: ModelConfig) -> Iterator[Rule]:
     yield from linear("trunk.input.msa", f"{EVOFORMER}/preprocess_msa", 49, c_m)
     yield from linear("trunk.input.left", f"{EVOFORMER}/left_single", 22, c_z)
     yield from linear("trunk.input.right", f"{EVOFORMER}/right_single", 22, c_z)
-    # The published spelling.
+    # "activiations" is the published spelling.
     yield from linear("trunk.input.relative", f"{EVOFORMER}/pair_activiations", 2 * config.max_relative + 1, c_z)
     yield from linear("trunk.recycling.distances", f"{EVOFORMER}/prev_pos_linear", 15, c_z)
     yield from norm("trunk.recycling.norm_m", f"{EVOFORMER}/prev_msa_first_row_norm", c_m)
@@ -240,7 +240,7 @@ def heads(config: ModelConfig) -> Iterator[Rule]:
 
 
 def rules(config: ModelConfig) -> Iterator[Rule]:
-    """How every parameter of the model is made from published ones."""
+    """The rules for every parameter of the model."""
     c_z, main, extra = config.c_z, config.evoformer, config.extra_msa
     yield from embedders(config)
     if config.template:
@@ -260,12 +260,12 @@ def rules(config: ModelConfig) -> Iterator[Rule]:
 
 
 def published_shapes(config: ModelConfig) -> dict[str, Shape]:
-    """Every key that a parameter file of this preset holds, with its shape."""
+    """The keys of this preset's published parameter file, with their shapes."""
     return {key: shape for rule in rules(config) for key, shape in rule.sources}
 
 
 def from_alphafold(params: Mapping[str, Array], config: ModelConfig, source: str) -> dict[str, torch.Tensor]:
-    """Our state dict from published parameters; WeightsError where keys or shapes are not those of the preset."""
+    """Our state dict from published parameters; WeightsError if their keys or shapes are not the preset's."""
     expected = published_shapes(config)
     missing, left = sorted(expected.keys() - params.keys()), sorted(params.keys() - expected.keys())
     wrong = [key for key in expected.keys() & params.keys() if params[key].shape != expected[key]]

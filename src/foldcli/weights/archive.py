@@ -1,4 +1,4 @@
-"""AlphaFold's tar of parameters: the files that are wanted, and nothing outside the folder given."""
+"""AlphaFold's tar archive of parameters, unpacked safely."""
 
 import tarfile
 from collections.abc import Callable, Collection
@@ -9,13 +9,13 @@ from foldcli.files import is_full
 from foldcli.weights.files import DamagedError, copy, counter, require_space
 
 LICENSE_FILE = "LICENSE"
-LICENSE_LIMIT = 1 << 20  # bytes; what calls itself the licence is not to fill the disk
+LICENSE_LIMIT = 1 << 20  # bytes; a larger file of that name is not the licence
 
 
 def unpack(path: Path, wanted: Collection[str], folder: Path, progress: Callable[[int, int], None]) -> dict[str, str]:
-    """Unpack the files named in `wanted`, and the licence, flat into `folder`; return each one's SHA-256 by name.
+    """Unpack the files named in `wanted`, and the licence, into `folder` without subfolders; their SHA-256 by name.
 
-    Raises WeightsError: not a tar, truncated, a link, device or a path that leads elsewhere in it, no space.
+    WeightsError: not a tar archive, truncated, no space, or a member that is a link, a device or outside the folder.
     """
     try:
         with tarfile.open(path) as archive:
@@ -31,7 +31,7 @@ def unpack(path: Path, wanted: Collection[str], folder: Path, progress: Callable
         raise WeightsError(f"{path}: cannot be unpacked ({first_line(error)})") from error
     except WeightsError:
         raise
-    except Exception as error:  # each compression has its own words for a damaged stream
+    except Exception as error:  # each compression raises errors of its own for a damaged stream
         raise DamagedError(f"{path}: not a tar archive, or truncated ({first_line(error)})") from error
 
 
@@ -59,7 +59,7 @@ def _require_plain(path: Path, member: tarfile.TarInfo) -> None:
 
 
 def _require_end(path: Path, archive: tarfile.TarFile) -> None:
-    # tarfile takes a cut between two members, or garbage after one, for the end.
+    # tarfile takes a cut between two members, or garbage after one, as the end of the archive.
     assert archive.fileobj is not None
     archive.fileobj.seek(archive.offset)
     if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
@@ -72,7 +72,7 @@ def _extract(
     sums: dict[str, str] = {}
     for name, member in members.items():
         stream = archive.extractfile(member)
-        assert stream is not None  # a plain file always has one
+        assert stream is not None  # regular files have a stream
         with stream:
             sums[name] = copy(stream, folder / name, heard)
     return sums

@@ -1,4 +1,4 @@
-"""The cache folder: which presets' parameters are there, where they came from and whether they are still sound."""
+"""Parameter files in the cache folder: which presets are there, where they came from, and whether they are intact."""
 
 import contextlib
 import json
@@ -23,22 +23,19 @@ NOTICE = (
     "(https://creativecommons.org/licenses/by/4.0/); cite Jumper et al., Nature 596, 583 (2021)"
 )
 MANIFEST = "manifest.json"
-DAMAGED = "damaged"  # how the reason of a problem begins that spoils a file
+DAMAGED = "damaged"  # first word of a problem's reason where the file cannot be used
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One preset's parameters: file name, size in bytes, SHA-256, source (path or URL), day recorded and licence.
-
-    A file that was put there by hand has no sum, source or date until it is imported; a missing one has no file.
-    """
+    """What the manifest records of one preset's parameters; a file that was never imported has name and size alone."""
 
     preset: str
-    file: str = ""
-    size: int = 0
+    file: str = ""  # name in the folder; empty if there is none
+    size: int = 0  # bytes
     sha256: str = ""
-    source: str = ""
-    date: str = ""
+    source: str = ""  # path or URL
+    date: str = ""  # YYYY-MM-DD of its import
     license: str = ""
 
     @property
@@ -48,31 +45,31 @@ class Entry:
 
 @dataclass(frozen=True)
 class Problem:
-    """A file that is not what was recorded, and the way out."""
+    """A file that differs from its record; `reason` says how, and what to do."""
 
     path: Path
     reason: str
 
 
 def params_folder() -> Path:
-    """Return the folder of the parameter files, which need not exist."""
+    """The folder of the parameter files; it need not exist."""
     return cache_folder() / "params"
 
 
 def preset_of(file_name: str) -> str | None:
-    """Return the preset that a file's name stands for (`params_model_1_ptm.npz` -> `model_1_ptm`), None if none."""
+    """The preset that a file is named after (`params_model_1_ptm.npz` -> `model_1_ptm`), or None."""
     match = re.fullmatch(r"(?:params_)?(\w+)(\.\w+)", file_name)
     return match[1] if match and match[1] in PRESETS and match[2] in SUFFIXES else None
 
 
 def find(preset: str) -> Path | None:
-    """Return the file with a preset's parameters, None if the cache has none."""
+    """The file with a preset's parameters, or None."""
     paths = (params_folder() / f"params_{preset}{suffix}" for suffix in SUFFIXES)
     return next((path for path in paths if path.is_file()), None)
 
 
 def require(preset: str) -> Path:
-    """Return the file with a preset's parameters; WeightsError says how to get them."""
+    """The file with a preset's parameters; WeightsError, which says how to get it, if there is none."""
     if path := find(preset):
         return path
     raise WeightsError(
@@ -82,14 +79,14 @@ def require(preset: str) -> Path:
 
 
 def require_presets(names: Iterable[str]) -> None:
-    """Raise WeightsError if a name is not one of the presets."""
+    """WeightsError if a name is not one of the presets."""
     for name in names:
         if name not in PRESETS:
             raise WeightsError(f"no preset '{name}'; there are {', '.join(PRESETS)}")
 
 
 def listing() -> list[Entry]:
-    """Return one entry for each of the ten presets, present or not."""
+    """One entry for each of the ten presets, present or not."""
     recorded = read_manifest()
     return [_entry(preset, find(preset), recorded) for preset in PRESETS]
 
@@ -101,9 +98,9 @@ def _entry(preset: str, path: Path | None, recorded: Mapping[str, Entry]) -> Ent
 
 
 def verify(progress: Progress | None = None, sums: bool = True) -> list[Problem]:
-    """Compare every file with its recorded size and sum; return those that differ, are gone or were never recorded.
+    """The files that differ from their recorded size or SHA-256, are missing, or were never recorded.
 
-    sums: without them sizes alone are compared, at no cost.
+    sums: whether to compare SHA-256 too, which reads every byte.
     """
     recorded = read_manifest()
     present = {path.name for preset in PRESETS if (path := find(preset))}
@@ -125,7 +122,7 @@ def _fault(path: Path, entry: Entry | None, progress: Progress | None, sums: boo
 
 
 def read_manifest() -> dict[str, Entry]:
-    """Return what is recorded, by file name; WeightsError if the manifest is damaged."""
+    """The recorded entries by file name; WeightsError if the manifest is damaged."""
     path = params_folder() / MANIFEST
     try:
         files = json.loads(path.read_text(encoding="utf-8"))["files"]
@@ -143,13 +140,13 @@ def _checked(entry: Entry) -> Entry:
     wanted: dict[str, Any] = {name: type(value) for name, value in asdict(Entry("")).items()}
     if any(type(value) is not wanted[name] for name, value in asdict(entry).items()):
         raise ValueError("a field of another type")
-    if preset_of(entry.file) != entry.preset:  # a name that led out of the folder would be followed
+    if preset_of(entry.file) != entry.preset:  # also refuses names that lead out of the folder
         raise ValueError("a file under another preset's name")
     return entry
 
 
 def record(entries: list[Entry]) -> None:
-    """Write entries into the manifest in place of those of the same presets; the caller holds the lock."""
+    """Write entries to the manifest, replacing those of the same presets; the caller holds the lock (`locked`)."""
     presets = {entry.preset for entry in entries}
     kept = [entry for entry in read_manifest().values() if entry.preset not in presets]
     files = [asdict(entry) for entry in sorted([*kept, *entries], key=lambda entry: entry.file)]
@@ -159,7 +156,7 @@ def record(entries: list[Entry]) -> None:
 
 @contextlib.contextmanager
 def locked() -> Iterator[Path]:
-    """Hold the parameter folder, made if need be, against other processes; WeightsError if it is not writable."""
+    """Make the parameter folder and lock it against other processes; WeightsError if it is not writable."""
     folder = params_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)

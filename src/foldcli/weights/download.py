@@ -1,4 +1,4 @@
-"""Fetching a large file over HTTP: resumed after a cut, locked, checked, and there only when it is whole."""
+"""Download of a large file over HTTP: resumed after an interruption, locked, and verified before it gets its name."""
 
 import contextlib
 import http.client
@@ -24,20 +24,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to try: seconds without a byte, failures in a row without progress, first pause (doubled each time)."""
+    """How long to keep trying."""
 
-    timeout: float = 30.0
-    failures: int = 6
-    pause: float = 1.0
+    timeout: float = 30.0  # seconds without a byte
+    failures: int = 6  # in a row without progress
+    pause: float = 1.0  # seconds before the first retry, doubled each time
 
 
 @dataclass(frozen=True)
 class Remote:
-    """What is known of the file at the other end: which version it is (ETag or date) and its size in bytes."""
+    """What the server says of the file."""
 
     url: str
-    version: str = ""
-    size: int | None = None
+    version: str = ""  # ETag or date of modification; empty if unknown
+    size: int | None = None  # bytes
 
 
 def download(
@@ -49,11 +49,11 @@ def download(
     progress: Progress | None = None,
     patience: Patience = Patience(),
 ) -> str:
-    """Fetch `url` to `path` and return its SHA-256; what came before a cut lies in `.part` and is not fetched again.
+    """Download `url` to `path` and return its SHA-256; an interrupted download is resumed from its `.part` file.
 
-    expected: the SHA-256 that it must have; a file that is there already is taken if it has it or if none is asked
-    for. reserve: room to keep free besides, as a share of the file's size. Raises WeightsError: offline, refused,
-    broken off again and again, another sum, no space.
+    expected: the SHA-256 that it must have; an existing file is kept if it has it, or if `expected` is empty.
+    reserve: disk space to keep free, as a fraction of the file's size. WeightsError: offline, refused, interrupted
+    again and again, another SHA-256, no space.
     """
     name_of(url)
     with held(path):
@@ -71,7 +71,7 @@ def download(
 
 
 def name_of(url: str) -> str:
-    """Return the file name at the end of an address; WeightsError if it is no http or https address of a file."""
+    """The file name at the end of a URL; WeightsError if it is not an http or https URL of a file."""
     try:
         parts = urlsplit(url)
         sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -86,7 +86,7 @@ def name_of(url: str) -> str:
 
 @contextlib.contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Hold the lock of `path` against other threads and processes; its folder is made if need be."""
+    """Make the folder of `path`, and hold a lock on `path` against other threads and processes."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path.with_name(f"{path.name}.lock"))
@@ -105,7 +105,7 @@ def held(path: Path) -> Iterator[None]:
 
 
 class Part:
-    """What has come of a file so far, and a note beside it of which version that is a part of."""
+    """The `.part` file with the bytes received so far, and a note beside it of the version that they belong to."""
 
     def __init__(self, path: Path, url: str) -> None:
         self.path = path.with_name(f"{path.name}.part")
@@ -117,7 +117,7 @@ class Part:
         return self.path.stat().st_size if self.path.is_file() else 0
 
     def remote(self) -> Remote:
-        """Return the version that the part belongs to; of an unreadable note or another address nothing is known."""
+        """The version that the part belongs to, from its note; unknown if the note is unreadable or of another URL."""
         try:
             known = Remote(**json.loads(self.note.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
@@ -125,24 +125,24 @@ class Part:
         return known if known.url == self.url else Remote(self.url)
 
     def begin(self, remote: Remote, start: int) -> None:
-        """Note the version and keep the first `start` bytes."""
-        # First the cut, then the note: were it killed between the two, old bytes must not pass for the new version's.
+        """Keep the first `start` bytes and write the note of their version."""
+        # Truncate first: if killed in between, old bytes must not be taken for the new version's.
         with self.path.open("ab") as handle:
             handle.truncate(start)
         self.note.write_text(json.dumps(asdict(remote)), encoding="utf-8")
 
     def discard(self) -> None:
-        """Remove the part and its note."""
+        """Delete the part and its note."""
         self.path.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
 
     def open(self) -> IO[bytes]:
-        """Open the part to append to; unbuffered, so that its size is what has been written."""
+        """The part opened to append; unbuffered, so that `size` counts every byte written."""
         return self.path.open("ab", buffering=0)
 
 
 def _persist(part: Part, reserve: float, progress: Progress, patience: Patience) -> None:
-    """Attempt again after failures that may pass, with growing pauses, as long as bytes keep coming."""
+    """Download, retrying after temporary failures with growing pauses as long as bytes keep coming."""
     failures, most, reached = 0, part.size, False
     while True:
         try:
@@ -151,15 +151,15 @@ def _persist(part: Part, reserve: float, progress: Progress, patience: Patience)
             reached = reached or error.reached
             failures, most = (1 if part.size > most else failures + 1), max(most, part.size)
             if not reached:
-                raise WeightsError(f"{part.url}: cannot be reached ({error}); {bring(part.url)}") from error
+                raise WeightsError(f"{part.url}: cannot be reached ({error}); {advice_offline(part.url)}") from error
             if failures >= patience.failures:
                 raise WeightsError(_gave_up(part, failures, error)) from error
             log.warning("%s: %s; trying again", part.url, error)
             time.sleep(min(60.0, patience.pause * 2 ** (failures - 1)))
 
 
-def bring(url: str) -> str:
-    """Say what to do without a network."""
+def advice_offline(url: str) -> str:
+    """What to do without a network."""
     name = name_of(url)
     return f"without a network, bring {name} or AlphaFold's params_model_*.npz and run `foldcli weights import {name}`"
 
@@ -172,7 +172,7 @@ def _gave_up(part: Part, failures: int, error: Exception) -> str:
 
 def _attempt(part: Part, reserve: float, progress: Progress, timeout: float) -> None:
     known = part.remote()
-    # Without a version there is no telling whether the rest would be the rest of the same file.
+    # Without a version, nothing says that the rest would be of the same file.
     asked = part.size if known.version else 0
     if known.size is not None and asked == known.size:
         return
@@ -182,7 +182,7 @@ def _attempt(part: Part, reserve: float, progress: Progress, timeout: float) -> 
             part.discard()
             raise BrokenError("the file at the other end has changed")
         if remote.size is None and not answer.chunked:
-            raise WeightsError(f"{part.url}: the server does not say how large the file is; {bring(part.url)}")
+            raise WeightsError(f"{part.url}: the server does not say how large the file is; {advice_offline(part.url)}")
         if remote.size is not None:
             require_space(part.path.parent, int(remote.size * (1 + reserve)) - start)
         _receive(part, start, known if start else remote, answer, progress)
@@ -191,7 +191,7 @@ def _attempt(part: Part, reserve: float, progress: Progress, timeout: float) -> 
 
 
 def _differ(remote: Remote, known: Remote) -> bool:
-    """Compare what both state: a partial answer may leave out its date."""
+    """Whether the version or size, where both state it, differs; a partial answer may leave out its date."""
     versions, sizes = {remote.version, known.version} - {""}, {remote.size, known.size} - {None}
     return len(versions) > 1 or len(sizes) > 1
 
@@ -215,7 +215,7 @@ def _receive(part: Part, start: int, remote: Remote, answer: http.client.HTTPRes
 
 def _write(handle: IO[bytes], block: bytes) -> None:
     rest = memoryview(block)
-    while rest:  # an unbuffered write may take less than it was given
+    while rest:  # an unbuffered write may write only some of it
         rest = rest[handle.write(rest) :]
 
 
@@ -226,13 +226,13 @@ def _request(part: Part, start: int, known: Remote, timeout: float) -> http.clie
         if error.code == 416 and start:
             part.discard()
             raise BrokenError("the server has no such part of the file") from error
-        raise WeightsError(f"{part.url}: {error}; {bring(part.url)}") from error
+        raise WeightsError(f"{part.url}: {error}; {advice_offline(part.url)}") from error
 
 
 def _remote(answer: http.client.HTTPResponse, url: str) -> tuple[int, Remote]:
-    """Read from an answer's headers at which byte it starts, and the version and size of the whole file."""
+    """The byte at which an answer starts, and the whole file's version and size, from its headers."""
     etag = answer.headers.get("ETag", "")
-    # A weak ETag promises the same meaning, not the same bytes.
+    # A weak ETag (W/...) does not promise the same bytes.
     version = etag if etag and not etag.startswith("W/") else answer.headers.get("Last-Modified", "")
     if answer.status != 206:
         length = answer.headers.get("Content-Length", "")

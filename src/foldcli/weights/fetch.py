@@ -1,4 +1,4 @@
-"""From an address to parameters in the cache."""
+"""Download parameters and import them into the cache."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from foldcli.weights.files import DamagedError, Progress
 from foldcli.weights.importing import import_file
 
 OFFICIAL = "https://storage.googleapis.com/alphafold/alphafold_params_2022-12-06.tar"
-FILES_IN_OFFICIAL = 15  # of about one size: the ten presets, and five of multimers
+FILES_IN_OFFICIAL = 15  # of about equal size: the ten presets, and five of multimers
 
 
 def fetch(
@@ -22,18 +22,16 @@ def fetch(
     overwrite: bool = False,
     progress: Callable[[str], Progress] = lambda title: lambda done, total: None,
 ) -> list[Entry]:
-    """Download an archive or a parameter file and import it; return what is new, nothing if all was there already.
+    """Download an archive or a parameter file and import it; the new entries, none if all presets were there already.
 
-    models: presets to take, all when empty. expected: the SHA-256 of the download. keep: leave the download in the
-    cache's folder `downloads`. progress: given the title of a step, what hears its bytes. Errors as in `download` and
-    `import_file`.
+    models: presets to take, all if empty. expected: the SHA-256 of the download. keep: keep it in the cache's folder
+    `downloads`. progress: makes the progress callback for a step's title. Errors as of `download` and `import_file`.
     """
     name = name_of(url)
     require_presets(models)
     path = cache_folder() / "downloads" / name
-    with held(
-        path.with_suffix(".import")
-    ):  # until it is unpacked: who waits finds the parameters, not the archive gone
+    # Locked until it is imported: a process that waits then finds the parameters, not a deleted archive.
+    with held(path.with_suffix(".import")):
         if not overwrite and all(find(preset) for preset in _wanted(name, models)):
             return []
         reserve = len(models or PRESETS) / FILES_IN_OFFICIAL if url == OFFICIAL else 1.0
@@ -41,7 +39,7 @@ def fetch(
         try:
             entries = import_file(path, models, url, overwrite, progress("import"))
         except DamagedError:
-            path.unlink()  # or the next attempt would take it for downloaded
+            path.unlink()  # or the next attempt would use it again
             raise
         if not keep:
             path.unlink()

@@ -1,4 +1,4 @@
-"""Parameter files in and out: npz, safetensors and torch checkpoints, none of which may run code when read."""
+"""Reading and writing parameter files: npz, safetensors and torch checkpoints; none can run code when read."""
 
 import hashlib
 import pickle
@@ -17,14 +17,14 @@ from foldcli.files import atomic
 if TYPE_CHECKING:
     from torch import Tensor
 
-Progress = Callable[[int, int | None], None]  # bytes done, bytes in all where known
+Progress = Callable[[int, int | None], None]  # bytes done, and the total if known
 
 BLOCK = 1 << 20
 MAKE_ROOM = "make room, or set FOLDCLI_HOME to a folder on another disk"
 
 
 class DamagedError(WeightsError):
-    """A file that is truncated, changed or something else; the message ends with how to get a sound one."""
+    """A file that is truncated, changed or of another kind; the message ends with how to get an intact one."""
 
     def __init__(self, reason: str) -> None:
         way_out = "`foldcli weights download` gets it again, `foldcli weights import PATH` takes a sound copy"
@@ -32,9 +32,9 @@ class DamagedError(WeightsError):
 
 
 def read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    """Read every array of an .npz, unpickling nothing.
+    """The arrays of an .npz file by name, read without pickle.
 
-    Raises WeightsError: no such file, unreadable, truncated, not an npz, an entry that is no array of numbers.
+    WeightsError: no such file, unreadable, truncated, not an npz, or an entry that is not an array of numbers.
     """
     _require_file(path)
     arrays: dict[str, NDArray[Any]] = {}
@@ -44,10 +44,10 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
             for key in archive.namelist():
                 with archive.open(key) as entry:
                     arrays[key.removesuffix(".npy")] = np.lib.format.read_array(entry, allow_pickle=False)
-                    entry.read()  # the checksum is compared at the end of the entry only
+                    entry.read()  # zipfile compares the checksum at the end of the entry
     except MemoryError as error:
         raise WeightsError(f"{path}: '{key}' does not fit into memory; free some, or import a sound copy") from error
-    except Exception as error:  # a damaged header can fail in any way
+    except Exception as error:  # a damaged header can raise anything
         raise _npz_error(path, key, error) from error
     for key, array in arrays.items():
         if array.dtype.kind not in "fiub":
@@ -70,7 +70,7 @@ def _npz_error(path: Path, key: str, error: Exception) -> WeightsError:
 
 
 def read_safetensors(path: Path) -> "dict[str, Tensor]":
-    """Read every tensor of a .safetensors file; WeightsError if it is missing, truncated or something else."""
+    """The tensors of a .safetensors file; WeightsError if it is missing, truncated or of another kind."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -82,7 +82,7 @@ def read_safetensors(path: Path) -> "dict[str, Tensor]":
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Read the notes in the head of a .safetensors file; errors as in `read_safetensors`."""
+    """The metadata of a .safetensors file; errors as of `read_safetensors`."""
     from safetensors import SafetensorError, safe_open
 
     _require_file(path)
@@ -94,12 +94,12 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def write_safetensors(path: Path, tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str]) -> None:
-    """Write tensors and notes to `path`, which appears whole or not at all; WeightsError if it cannot be written."""
+    """Write tensors and metadata to `path`, atomically; WeightsError if it cannot be written."""
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    # The format takes no views of one memory, and the layers of a stack are such views.
+    # The format refuses tensors that share memory, as the layers of a stack do.
     whole = {k: t.detach().cpu().clone(memory_format=torch.contiguous_format) for k, t in tensors.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,10 +110,10 @@ def write_safetensors(path: Path, tensors: "Mapping[str, Tensor]", metadata: Map
 
 
 def read_state_dict(path: Path) -> "dict[str, Tensor]":
-    """Read an OpenFold checkpoint as a flat state dict, EMA parameters before the raw ones.
+    """The flat state dict of an OpenFold checkpoint; averaged (EMA) parameters if it has any.
 
     path: a bare state dict, a Lightning checkpoint (`ema.params`, `state_dict`) or a DeepSpeed folder (`latest`).
-    Raises WeightsError: missing, truncated, holding anything but tensors and plain values, holding no state dict.
+    WeightsError: missing, truncated, without a state dict, or with other objects than tensors and plain values.
     """
     file = _deepspeed_file(path) if path.is_dir() else path
     _require_file(file)
@@ -141,14 +141,14 @@ def _load(path: Path) -> Any:
     import torch
 
     try:
-        # Files older than torch 1.6 are no zip archives and cannot be mapped into memory.
+        # Files written before torch 1.6 are not zip archives and cannot be mapped into memory.
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         if zipfile.is_zipfile(path):
             reason = "holds Python objects besides tensors, which are never loaded; save its state dict alone"
             raise WeightsError(f"{path}: {reason} (torch.save(model.state_dict(), PATH))") from error
         raise DamagedError(f"{path}: not a torch checkpoint, or truncated") from error
-    except Exception as error:  # a damaged pickle stream can fail in any way
+    except Exception as error:  # a damaged pickle stream can raise anything
         raise DamagedError(f"{path}: not a torch checkpoint, or truncated ({first_line(error)})") from error
 
 
@@ -164,14 +164,14 @@ def _descend(content: Any, keys: tuple[str, ...]) -> "dict[str, Tensor] | None":
 
 
 def _strip_prefixes(tensors: "dict[str, Tensor]") -> "dict[str, Tensor]":
-    for prefix in ("module.", "model.") * 2:  # wrappers nest either way round
+    for prefix in ("module.", "model.") * 2:  # wrappers nest in either order
         if all(key.startswith(prefix) for key in tensors):
             tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
     return tensors
 
 
 def sha256(path: Path, progress: Progress | None = None) -> str:
-    """Return a file's SHA-256 as hexadecimal digits; `progress` hears the bytes read and the file's size."""
+    """A file's SHA-256 in hexadecimal; `progress` is called with the bytes read and the file's size."""
     _require_file(path)
     total, done, digest = path.stat().st_size, 0, hashlib.sha256()
     try:
@@ -197,7 +197,7 @@ def _require_file(path: Path) -> None:
 
 
 def copy(stream: IO[bytes], target: Path, heard: Callable[[int], None] | None = None) -> str:
-    """Write a stream to `target` and return its SHA-256; `heard` gets the size of each block. OSError if it fails."""
+    """Write a stream to `target` and return its SHA-256; `heard` is called with each block's size. OSError."""
     digest = hashlib.sha256()
     with target.open("wb") as handle:
         while block := stream.read(BLOCK):
@@ -209,7 +209,7 @@ def copy(stream: IO[bytes], target: Path, heard: Callable[[int], None] | None = 
 
 
 def counter(total: int, progress: Callable[[int, int], None]) -> Callable[[int], None]:
-    """Return what adds up the sizes that it hears and passes the sum on."""
+    """A callback for block sizes that passes their running sum and `total` to `progress`."""
     done = 0
 
     def heard(size: int) -> None:
@@ -221,14 +221,14 @@ def counter(total: int, progress: Callable[[int, int], None]) -> Callable[[int],
 
 
 def require_space(folder: Path, needed: int) -> None:
-    """Raise WeightsError if fewer than `needed` bytes are free where `folder` lies."""
+    """WeightsError if fewer than `needed` bytes are free on the disk of `folder`."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise WeightsError(f"{folder}: needs {amount(needed)}, {amount(free)} are free; {MAKE_ROOM}")
 
 
 def amount(size: float) -> str:
-    """Write a number of bytes for people: 5.3 GB."""
+    """A number of bytes as text, such as 5.30 GB."""
     for unit in ("bytes", "kB", "MB"):
         if size < 1000:
             return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""Bringing parameter files into the cache: an archive, a folder or one file, all of it or nothing."""
+"""Import of parameter files into the cache: an archive, a folder or one file, all of it or nothing."""
 
 import contextlib
 import datetime
@@ -41,7 +41,7 @@ EXPECTED = "AlphaFold's tar, params_model_*.npz, a folder of these, or a .safete
 
 @dataclass(frozen=True)
 class Draft:
-    """A file that waits in the staging folder, or that lies in its place already."""
+    """A parameter file in the staging folder, or already at its final path."""
 
     preset: str
     path: Path
@@ -55,12 +55,12 @@ class Draft:
 def import_file(
     path: Path, models: Sequence[str] = (), source: str = "", overwrite: bool = False, progress: Progress | None = None
 ) -> list[Entry]:
-    """Copy parameters into the cache, record their sums and return what was imported; on an error nothing changes.
+    """Copy parameters into the cache, record their SHA-256 and return their entries; on an error nothing changes.
 
-    path: AlphaFold's tar, a parameter file, or a folder of such files. models: of an archive or a folder, the presets
-    to take (all when empty); for one file, the preset that it is, where its name does not tell. source: what to record
-    as the origin, else the path. Raises WeightsError: nothing there, damaged, unsafe, no space, or other parameters in
-    its place already and not `overwrite`.
+    path: AlphaFold's tar archive, a parameter file, or a folder of such files. models: the presets to take from an
+    archive or a folder, all if empty; for one file, the preset that it holds, if its name does not say. source: the
+    recorded origin, by default the path. WeightsError: nothing found, damaged, unsafe, no space, or other parameters
+    of the same preset are there and `overwrite` is off.
     """
     require_presets(models)
     path = path.expanduser().absolute()
@@ -82,7 +82,7 @@ def import_file(
 
 @contextlib.contextmanager
 def _staging(folder: Path) -> Iterator[Path]:
-    for left in folder.glob(".import-*"):  # of an import that was killed: the lock is ours, so nobody works there
+    for left in folder.glob(".import-*"):  # left by a killed import: we hold the lock, so none is running
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=".import-", dir=folder) as stage:
         yield Path(stage)
@@ -102,7 +102,7 @@ def _collect(path: Path, models: Sequence[str], stage: Path, progress: Callable[
 
 def _in_folder(folder: Path, models: Sequence[str]) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for place in (folder, folder / "params"):  # AlphaFold's data folder keeps them one floor down
+    for place in (folder, folder / "params"):  # AlphaFold's data folder has them in params/
         for path in sorted(place.glob("params_*")):
             preset = preset_of(path.name)
             if preset and preset in (models or PRESETS) and path.is_file():
@@ -143,7 +143,7 @@ def _copied(files: dict[str, Path], stage: Path, progress: Callable[[int, int], 
 
 def _copied_one(preset: str, path: Path, stage: Path, heard: Callable[[int], None]) -> Draft:
     place = stage.parent / f"params_{preset}{path.suffix}"
-    if place.exists() and place.samefile(path):  # put there by hand: only its sum is to be recorded
+    if place.exists() and place.samefile(path):  # put there by hand: only recorded
         return Draft(preset, place, sha256(place))
     with path.open("rb") as stream:
         return Draft(preset, stage / place.name, copy(stream, stage / place.name, heard))
@@ -167,7 +167,7 @@ def _require_same_or_none(drafts: Sequence[Draft]) -> None:
     recorded = {entry.preset: entry for entry in read_manifest().values()}
     for draft in drafts:
         entry, path = recorded.get(draft.preset), find(draft.preset)
-        # What was recorded counts, not what lies there: the file may be the damaged one that this import repairs.
+        # The record counts, not the file: it may be the damaged one that this import replaces.
         known = entry.sha256 if entry else sha256(path) if path else draft.sha256
         if known != draft.sha256:
             there = path or (entry and entry.file)

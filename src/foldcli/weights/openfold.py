@@ -1,8 +1,8 @@
-"""OpenFold's checkpoints: the names of its modules, and how its tensors become AlphaFold's published ones.
+"""OpenFold's checkpoints: its parameters' names, and how its tensors become AlphaFold's published arrays.
 
 OpenFold keeps one tensor per layer, dense weights [out, in], heads flattened; AlphaFold stacks the layers and keeps
-[in, heads, dim]. Its versions differ in wrappers around the same modules (`core`, `pair_stack`, `template_embedder`),
-which are taken off, so that one table serves all. Names as in openfold's import_weights.py.
+[in, heads, dim]. Its versions differ in wrapper modules (`core`, `pair_stack`, `template_embedder`), which are
+removed from the names, so that one table serves all versions. Names as in openfold's import_weights.py.
 """
 
 import math
@@ -46,7 +46,7 @@ OUTGOING = {
     "left_gate": "linear_a_g",
     "right_gate": "linear_b_g",
 }
-# AlphaFold's published incoming product has its two sides the other way round than the paper; OpenFold's has not.
+# AlphaFold's published incoming triangle multiplication swaps the left and right of the paper; OpenFold's does not.
 INCOMING = {
     "left_projection": "linear_b_p",
     "right_projection": "linear_a_p",
@@ -58,7 +58,7 @@ TRIANGLE_ATTENTION = {"": "linear", "query_norm": "layer_norm", "attention": "mh
 MSA_ATTENTION = {"query_norm": "layer_norm_m", "attention": "mha"}
 PRODUCT = {"": "linear_out", "layer_norm_input": "layer_norm", "left_projection": "linear_1"}
 
-# A unit of a block: what OpenFold calls it, and its parts, the unit's own parameters under the empty name.
+# Module of a block -> OpenFold's name, and the names of its parts; "" stands for the module's own parameters.
 BLOCK = {
     "msa_row_attention_with_pair_bias": (
         "msa_att_row",
@@ -127,11 +127,11 @@ LEAVES = {
     "output_w": "linear_o.weight", "output_b": "linear_o.bias",
     "feat_2d_weights": "weight", "trainable_point_weights": "head_weights",
 }  # fmt: skip
-OWN_LEAVES = {"output_w": "weight", "output_b": "bias"}  # of the outer product, whose output is no attention's
+OWN_LEAVES = {"output_w": "weight", "output_b": "bias"}  # of the outer product mean, which is not an attention
 
 
 def from_openfold(tensors: Mapping[str, torch.Tensor], config: ModelConfig, source: str) -> dict[str, torch.Tensor]:
-    """Our state dict from an OpenFold one, of any version; WeightsError says which names are missing or left over."""
+    """Our state dict from OpenFold's, of any version; WeightsError names what is missing or not used."""
     theirs = _plain_names(tensors, source)
     expected = {key: (shape, rule.blocks) for rule in rules(config) for key, shape in rule.sources}
     names = {key: list(openfold_names(key, blocks)) for key, (_, blocks) in expected.items()}
@@ -164,7 +164,7 @@ def _difference(wanted: set[str], theirs: Mapping[str, torch.Tensor]) -> str:
 
 
 def openfold_names(key: str, blocks: int) -> Iterator[str]:
-    """OpenFold's plain names, one for each block, of the parameter that AlphaFold publishes as `key`."""
+    """OpenFold's names, without wrappers, of AlphaFold's parameter `key`: one for each block of a stack."""
     scope, leaf = key.split("//")
     stack = next((stack for stack in STACKS if scope.startswith(f"{stack}/")), None)
     if stack is None:
@@ -186,7 +186,7 @@ def _outside_stacks(scope: str) -> str:
 def _published(
     key: str, theirs: Mapping[str, torch.Tensor], names: list[str], shape: Shape, blocks: int, source: str
 ) -> Array:
-    """The layers' tensors as one published array."""
+    """AlphaFold's array `key` from OpenFold's tensors, stacked over blocks."""
     layer = shape[1:] if blocks else shape
     flat = _flat_shape(key, layer)
     for name in names:
@@ -198,7 +198,7 @@ def _published(
 
 
 def _flat_shape(key: str, shape: Shape) -> Shape:
-    """The shape in OpenFold of what is published in `shape`: [out, in] of a weight, one axis of anything else."""
+    """OpenFold's shape of a parameter that AlphaFold publishes in `shape`: [out, in] for weights, else one axis."""
     if key.split("//")[1] not in ("weights", "feat_2d_weights", "query_w", "key_w", "value_w", "gating_w", "output_w"):
         return (math.prod(shape),)
     if key.endswith("//output_w"):

@@ -13,9 +13,9 @@ BIASES = ("bias", "offset", "query_b", "gating_b", "output_b", "b")
 def seeded_parameters(
     shapes: Mapping[str, tuple[int, ...]], scale: float = 1.0, seed: int = 0
 ) -> dict[str, NDArray[np.float32]]:
-    """AlphaFold-named parameters, each drawn from a generator seeded by its own name.
+    """Random parameters under AlphaFold's names, each from a generator that is seeded with its name and `seed`.
 
-    Weights are normal with standard deviation scale / sqrt(fan-in), norm scales near 1, biases near 0.
+    Weights have the standard deviation scale / sqrt(fan-in); scales of layer norms are near 1, biases near 0.
     """
     return {name: _draw(name, shape, scale, seed) for name, shape in shapes.items()}
 
