@@ -18,7 +18,7 @@ from foldcli.shapes import Atoms37, Float, Msa, Pair, PairMask, Single, Tensor
 
 @dataclass(frozen=True)
 class Output:
-    """One pass: atoms in angstrom, the layers' states, logits of the heads and the representations behind them."""
+    """Output of one pass: atoms in angstrom, states of the structure layers, logits of the heads, representations."""
 
     positions: Atoms37
     states: list[StructureState]
@@ -32,13 +32,13 @@ class Output:
     single: Single
 
     def recycled(self) -> Recycled:
-        """What the next pass starts from; no gradient flows back through it (Suppl. Alg. 31)."""
-        # a copy of the row: a view would keep the whole MSA
+        """The next pass's input; no gradient flows through it (Suppl. Alg. 31)."""
+        # clone: a view of the row would keep the whole MSA in memory
         return Recycled(self.msa_first_row.detach().clone(), self.pair.detach(), self.positions.detach())
 
 
 class Trunk(nn.Module):
-    """Embedders, extra-MSA stack and Evoformer; computes in the type of its parameters, returns float32."""
+    """Embedders, extra-MSA stack and Evoformer; computes in its parameters' precision, returns at least float32."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -56,43 +56,43 @@ class Trunk(nn.Module):
 
     def forward(self, features: Features, previous: Recycled) -> tuple[Msa, Pair, Single]:
         m, z = self._embed(features, previous)
-        both = pair_mask(features.seq_mask.to(z.dtype), self.local_residues)
-        z = self._read_templates(features, z, both)
-        z = self._read_extra_msa(features, z, both)
+        pairs_mask = pair_mask(features.seq_mask.to(z.dtype), self.local_residues)
+        z = self._add_templates(features, z, pairs_mask)
+        z = self._add_extra_msa(features, z, pairs_mask)
         msa_mask, depth = features.msa_mask.to(z.dtype), m.shape[-3]
         if self.template_torsions is not None and features.templates is not None:
             rows, row_mask = self.template_torsions(features.templates)
             m, msa_mask = torch.cat([m, rows], dim=-3), torch.cat([msa_mask, row_mask], dim=-2)
-        m, z = self.evoformer(m, z, msa_mask, both)
+        m, z = self.evoformer(m, z, msa_mask, pairs_mask)
         single = self.single(self.query_row(m))
         m = m[..., :depth, :, :]
         return widened(m), widened(z), widened(single)
 
     def _embed(self, features: Features, previous: Recycled) -> tuple[Msa, Pair]:
-        """The first representations, with what the pass before has found in them (Suppl. Alg. 2, lines 5 and 6)."""
+        """Embed the input and the previous pass (Suppl. Alg. 2, lines 5 and 6)."""
         dtype = self.single.weight.dtype
         m, z = self.input(features.target_feat.to(dtype), features.msa_feat.to(dtype), features.residue_index)
         row, pairs = self.recycling(features.aatype, previous)
         return torch.cat([m[..., :1, :, :] + row.unsqueeze(-3), m[..., 1:, :, :]], dim=-3), z + pairs
 
-    def _read_templates(self, features: Features, z: Pair, mask: PairMask) -> Pair:
+    def _add_templates(self, features: Features, z: Pair, mask: PairMask) -> Pair:
         if self.template_pairs is None or features.templates is None:
             return z
         return z + self.template_pairs(z, features.templates, mask)
 
-    def _read_extra_msa(self, features: Features, z: Pair, mask: PairMask) -> Pair:
+    def _add_extra_msa(self, features: Features, z: Pair, mask: PairMask) -> Pair:
         extra = self.extra_embedder(features)
         _, z = self.extra_msa(extra, z, features.extra_mask.to(extra.dtype), mask)
         return z
 
 
 def widened(x: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
-    """At least float32, in which structure module and heads compute."""
+    """Convert to at least float32, in which the structure module and the heads compute."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class AlphaFold(nn.Module):
-    """The whole model; `trunk` may be cast to half precision, structure module and heads stay in float32."""
+    """The whole model; `trunk` may be cast to half precision, the structure module and heads stay in float32."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class AlphaFold(nn.Module):
         )
 
     def first_pass(self, features: Features) -> Recycled:
-        """Nothing found yet: zeros (Suppl. Alg. 2, line 1)."""
+        """What the first pass recycles: zeros (Suppl. Alg. 2, line 1)."""
         shape, zeros = features.aatype.shape, features.msa_feat.new_zeros
         rows, c_m, c_z = self.local_residues(features.aatype, -1).shape, self.config.evoformer.c_m, self.config.c_z
         pair = zeros(*rows, shape[-1], c_z, dtype=self.trunk.single.weight.dtype)

@@ -1,4 +1,4 @@
-"""What the logits say: pLDDT, expected aligned error, predicted TM-score (Suppl. Sec. 1.9.6, 1.9.7)."""
+"""Confidence from logits: pLDDT, expected aligned error, predicted TM-score (Suppl. Sec. 1.9.6, 1.9.7)."""
 
 import torch
 
@@ -13,7 +13,7 @@ def plddt(logits: Float[Tensor, "*b i bins"]) -> Float[Tensor, "*b i"]:
 
 
 def error_bins(bins: int, last_break: float, like: Tensor) -> Float[Tensor, " bins"]:
-    """Centres of the aligned-error bins, in angstrom; the last stands for all that lies beyond."""
+    """Centres of the aligned-error bins, in angstrom; the last bin holds all larger errors."""
     step = last_break / (bins - 2)
     return (torch.arange(bins, device=like.device, dtype=like.dtype) + 0.5) * step
 

@@ -1,4 +1,4 @@
-"""From features to the first MSA and pair representations."""
+"""Embed features into the initial MSA and pair representations."""
 
 import torch
 import torch.nn.functional as F
@@ -38,14 +38,14 @@ class InputEmbedder(nn.Module):
         return m, z + self.relative_positions(residue_index)
 
     def relative_positions(self, residue_index: ResidueIndex) -> Pair:
-        """Embed i - j, clipped; a look-up equals the layer on a one-hot vector (Suppl. Alg. 4, 5)."""
+        """Embed i - j, clipped, by a table look-up: it equals a linear layer on one-hot vectors (Suppl. Alg. 4, 5)."""
         offset = self.local_residues(residue_index, -1).unsqueeze(-1) - residue_index.unsqueeze(-2)
         offset = (offset + self.max_relative).clamp(0, 2 * self.max_relative)
         return F.embedding(offset, self.relative.weight.T) + self.relative.bias
 
 
 class RecyclingEmbedder(nn.Module):
-    """Embed what the pass before has found (Suppl. Alg. 32)."""
+    """Embed the previous pass's first MSA row, pairs and CB distances (Suppl. Alg. 32)."""
 
     FIRST_BIN, LAST_BIN, BINS = 3.25, 20.75, 15
 
@@ -65,7 +65,7 @@ class RecyclingEmbedder(nn.Module):
 
 
 class ExtraMsaEmbedder(nn.Module):
-    """Embed the rows of the alignment that are no cluster centres (Suppl. Alg. 2, lines 14 and 15)."""
+    """Embed the sequences of the MSA that are not cluster centres (Suppl. Alg. 2, lines 14 and 15)."""
 
     def __init__(self, c_e: int) -> None:
         super().__init__()
@@ -78,5 +78,5 @@ class ExtraMsaEmbedder(nn.Module):
 
     @staticmethod
     def residue_types(extra_msa: Int[Tensor, "*b e i"], weight: Float[Tensor, "c_e k"]) -> Msa:
-        """A look-up equals the layer on a one-hot vector, which for thousands of rows would fill memory."""
+        """Embed by table look-up: one-hot vectors of thousands of sequences would take too much memory."""
         return F.embedding(extra_msa, weight.T)

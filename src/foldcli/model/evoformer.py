@@ -1,4 +1,4 @@
-"""The Evoformer's blocks and stacks (Suppl. Alg. 6), the extra-MSA stack (Alg. 18) among them."""
+"""Blocks and stacks of the Evoformer (Suppl. Alg. 6) and of the extra-MSA stack (Alg. 18)."""
 
 from torch import nn
 
@@ -11,7 +11,7 @@ from foldcli.shapes import Msa, MsaMask, Pair, PairMask
 
 
 class EvoformerBlock(nn.Module):
-    """One block: the MSA reads the pairs, the pairs read the MSA and then themselves (Suppl. Alg. 6, lines 2 to 10)."""
+    """One block: update the MSA, biased by pairs; then pairs, from the MSA and by triangles (Suppl. Alg. 6)."""
 
     def __init__(self, config: StackConfig, c_z: int, column: nn.Module) -> None:
         super().__init__()
@@ -36,16 +36,16 @@ class EvoformerBlock(nn.Module):
         return m, self.update_pairs(z, pair_mask)
 
     def update_msa_rows(self, m: Msa, z: Pair, mask: MsaMask) -> Msa:
-        """Each sequence alone, biased by the pairs (line 2)."""
+        """Attend along each sequence, biased by the pairs (line 2)."""
         return self.add_row(m, self.row(m, z, mask))
 
     def update_msa_columns(self, m: Msa, mask: MsaMask) -> Msa:
-        """Each column alone (lines 3 and 4)."""
+        """Attend along each column, then the transition (lines 3 and 4)."""
         m = m + self.column(m, mask)
         return m + self.msa_transition(m)
 
     def update_pairs(self, z: Pair, mask: PairMask) -> Pair:
-        """The pairs alone (lines 6 to 10); the mask is symmetric, and so its own transpose."""
+        """Triangle updates and transition (lines 6 to 10); the mask must be symmetric, since it is not transposed."""
         z = self.add_pair(z, self.outgoing(z, mask))
         z = self.add_pair(z, self.incoming(z, mask))
         z = self.add_pair(z, self.starting(z, mask))
@@ -53,12 +53,12 @@ class EvoformerBlock(nn.Module):
         return z + self.pair_transition(z)
 
     def attend_ending_node(self, z: Pair, mask: PairMask) -> Pair:
-        """The attention that reads columns (line 9)."""
+        """Triangle attention around the ending node: that around the starting node, on the transpose (line 9)."""
         return self.add_ending(z, self.transpose(self.ending(self.transpose(z), mask)))
 
 
 class EvoformerStack(nn.Module):
-    """Blocks in a row, with full column attention or, for the extra alignment, the global one."""
+    """A sequence of blocks; global_columns: with global column attention, for the extra MSA (Suppl. Alg. 18)."""
 
     def __init__(self, config: StackConfig, c_z: int, global_columns: bool = False) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Predictions beside the structure: distances, masked residues, confidence (Suppl. Sec. 1.9)."""
+"""Output heads besides the structure: distances, masked MSA, confidence (Suppl. Sec. 1.9)."""
 
 from torch import nn
 
@@ -12,7 +12,7 @@ MSA_CLASSES = 23
 
 
 class DistogramHead(nn.Module):
-    """Distances between pseudo-beta atoms, binned; the same for (i, j) and (j, i) (Suppl. Sec. 1.9.8)."""
+    """Logits of binned pseudo-beta distances, symmetric in i and j (Suppl. Sec. 1.9.8)."""
 
     def __init__(self, c_z: int, config: HeadsConfig) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class DistogramHead(nn.Module):
 
 
 class LddtHead(nn.Module):
-    """Each residue's own lDDT-CA, binned (Suppl. Alg. 29)."""
+    """Logits of each residue's binned lDDT-CA (Suppl. Alg. 29)."""
 
     def __init__(self, c_s: int, config: HeadsConfig) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class LddtHead(nn.Module):
 
 
 class Heads(nn.Module):
-    """The linear read-outs and the lDDT head, in float32."""
+    """All heads, in float32: most are one linear layer."""
 
     def __init__(self, config: HeadsConfig, c_m: int, c_z: int, c_s: int) -> None:
         super().__init__()

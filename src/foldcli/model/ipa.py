@@ -16,7 +16,7 @@ MASK_BIAS = -1e5
 
 
 class InvariantPointAttention(nn.Module):
-    """Attend by scalars, pairs and the distance of points that each residue places in its own frame."""
+    """Attention by scalar products, a pair bias, and distances between points placed by each residue's frame."""
 
     def __init__(self, config: StructureConfig, c_s: int, c_z: int) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class InvariantPointAttention(nn.Module):
         return x[..., :first], x[..., first:]
 
     def _place(self, flat: Float[Tensor, "*b i n"], frames: Rigid) -> Float[Tensor, "*b i h p 3"]:
-        """Points in global coordinates from all x, then all y, then all z in the local frame."""
+        """Local points, given as all x, then all y, then all z, in global coordinates."""
         local = flat.unflatten(-1, (3, -1)).transpose(-1, -2)
         return frames.apply(local).unflatten(-2, (self.config.heads, -1))
 
@@ -65,13 +65,13 @@ class InvariantPointAttention(nn.Module):
         k_points: Float[Tensor, "*b j h p 3"],
         mask: Float[Tensor, "*b j"],
     ) -> Float[Tensor, "*b h i j"]:
-        """Attention weights; scalars, points and pairs contribute equal variance (Suppl. Sec. 1.8.2)."""
+        """Attention weights; scalars, points and pairs are scaled to equal variance (Suppl. Sec. 1.8.2)."""
         scalar_scale = (1 / (3 * self.config.scalar_qk)) ** 0.5
         point_scale = (1 / (3 * self.config.point_qk * 9 / 2)) ** 0.5
         logits = torch.einsum("...ihd,...jhd->...hij", q * scalar_scale, k) + bias.movedim(-1, -3) * (1 / 3) ** 0.5
-        # Differences, not |q|^2 + |k|^2 - 2qk: far from the origin float32 would lose the short distances.
+        # From differences: |q|^2 + |k|^2 - 2qk would lose short distances far from the origin in float32.
         a, b = (p.flatten(-2).transpose(-2, -3) for p in (q_points, k_points))
         squared = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square()
         logits = logits - 0.5 * (point_scale * F.softplus(self.point_weight))[:, None, None] * squared
-        logits = logits - (1 - pair_mask(mask, self.local_residues)).unsqueeze(-3) * -MASK_BIAS
+        logits = logits + (1 - pair_mask(mask, self.local_residues)).unsqueeze(-3) * MASK_BIAS
         return logits.softmax(-1)

@@ -1,4 +1,4 @@
-"""The small layers that every part is made of."""
+"""Layers that several parts of the model share."""
 
 import torch
 from torch import nn
@@ -24,12 +24,12 @@ class LayerNorm(nn.Module):
 
 
 def dense(layer: nn.Linear) -> ops.Dense:
-    """Weight and bias of a layer, for an operation that does more than the layer alone."""
+    """Weight and bias of a linear layer, for an operation of `ops` that fuses it with others."""
     return layer.weight, layer.bias
 
 
 class Transition(nn.Module):
-    """Update every position alone through a wider hidden layer (Suppl. Alg. 9, 15)."""
+    """Update every position by a two-layer perceptron with a wider hidden layer (Suppl. Alg. 9, 15)."""
 
     def __init__(self, channels: int, factor: int) -> None:
         super().__init__()
@@ -42,7 +42,10 @@ class Transition(nn.Module):
 
 
 class DropoutAdd(nn.Module):
-    """Add an update of which, in training, a share is left out, alike along one axis (Suppl. Sec. 1.11.6)."""
+    """Add an update after dropout, whose mask is shared along one axis (Suppl. Sec. 1.11.6).
+
+    shared: that axis, counted from the end.
+    """
 
     def __init__(self, rate: float, shared: int) -> None:
         super().__init__()
@@ -57,7 +60,10 @@ class DropoutAdd(nn.Module):
 
 
 class GatedAttention(nn.Module):
-    """Multi-head attention within rows, gated; queries, keys, values and gates come from one projection."""
+    """Gated multi-head attention within each row g (Suppl. Alg. 7, lines 2 to 7).
+
+    `packed` is one projection for queries, keys, values and gates; the caller fuses it with its layer norm.
+    """
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
@@ -72,5 +78,5 @@ class GatedAttention(nn.Module):
         mask: Float[Tensor, "*b g n"],
         bias: Float[Tensor, "*b h n n"] | None = None,
     ) -> Float[Tensor, "*b g n c"]:
-        """packed: what `self.packed` projects from the normalised rows."""
+        """packed: the normalised rows, projected by `self.packed`; bias: the pair bias."""
         return self.output(ops.gated_attention(packed, self.gate_bias, self.heads, mask, bias))

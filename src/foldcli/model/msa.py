@@ -1,4 +1,4 @@
-"""Updates of the MSA representation, and what it writes into the pairs."""
+"""Updates of the MSA representation, and of the pairs from it."""
 
 from torch import nn
 
@@ -26,7 +26,7 @@ class MsaRowAttention(nn.Module):
 
 
 class MsaColumnAttention(nn.Module):
-    """Attend along each column of the alignment (Suppl. Alg. 8)."""
+    """Attend along each column of the MSA (Suppl. Alg. 8)."""
 
     def __init__(self, c_m: int, heads: int) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class MsaColumnAttention(nn.Module):
 
 
 class MsaColumnGlobalAttention(nn.Module):
-    """Attend along each column with one mean query a head and shared keys and values (Suppl. Alg. 19)."""
+    """Attend along each column: the mean query of each head, keys and values shared by heads (Suppl. Alg. 19)."""
 
     def __init__(self, c_m: int, heads: int) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class MsaColumnGlobalAttention(nn.Module):
 
 
 class OuterProductMean(nn.Module):
-    """Update the pairs by the mean outer product of their columns (Suppl. Alg. 10)."""
+    """Update each pair by the mean outer product of its two MSA columns (Suppl. Alg. 10)."""
 
     def __init__(self, c_m: int, c_outer: int, c_z: int) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ from foldcli.shapes import Atoms37, Float, Pair, ResidueIndex, Single, Tensor
 
 @dataclass(frozen=True)
 class StructureState:
-    """One layer's backbone frames in angstrom and torsions (sine, cosine), before and after normalisation."""
+    """Output of one layer: backbone frames in angstrom; torsions (sine, cosine) normalised, and raw."""
 
     frames: Rigid
     torsions: Float[Tensor, "*b i 7 2"]
@@ -41,7 +41,7 @@ class TorsionAngles(nn.Module):
 
 
 class StructureLayer(nn.Module):
-    """One of the layers, which share their weights (Suppl. Alg. 20, lines 6 to 10)."""
+    """One layer; all layers share these weights (Suppl. Alg. 20, lines 6 to 10)."""
 
     def __init__(self, config: StructureConfig, c_s: int, c_z: int) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class StructureLayer(nn.Module):
 
 
 class StructureModule(nn.Module):
-    """Refine residue frames from the origin outwards, then place all atoms (Suppl. Alg. 20)."""
+    """Refine residue frames, all of which start at the origin, layer by layer (Suppl. Alg. 20)."""
 
     def __init__(self, config: StructureConfig, c_s: int, c_z: int) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class StructureModule(nn.Module):
 
 
 def all_atoms(aatype: ResidueIndex, state: StructureState) -> Atoms37:
-    """All heavy atoms of one layer's frames and torsions, in angstrom (Suppl. Alg. 24)."""
+    """Heavy atoms from one layer's frames and torsions, in angstrom (Suppl. Alg. 24)."""
     groups = torsions_to_frames(aatype, state.frames, state.torsions)
     return atoms14_to_37(aatype, frames_to_atoms(aatype, groups))
 

@@ -1,4 +1,4 @@
-"""Templates: known structures written into the pairs (Suppl. Alg. 2, lines 9 to 13) and into rows of the MSA."""
+"""Embed templates into the pair representation (Suppl. Alg. 2, lines 9 to 13) and as rows of the MSA."""
 
 import torch
 import torch.nn.functional as F
@@ -20,12 +20,12 @@ C_TORSION_FEATURES = CLASSES + 14 + 14 + 7
 
 
 def template_pair_features(templates: TemplateFeatures, local_residues: LocalResidues) -> Float[Tensor, "*b t i j 88"]:
-    """Distances, residue types and masks of each template's pairs (Suppl. Table 1); zero off its backbone."""
+    """Distances, residue types and masks of each template's pairs (Suppl. Table 1); zero where backbone is missing."""
     bins = distance_bins(local_residues(templates.pseudo_beta, -2), templates.pseudo_beta, FIRST_BIN, LAST_BIN, BINS)
     beta, backbone = (pair_mask(mask, local_residues) for mask in (templates.pseudo_beta_mask, templates.backbone_mask))
     types = F.one_hot(templates.aatype, CLASSES).to(bins.dtype)
     pairs = (*bins.shape[:-1], CLASSES)
-    # The three channels of unit vectors are zero in every published model.
+    # The three channels of unit vectors: zero in every published model.
     directions = bins.new_zeros(*bins.shape[:-1], 3)
     ends = types.unsqueeze(-3).expand(pairs), local_residues(types, -2).unsqueeze(-2).expand(pairs)
     channels = [bins, beta.unsqueeze(-1), *ends, directions, backbone.unsqueeze(-1)]
@@ -33,7 +33,7 @@ def template_pair_features(templates: TemplateFeatures, local_residues: LocalRes
 
 
 class TemplatePairBlock(nn.Module):
-    """One block of the template pair stack (Suppl. Alg. 16); attention comes first. The mask is symmetric."""
+    """One block of the template pair stack (Suppl. Alg. 16): attention first; the mask must be symmetric."""
 
     def __init__(self, config: TemplateConfig) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class TemplatePairBlock(nn.Module):
 
 
 class TemplatePointwiseAttention(nn.Module):
-    """Each pair attends to the same pair of every template (Suppl. Alg. 17)."""
+    """Each pair attends to the same pair of all templates (Suppl. Alg. 17)."""
 
     def __init__(self, c_z: int, config: TemplateConfig) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class TemplatePointwiseAttention(nn.Module):
 
 
 class TemplatePairEmbedder(nn.Module):
-    """Write templates into the pairs: embed each, refine it, attend over them (Suppl. Alg. 2, lines 9 to 12)."""
+    """Pair update from templates: embed and refine each, then attend over all (Suppl. Alg. 2, lines 9 to 12)."""
 
     def __init__(self, c_z: int, config: TemplateConfig) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class TemplatePairEmbedder(nn.Module):
 
 
 class TemplateTorsionEmbedder(nn.Module):
-    """One MSA row for each template, from its residue types and torsion angles (Suppl. Alg. 2, lines 7 and 8)."""
+    """One MSA row, and its mask, from each template's residue types and torsions (Suppl. Alg. 2, lines 7 and 8)."""
 
     def __init__(self, c_m: int) -> None:
         super().__init__()
@@ -107,5 +107,6 @@ class TemplateTorsionEmbedder(nn.Module):
         types = F.one_hot(templates.aatype, CLASSES).to(templates.torsions.dtype)
         angles = [templates.torsions.flatten(-2), templates.torsions_alt.flatten(-2), templates.torsions_mask]
         features = torch.cat([types, *angles], dim=-1).to(self.embed.weight.dtype)
-        psi = templates.torsions_mask[..., 2]  # of all torsions only psi needs one residue's backbone alone
+        # psi alone needs only the residue's own backbone: where it is defined, the residue is known
+        psi = templates.torsions_mask[..., 2]
         return self.project(self.embed(features).relu()), psi.to(features.dtype)

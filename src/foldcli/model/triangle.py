@@ -1,4 +1,4 @@
-"""Updates of the pair representation by triangles; the mirrored forms run the same classes on the transpose."""
+"""Triangle updates of the pair representation; attention around the ending node runs on the transpose."""
 
 from torch import nn
 
@@ -8,21 +8,21 @@ from foldcli.shapes import Float, Pair, PairMask, Tensor
 
 
 class OutgoingProduct(nn.Module):
-    """Sum over the edges that start at both corners; where both operands must meet (Suppl. Alg. 11)."""
+    """Sum over k of left[i, k] right[j, k], the edges that start at i and j (Suppl. Alg. 11, line 4)."""
 
     def forward(self, left: Float[Tensor, "*b c i k"], right: Float[Tensor, "*b c j k"]) -> Float[Tensor, "*b c i j"]:
         return ops.triangle_product(left, right)
 
 
 class IncomingProduct(nn.Module):
-    """Sum over the edges that end at both corners; where both operands must meet (Suppl. Alg. 12)."""
+    """Sum over k of left[k, j] right[k, i], the edges that end at j and i (Suppl. Alg. 12, line 4)."""
 
     def forward(self, left: Float[Tensor, "*b c k j"], right: Float[Tensor, "*b c k i"]) -> Float[Tensor, "*b c i j"]:
         return ops.triangle_product(right.transpose(-1, -2), left.transpose(-1, -2))
 
 
 class TriangleMultiplication(nn.Module):
-    """Update each edge from the two others of its triangle (Suppl. Alg. 11 and 12, which differ in `contract`)."""
+    """Update each edge from the two others of its triangles (Suppl. Alg. 11 and 12, which differ in `contract`)."""
 
     def __init__(self, c_z: int, c_hidden: int, contract: OutgoingProduct | IncomingProduct) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class TriangleMultiplication(nn.Module):
 
 
 class TriangleAttention(nn.Module):
-    """Attend along the edges that start at each node, biased by the edge that closes the triangle (Suppl. Alg. 13).
+    """Attend along the edges that start at each node, biased by the third edge of the triangle (Suppl. Alg. 13).
 
     On the transpose this is the attention around the ending node (Alg. 14).
     """
