@@ -1,11 +1,10 @@
-"""One Evoformer block over several ranks of the CPU, one thread each (`make bench-parallel`).
+"""Dynamic Axial Parallelism of one Evoformer block over CPU ranks, one thread each (`make bench-parallel`).
 
-At 256 residues and 128 sequences: parallel efficiency T(1) / (N T(N)), with communication, what of it is exposed, and
-computing apart; memory at most, against 1/N. Then two ranks in two network namespaces on a slow link (as root): how
-much of the communication is hidden, against a run that waits wherever it sends. The whole block, the split one and the
-synchronous one take turns, and the fastest of each counts. A simulation from kernels and link (`foldcli bench
-simulate`) stands beside, with its error. Writes
-benchmarks/results/parallel-<date>.json.
+At 256 residues and 128 sequences: parallel efficiency T(1) / (N T(N)); seconds of communication, of its exposed part
+and of computing; peak memory against 1/N. Then two ranks in two network namespaces on a slow link (needs root): the
+share of communication that Duality Async hides, against a run that waits wherever it sends. The plain block, the
+sharded one and the synchronous one take turns, and the fastest of each counts. The time that `foldcli bench simulate`
+predicts from kernels and link is printed with its error. Writes benchmarks/results/parallel-<date>.json.
 """
 
 import argparse
@@ -32,7 +31,7 @@ SPACES, ADDRESSES = ("foldcli-0", "foldcli-1"), ("10.99.7.1", "10.99.7.2")
 
 
 def ranks(count: int, *options: str, prefixes: Sequence[Sequence[str]] = (), **places: str) -> dict[str, Any]:
-    """What rank 0 of so many prints."""
+    """Run parallel_block.py on `count` ranks and parse what rank 0 prints."""
     running = []
     for rank in range(count):
         place = {"RANK": str(rank), "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29713"}
@@ -46,7 +45,7 @@ def ranks(count: int, *options: str, prefixes: Sequence[Sequence[str]] = (), **p
 
 
 def efficiency(count: int, *options: str) -> dict[str, float]:
-    """One turn's seconds, and T(1) / (N T(N))."""
+    """Seconds of one turn, and the parallel efficiency T(1) / (N T(N))."""
     found = ranks(count, *options)
     found["efficiency"] = found["whole"] / (count * found["split"])
     found["of independent ranks"] = found["whole"] / found["both"]
@@ -63,7 +62,7 @@ def efficiency(count: int, *options: str) -> dict[str, float]:
 
 
 def memory(count: int, what: str, *options: str) -> float:
-    """Most bytes of a rank, in parts of what 1/N of the whole would be."""
+    """Peak bytes of a rank, divided by 1/N of the plain block's."""
     found = ranks(count, "--memory", *options)
     share = count * found["split"] / found["whole"]
     print(f"{count} ranks, {what}: {share:.3f} of 1/{count} of {found['whole'] / 2**20:.0f} MiB (aim below {MEMORY})")
@@ -72,8 +71,8 @@ def memory(count: int, what: str, *options: str) -> float:
 
 @contextmanager
 def slow_link(rate: str) -> Iterator[list[list[str]]]:
-    """Two network namespaces joined by a link of some rate; yields what to put before a command in each."""
-    for space in SPACES:  # of a run that was killed
+    """Join two network namespaces by a link of that rate; yields the command prefix that runs in each."""
+    for space in SPACES:  # left by a killed run
         subprocess.run(["ip", "netns", "del", space], check=False, capture_output=True)
     try:
         call(f"ip netns add {SPACES[0]}", f"ip netns add {SPACES[1]}")
@@ -99,7 +98,7 @@ def call(*commands: str) -> None:
 
 
 def overlap(rate: str, *options: str) -> dict[str, float] | None:
-    """How much of the communication on a slow link is hidden; None where there can be no such link here."""
+    """The share of communication on a slow link that is hidden; None if such a link cannot be set up here."""
     if os.geteuid() != 0 or not (shutil.which("ip") and shutil.which("tc")):
         print("slow link: skipped, it takes root and the commands ip and tc")
         return None

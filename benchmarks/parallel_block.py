@@ -1,4 +1,4 @@
-"""One rank of `benchmarks/parallel.py`: an Evoformer block, split and whole, in turns; rank 0 prints what it took."""
+"""One rank of `benchmarks/parallel.py`: times an Evoformer block, plain and sharded, in turns; rank 0 prints JSON."""
 
 import argparse
 import copy
@@ -31,8 +31,9 @@ from foldcli.shapes import Tensor
 class Turn:
     """Seconds of one turn.
 
-    The whole block on one rank, and on all at once; the split one, and how long it waited; the same where every message
-    is waited for at once, and how long that is; what a simulation of the split one says.
+    whole: the plain block on one rank; both: on all ranks at once; split: the sharded block; exposed: its exposed
+    communication; synchronous: the sharded block if each message is awaited at once; communication: its waits then;
+    predicted: the sharded block as simulated.
     """
 
     whole: float
@@ -45,7 +46,7 @@ class Turn:
 
 
 class Synchronous(CommCounter):
-    """Waits for every collective where it is started, as a program would that knows no better."""
+    """Waits for every collective where it is started: the sharded block without Duality Async."""
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -59,7 +60,7 @@ class Synchronous(CommCounter):
 
 
 class Case:
-    """A block and an input, whole and split."""
+    """A block, plain and sharded, and an input."""
 
     def __init__(self, depth: int, length: int, train: bool) -> None:
         config, c_z = StackConfig(), 128
@@ -95,7 +96,7 @@ class Case:
         return Turn(whole, both, split, hidden.exposed, synchronous, shown.exposed, self.predicted())
 
     def predicted(self) -> float:
-        """Seconds of the split block by a simulation from this rank's kernels and the link, measured now."""
+        """Seconds of the sharded block, simulated from this rank's kernels and the link, both measured now."""
         there = measured_link(self.group)
         dist.barrier()
         schedule = by_clock(self.run_split, self.group, torch.device("cpu"))
@@ -103,12 +104,12 @@ class Case:
         return play(schedule, Network(there, there), self.group.size).total
 
     def memory(self) -> tuple[int, int]:
-        """Bytes at most, of the whole block, which runs on one rank, and of the split one."""
+        """Peak bytes of the plain block (on rank 0 only) and of the sharded one."""
         return peak_cpu_bytes(self.run_whole) if self.group.rank == 0 else 0, peak_cpu_bytes(self.run_split)
 
 
 def seconds(work: Callable[[], None]) -> float:
-    """From when all ranks are ready until the last has done."""
+    """Seconds from when all ranks are ready until the last is done."""
     dist.barrier()
     start = time.perf_counter()
     work()
@@ -117,7 +118,7 @@ def seconds(work: Callable[[], None]) -> float:
 
 
 def measured_link(group: RankGroup) -> Link:
-    """What one message takes at least, and how fast many bytes travel."""
+    """Latency and bandwidth of one message to the next rank."""
     small, large = torch.zeros(1), torch.zeros(1 << 22)
 
     def once(message: Tensor) -> float:
@@ -143,9 +144,9 @@ def main() -> None:
         if options.memory:
             found: Any = dict(zip(("whole", "split"), case.memory(), strict=True))
         else:
-            case.turn()  # the first one pays for connections and pages
+            case.turn()  # warm-up: opens connections, maps memory
             turns = [asdict(case.turn()) for _ in range(options.turns)]
-            # the fastest of each: other work on the machine only ever adds
+            # minimum: other work on the machine only adds time
             found = {key: min(turn[key] for turn in turns) for key in turns[0]}
     if case.group.rank == 0:
         print(json.dumps(found))

@@ -1,4 +1,4 @@
-"""One group of four ranks for all tests."""
+"""One pool of four gloo ranks for all tests."""
 
 from collections.abc import Iterator
 
@@ -9,6 +9,6 @@ from tests.parallel.rank_pool import RankPool
 
 @pytest.fixture(scope="session")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RankPool]:
-    pool = RankPool(4, tmp_path_factory.mktemp("ranks") / "meeting")
+    pool = RankPool(4, tmp_path_factory.mktemp("ranks") / "rendezvous")
     yield pool
     pool.close()

@@ -1,4 +1,4 @@
-"""A group of gloo ranks that lives through all tests and runs one function after another on all of them."""
+"""Gloo ranks that live through all tests; each test runs a function on all of them."""
 
 import os
 import traceback
@@ -13,14 +13,14 @@ import torch.multiprocessing as mp
 
 
 class RankPool:
-    """So many processes, joined by gloo; `run` calls a function of a test module on each."""
+    """`count` processes in one gloo process group; `run` calls a function of a test module on each."""
 
-    def __init__(self, count: int, meeting: Path) -> None:
+    def __init__(self, count: int, rendezvous: Path) -> None:
         context = mp.get_context("spawn")
         pairs = [context.Pipe() for _ in range(count)]
         self.pipes = [ours for ours, _ in pairs]
         self.processes = [
-            context.Process(target=_serve, args=(theirs, rank, count, str(meeting)), daemon=True)
+            context.Process(target=_serve, args=(theirs, rank, count, str(rendezvous)), daemon=True)
             for rank, (_, theirs) in enumerate(pairs)
         ]
         for process in self.processes:
@@ -35,7 +35,7 @@ class RankPool:
             for pipe in wait([pipe for pipe in self.pipes if pipe not in answers]):
                 good, answers[pipe] = pipe.recv()
                 if not good:
-                    self.close()  # the others may wait for this rank
+                    self.close()  # the other ranks may wait for this one
                 assert good, answers[pipe]
         return [answers[pipe] for pipe in self.pipes]
 
@@ -47,10 +47,10 @@ class RankPool:
             process.kill()
 
 
-def _serve(pipe: Connection, rank: int, count: int, meeting: str) -> None:
+def _serve(pipe: Connection, rank: int, count: int, rendezvous: str) -> None:
     torch.set_num_threads(1)
     os.environ["LOCAL_RANK"] = str(rank)
-    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=count)
+    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=count)
     while True:
         try:
             function, arguments = pipe.recv()

@@ -1,4 +1,4 @@
-"""A small model in float64 with every part, and features of any shape for it."""
+"""A small model in float64 that has every module, and random features of any shape for it."""
 
 import torch
 
@@ -18,7 +18,7 @@ CONFIG = ModelConfig(
 
 
 def small_model(dtype: torch.dtype = torch.float64) -> AlphaFold:
-    """The same parameters every time, none of them zero."""
+    """A model with the same random parameters every time, none of them zero."""
     draws = torch.Generator().manual_seed(1)
     model = AlphaFold(CONFIG).to(dtype)
     for parameter in model.parameters():
@@ -30,7 +30,7 @@ def small_model(dtype: torch.dtype = torch.float64) -> AlphaFold:
 def features(
     length: int, depth: int, extra: int, templates: int, seed: int, batch: tuple[int, ...] = (), masked: bool = True
 ) -> Features:
-    """Random features in float64; where asked, with residues and letters that are masked."""
+    """Random features in float64; masked: whether the last residue and some letters of the MSA are masked."""
     draws = torch.Generator().manual_seed(seed)
 
     def number(*shape: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""A block sends what the formula says and holds its share of memory, no more."""
+"""An Evoformer block on several ranks: its communication volume is the formula's, its peak memory 1/N."""
 
 from collections import Counter
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ LENGTH, DEPTH = 8, 4
 
 
 def one_block(config: StackConfig, c_z: int, depth: int, length: int, axial: int) -> SimpleNamespace:
-    """A block, split or not, and this rank's part of an input of ones."""
+    """A block on `axial` ranks, and this rank's shard of an input of ones."""
     group = build_mesh("cpu", axial).axial
     block = EvoformerBlock(config, c_z, MsaColumnAttention(config.c_m, config.msa_heads)).eval()
     m = local_shard(torch.ones(depth, length, config.c_m), -3, group).clone().requires_grad_()
@@ -31,7 +31,7 @@ def one_block(config: StackConfig, c_z: int, depth: int, length: int, axial: int
 
 
 def traffic(axial: int) -> list[tuple[Counter[str], Counter[str]]]:
-    """What a block was seen to send forward and backward."""
+    """Messages and bytes that a block was seen to send, in the forward and in the backward pass."""
     case = one_block(CONFIG.evoformer, CONFIG.c_z, DEPTH, LENGTH, axial)
     with CommCounter(case.group) as forward:
         m, z = case.block(case.m, case.z, *case.masks)
@@ -58,12 +58,12 @@ def largest_gather() -> int:
 
 
 def test_nothing_pair_sized_is_gathered_but_heads(ranks: RankPool) -> None:
-    heads = max(CONFIG.evoformer.msa_heads, CONFIG.template.heads * 2)  # templates have two pair tensors
+    heads = max(CONFIG.evoformer.msa_heads, CONFIG.template.heads * 2)  # two templates: two pair tensors
     assert max(ranks.run(largest_gather)) <= 80 * 80 * heads * 8
 
 
 def peaks(axial: int, train: bool) -> list[int]:
-    """Bytes that a block, whose pairs are by far the largest, takes at most, in each of some runs."""
+    """Peak bytes of a block in each of five runs; its pairs are by far its largest tensors."""
     torch.manual_seed(0)
     case = one_block(StackConfig(c_m=16, msa_heads=2), 128, 4, 96, axial)
 
@@ -82,4 +82,4 @@ def test_memory_for_pairs_falls_with_the_ranks(ranks: RankPool, train: bool) -> 
     for axial in (2, 4):
         found = ranks.run(peaks, axial, train)
         assert max(map(min, found)) < 1.15 * whole / axial
-        assert max(map(max, found)) < 1.4 * whole / axial  # as ranks' timing falls, one holds a message more
+        assert max(map(max, found)) < 1.4 * whole / axial  # by their timing, a rank may hold one message more

@@ -1,4 +1,4 @@
-"""Who folds what: groups for what is long, a queue for what is short."""
+"""Which ranks fold which job: long ones are split over a group, short ones come from a queue."""
 
 import os
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ LONG, SHORT = MIN_SPLIT_LENGTH, MIN_SPLIT_LENGTH - 1
 
 @dataclass(frozen=True)
 class Sized:
-    """A job that is nothing but long."""
+    """A job that has a length and nothing else."""
 
     length: int
 
 
 def taken(lengths: list[int], dap: int, fits: int, queue: str) -> list[tuple[int, int]]:
-    """Size of the group and length of every job that this rank has a part in."""
+    """For every job that this rank takes part in: the size of its DAP group, and its length."""
     os.environ["LOCAL_WORLD_SIZE"] = str(dist.get_world_size())
     jobs = [Sized(length) for length in lengths]
     shares = JobScheduler(world_group()).assign(jobs, dap, "cpu", lambda job: job.length <= fits)
@@ -50,7 +50,7 @@ def test_groups_of_a_given_size_take_turns_and_share_each_job(ranks: RankPool) -
 
 
 def taken_again(lengths: list[int]) -> list[tuple[int, int]]:
-    """What is folded once more where every second rank had a job that was too large for it."""
+    """The same for jobs that are reassigned: every second rank had one that was too large for it."""
     os.environ["LOCAL_WORLD_SIZE"] = str(dist.get_world_size())
     too_large = [dist.get_rank()] if dist.get_rank() % 2 else []
     shares = JobScheduler(world_group()).reassign([Sized(length) for length in lengths], too_large, "cpu")

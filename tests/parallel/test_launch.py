@@ -1,4 +1,4 @@
-"""Runs on several ranks give what one gives, and however a rank or the launcher ends, nothing is left behind."""
+"""Several ranks give the result of one, and however a rank or the launcher ends, no process is left."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from foldcli.errors import InputError
 from foldcli.parallel.launch import require_devices
 
 SEQUENCES = {"a": "NLYIQWLKDG", "b": "TTCCPSIVARSNFN", "c": "MQIFVKTLTGKTI"}
-LONG = 40 * SEQUENCES["a"]  # takes long enough to be ended in the middle
+LONG = 40 * SEQUENCES["a"]  # takes long enough to be interrupted
 
 
 @pytest.fixture
@@ -30,16 +30,16 @@ def fasta(tmp_path: Path) -> Path:
 
 
 def begin(fasta: Path, out: str, *arguments: str) -> subprocess.Popen[str]:
-    """The real command on untrained parameters, in the background."""
+    """Start `foldcli fold` with untrained parameters in the background."""
     command = [sys.executable, "-m", "foldcli", "fold", str(fasta), "--model", "tiny", "--weights", "untrained"]
     command += ["--device", "cpu", "--out", str(fasta.parent / out), *arguments]
-    # No large array out of what smaller ones have left: a process short of memory notices at the next.
+    # Large arrays are then mapped anew, never taken from freed ones: a memory limit shows at the next allocation.
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "1000000"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def alphas(folder: Path) -> np.ndarray:
-    """CA atoms of a job's best structure, in angstrom."""
+    """CA coordinates of a job's best structure, in angstrom."""
     (path,) = folder.glob("*.cif")
     chain = gemmi.read_structure(str(path))[0][0]
     return np.array([residue["CA"][0].pos.tolist() for residue in chain])
@@ -57,7 +57,7 @@ def test_several_ranks_give_the_structures_of_one(fasta: Path) -> None:
     assert all(err.count(f"{name}: pLDDT") == 1 for name in SEQUENCES)
     for name in SEQUENCES:
         one, several = (alphas(fasta.parent / out / name) for out in ("one", "several"))
-        assert np.abs(one - several).max() < 1.5e-3  # a thousandth is the last digit of the file
+        assert np.abs(one - several).max() < 1.5e-3  # the file has three decimals
 
 
 def test_more_gpus_than_there_are_end_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ def test_more_gpus_than_there_are_end_before_any_work(monkeypatch: pytest.Monkey
 
 
 def of_rank(launcher: int, rank: int) -> int:
-    """The process of a rank that has come up so far that it folds."""
+    """The process id of a launcher's rank."""
     for folder in Path("/proc").iterdir():
         try:
             words = (folder / "environ").read_bytes().split(b"\0") if folder.name.isdigit() else []
@@ -83,7 +83,7 @@ def of_rank(launcher: int, rank: int) -> int:
 
 @pytest.fixture
 def folding(fasta: Path) -> Iterator[subprocess.Popen[str]]:
-    """Two ranks at the begin of a long job, which grows for seconds, after a short one that they have finished."""
+    """A launcher whose two ranks have finished a short job and begin a long one, which takes seconds."""
     fasta.write_text(f">a\n{SEQUENCES['a']}\n>long\n{LONG}\n")
     run = begin(fasta, "out", "--gpus", "2", "--dap", "2")
     assert run.stderr is not None
@@ -94,7 +94,7 @@ def folding(fasta: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def ended(run: subprocess.Popen[str], ranks: list[int]) -> list[str]:
-    """What a run says at the end, which comes within 30 seconds and leaves no rank behind."""
+    """Lines of stderr of a run, once it has ended (within 30 seconds) and no rank is left."""
     _, err = run.communicate(timeout=30)
     until = time.monotonic() + 10
     while any(map(alive, ranks)) and time.monotonic() < until:
@@ -111,7 +111,7 @@ def alive(process: int) -> bool:
 
 
 def statuses(out: Path) -> dict[str, str]:
-    """What the table says of each job; the finished one is whole."""
+    """Each job's status in the table; the finished job must have all its files, the other no folder."""
     assert all((out / "a" / name).is_file() for name in json.loads((out / "a" / "job.json").read_text())["files"])
     assert not (out / "long").exists()
     records = map(json.loads, (out / "results.jsonl").read_text().splitlines())
@@ -144,7 +144,7 @@ def test_ctrl_c_ends_all_ranks_with_true_tables(folding: subprocess.Popen[str], 
 def test_one_rank_without_memory_ends_all_and_says_so(folding: subprocess.Popen[str], fasta: Path) -> None:
     ranks = [of_rank(folding.pid, rank) for rank in (0, 1)]
     pages = int(Path(f"/proc/{ranks[1]}/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + 2**25  # enough to end with, far from what it still needs
+    limit = pages * resource.getpagesize() + 2**25  # enough to end in order, too little to fold
     resource.prlimit(ranks[1], resource.RLIMIT_AS, (limit, limit))
     lines = ended(folding, ranks)
     assert lines[-1].startswith("foldcli: long: rank 1: out of memory; ")

@@ -1,4 +1,4 @@
-"""A split model gives the plain model's outputs and gradients, at any length and depth."""
+"""A sharded model (DAP) gives the plain model's outputs and gradients, at any length and depth."""
 
 from dataclasses import fields
 
@@ -26,7 +26,7 @@ def values(output: Output) -> dict[str, torch.Tensor]:
 
 
 def loss(output: Output, mask: torch.Tensor) -> torch.Tensor:
-    """Some number that every value of residues that are there has a part in."""
+    """A scalar that depends on every output value of residues that are not masked."""
     total = output.positions.new_zeros(())
     for name, value in values(output).items():
         draws = torch.Generator().manual_seed(len(name))
@@ -56,7 +56,7 @@ def outcome(model: AlphaFold, sample: Features, whole) -> tuple[dict[str, torch.
 
 
 def worst_difference(axial: int, shape: dict) -> dict[str, float]:  # type: ignore[type-arg]
-    """How far the split model is from the plain one, by output and parameter; both of the order of 1."""
+    """Largest difference of the sharded model from the plain one, by output and parameter, relative to 1 + value."""
     mesh = build_mesh("cpu", axial)
     sample = features(**shape | {"seed": 5 + mesh.data.rank})
     expected, wanted = outcome(small_model().eval(), sample, lambda output: output)

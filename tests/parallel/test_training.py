@@ -1,4 +1,4 @@
-"""What training needs of a split model: dropout as on one device, recomputed blocks, gradients of several samples."""
+"""Training a sharded model: dropout as on one device, recomputed blocks, gradients averaged over samples."""
 
 import torch
 
@@ -10,12 +10,12 @@ from tests.parallel.rank_pool import RankPool
 from tests.parallel.samples import features, small_model
 from tests.parallel.test_shard import TOLERANCE, loss
 
-# Lengths that divide: dropout then draws the very numbers that one device draws.
+# Divisible by the ranks, so without padding: dropout then draws the very numbers that one device draws.
 SHAPE = {"length": 8, "depth": 4, "extra": 4, "templates": 2}
 
 
 def step(seed: int, mesh: RankMesh | None) -> list[torch.Tensor]:
-    """The gradient of one training sample with dropout, recomputed block by block where it is split."""
+    """The gradient of one training sample with dropout; sharded, and with blocks recomputed, if there is a mesh."""
     torch.manual_seed(seed)
     model = small_model().train()
     if mesh is not None:
@@ -26,7 +26,7 @@ def step(seed: int, mesh: RankMesh | None) -> list[torch.Tensor]:
 
 
 def worst_of_two_samples() -> float:
-    """Sharded over 2 x 2 ranks against the mean of two samples on one."""
+    """Largest difference of 2 x 2 ranks (data x axial) from the mean gradient of two samples on one."""
     mesh = build_mesh("cpu", 2)
     found = step(mesh.data.rank, mesh)
     sum_over_axial(found, mesh)

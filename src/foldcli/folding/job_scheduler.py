@@ -113,7 +113,7 @@ class JobScheduler:
 
 
 def _from_first_rank(flags: list[bool]) -> list[bool]:
-    """Rank 0's flags on every rank: free memory differs between ranks, and all must decide alike."""
+    """Rank 0's flags, on every rank: free memory may differ between ranks, and all must decide alike."""
     decided = torch.tensor(flags, dtype=torch.int64)
     dist.broadcast(decided, 0)
     return [bool(flag) for flag in decided.tolist()]

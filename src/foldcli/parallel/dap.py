@@ -38,10 +38,11 @@ from foldcli.shapes import Float, Msa, MsaMask, Pair, PairMask, ResidueIndex, Te
 
 
 class DapEvoformerBlock(EvoformerBlock):
-    """Row attention runs on a rank's sequences, column attention on its residues; m returns behind the pair updates.
+    """Row attention runs on this rank's sequences, column attention on its residues, pair updates on its rows.
 
-    m comes and goes sharded over sequences; msa_mask is that of all sequences. z comes and goes transposed, as
-    `attend_ending_node` leaves it, and is transposed back behind the MSA updates.
+    m comes and goes sharded over sequences; the all-to-all that reshards it back overlaps all pair updates. z comes and
+    goes transposed, as `attend_ending_node` leaves it; the all-to-all that transposes it overlaps all MSA updates.
+    msa_mask: of all sequences.
     """
 
     group: RankGroup
@@ -58,13 +59,13 @@ class DapEvoformerBlock(EvoformerBlock):
         return sequences.wait(), z  # Duality Async: m is awaited
 
     def attend_ending_node(self, z: Pair, mask: PairMask) -> Pair:
-        """Leaves z transposed; its dropout mask is then shared by all rows, and no rank draws those of others."""
+        """Return z transposed: there all rows share one dropout mask (`add_pair`), so no rank draws masks of others."""
         z = self.transpose(z)
         return self.add_pair(z, self.ending(z, mask))
 
 
 class DapEvoformerStack(EvoformerStack):
-    """Gives every block the mask of all sequences, and pairs that are transposed."""
+    """Give every block the mask of all sequences, and the pairs transposed."""
 
     group: RankGroup
 
@@ -103,7 +104,7 @@ class DapTriangleAttention(TriangleAttention):
 class DapTriangleMultiplication(TriangleMultiplication):
     """A ring product in two halves of the channels: one half's first block travels while the other is projected.
 
-    For that, z is normalised twice. Neither rank ever holds a whole operand (outgoing) or a whole product (incoming).
+    For that, z is normalised twice. No rank ever holds the whole right operand (outgoing) or product (incoming).
     """
 
     group: RankGroup
@@ -120,7 +121,7 @@ class DapTriangleMultiplication(TriangleMultiplication):
 
 
 class DapOuterProduct(OuterProduct):
-    """The right projections, with their masks, travel around the ring: a block of columns of pairs for each."""
+    """The right projections, with their masks, travel around the ring; each gives a block of the pairs' columns."""
 
     group: RankGroup
 
@@ -176,7 +177,7 @@ class DapQueryRow(QueryRow):
 
 
 class DapRecyclingEmbedder(RecyclingEmbedder):
-    """Only rank 0 has the query's row: the others add zeros to their first sequence."""
+    """Only rank 0 has the query's row, to which the recycled row is added; the others add zeros."""
 
     group: RankGroup
 
@@ -195,7 +196,7 @@ class DapTemplateTorsionEmbedder(TemplateTorsionEmbedder):
 
 
 class DapDropoutAdd(DropoutAdd):
-    """Draws what one device would draw: the same on all ranks where rows share a mask, else this rank's part of it."""
+    """Draw the mask that one device would draw: the same on all ranks where rows share it, else this rank's part."""
 
     group: RankGroup
 
@@ -210,7 +211,7 @@ class DapDropoutAdd(DropoutAdd):
 
 
 class DapDropout(nn.Dropout):
-    """Draws what one device would draw for all residues, and takes this rank's part."""
+    """Draw the mask that one device would draw for all residues, and take this rank's part."""
 
     group: RankGroup
 

@@ -1,4 +1,4 @@
-"""Start one worker for each device of this machine; torch's elastic agent watches over them."""
+"""Start one rank for each device of this machine, supervised by torch's elastic agent (as torchrun does)."""
 
 import logging
 import sys
@@ -16,19 +16,19 @@ from foldcli.errors import InputError, Interrupted
 
 
 def require_devices(device: str, ranks: int) -> None:
-    """InputError if this machine has fewer GPUs than ranks are asked for; those on the CPU, asked for, share cores."""
+    """InputError if this machine has fewer GPUs than ranks; with device=cpu any number of ranks shares the cores."""
     present = torch.cuda.device_count()
     if device != "cpu" and ranks > present:
         raise InputError(f"--gpus {ranks}: this machine has {present}; take fewer, or device=cpu for ranks on cores")
 
 
 def launch(arguments: Sequence[str], ranks: int) -> NoReturn:
-    """Run `foldcli ARGUMENTS` in `ranks` workers of this machine and end with the exit code of the first that failed.
+    """Run `foldcli ARGUMENTS` as `ranks` processes and exit: with 0, or with the code of the first that failed.
 
-    The workers find their place in the environment, as under torchrun. Once one fails the others are ended, and what it
-    failed with is printed. Interrupted: by a signal, after the workers are gone.
+    Ranks read their place from the environment, as under torchrun. When one fails, the others are stopped and its error
+    is printed. Interrupted: by a signal, once all ranks have ended.
     """
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the failure is told below, once
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # failures are printed below, once
     with tempfile.TemporaryDirectory(prefix="foldcli-") as folder:
         config = LaunchConfig(
             min_nodes=1, max_nodes=1, nproc_per_node=ranks, run_id=uuid.uuid4().hex, rdzv_backend="c10d",
@@ -45,7 +45,7 @@ def launch(arguments: Sequence[str], ranks: int) -> NoReturn:
 
 
 def report_failure(rank: int, failure: ProcessFailure) -> int:
-    """Print what a rank failed with and return the exit code that stands for it, 128 and more for a signal's."""
+    """Print a rank's error and return the exit code for it, 128 + N if signal N ended it."""
     if isinstance(failure.message, dict):
         print(failure.message["message"], file=sys.stderr)
     elif failure.exitcode < 0:

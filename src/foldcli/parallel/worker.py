@@ -1,4 +1,4 @@
-"""A worker's side of a launch: its place among the ranks, and an end that leaves nothing behind."""
+"""A launched rank's own side: join the process group, report errors, and never outlive the launcher."""
 
 import contextlib
 import ctypes
@@ -18,25 +18,25 @@ import torch.distributed as dist
 
 from foldcli.errors import FoldcliError, Interrupted
 
-# Where the elastic agent looks for the reason of a failure; set for every worker.
+# Environment variable: the file in which the elastic agent looks for a rank's error.
 ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
 PR_SET_PDEATHSIG = 1
-# Seconds that a signalled worker has for its tables, and that one waits whose peer went away for the peer's own word.
+# Seconds: what a signalled rank has to write its tables, and how long one whose connection broke lets its peer report.
 GRACE = 5.0
 
 
 def is_launched() -> bool:
-    """Whether this process is one of several, started by `launch` or by torchrun."""
+    """Whether this process was started as a rank, by `launch` or by torchrun."""
     return {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"} <= os.environ.keys()
 
 
 def run_worker(command: Callable[[], object]) -> NoReturn:
-    """Run the command line as one rank; only rank 0 prints, and a failure goes to whoever started the rank.
+    """Run the command line as one rank and exit; only rank 0 prints, and errors are reported to the launcher.
 
-    The exit code is that of the error; a command's own code is rank 0's.
+    The exit code is the error's; a command that ends by itself gives its own on rank 0, and 0 on the others.
     """
-    _end_with_parent()
-    _end_soon_after_signals()
+    _die_with_parent()
+    _exit_after_signal()
     first = os.environ["RANK"] == "0"
     with contextlib.ExitStack() as stack:
         if not first:
@@ -60,13 +60,16 @@ def run_worker(command: Callable[[], object]) -> NoReturn:
 
 
 def ranks_per_host() -> int:
-    """How many ranks there are on this host."""
+    """The number of ranks on this host."""
     return int(os.environ["LOCAL_WORLD_SIZE"])
 
 
 @contextlib.contextmanager
 def process_group(device_type: str) -> Iterator[torch.device]:
-    """Be one of the ranks inside the block: NCCL and a GPU each, or gloo and some cores. Yields the device."""
+    """Join the process group inside the block (NCCL with a GPU each, or gloo with a share of the cores).
+
+    Yields this rank's device.
+    """
     local = int(os.environ["LOCAL_RANK"])
     if device_type == "cuda":
         device = torch.device("cuda", local)
@@ -82,17 +85,17 @@ def process_group(device_type: str) -> Iterator[torch.device]:
         dist.destroy_process_group()
 
 
-def _end_with_parent() -> None:
-    """Have the kernel end this process when the one that started it is gone, however that ended."""
+def _die_with_parent() -> None:
+    """Have Linux kill this process when its parent ends, in whatever way (PR_SET_PDEATHSIG)."""
     if sys.platform.startswith("linux"):
         parent = os.getppid()
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # gone before the kernel knew
+        if os.getppid() != parent:  # the parent ended before prctl
             os._exit(1)
 
 
-def _end_soon_after_signals() -> None:
-    """Leave a signalled process some seconds: handlers in Python wait for a collective that may never end."""
+def _exit_after_signal() -> None:
+    """Exit GRACE seconds after a signal: Python's own handlers cannot run inside a collective, which may never end."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer)
@@ -106,13 +109,13 @@ def _end_soon_after_signals() -> None:
 
 
 def _let_peer_report(error: Exception) -> None:
-    """Hold back a broken connection: the rank that broke it says why, and the agent ends this one meanwhile."""
+    """Wait if a connection broke: the peer that broke it reports the cause, and the agent stops this rank meanwhile."""
     if isinstance(error, dist.DistError) or "gloo" in str(error):
         time.sleep(GRACE)
 
 
 def _report(text: str) -> None:
-    """Write the reason of a failure where the elastic agent reads it."""
+    """Write an error where the elastic agent reads it, or print it under another launcher."""
     reason = {"message": {"message": text, "extraInfo": {"timestamp": str(int(time.time()))}}}
     file = os.environ.get(ERROR_FILE)
     if file:
