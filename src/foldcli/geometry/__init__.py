@@ -1,1 +1,1 @@
-"""Rigid frames, torsion angles and all-atom coordinates."""
+"""Geometry of proteins: rigid frames, torsion angles, atoms, superposition, lDDT and violations."""

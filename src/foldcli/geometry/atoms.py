@@ -1,4 +1,4 @@
-"""From backbone frames and torsion angles to atoms, and between the two atom layouts."""
+"""Atoms from backbone frames and torsion angles, and conversion between the 14-slot and 37-slot layouts."""
 
 import torch
 
@@ -8,15 +8,15 @@ from foldcli.shapes import Atoms14, Atoms37, Float, Points, ResidueIndex, Tensor
 
 
 def residue_table(table: object, aatype: ResidueIndex, like: Tensor) -> Tensor:
-    """Rows of a table by residue type, in the type and on the device of `like` (integers stay integers)."""
+    """Rows of a table by residue type, with dtype and device of `like`; integer tables stay integers."""
     values = torch.as_tensor(table, device=like.device)
     return (values.to(like.dtype) if values.is_floating_point() else values)[aatype]
 
 
 def torsions_to_frames(aatype: ResidueIndex, backbone: Rigid, torsions: Float[Tensor, "*b i 7 2"]) -> Rigid:
-    """Global frames [i, 8] of each residue's rigid groups (Suppl. Alg. 24, lines 2 to 10).
+    """Global frames [i, 8] of each residue's rigid groups, in angstrom (Suppl. Alg. 24, lines 2 to 10).
 
-    torsions: sine and cosine of pre-omega, phi, psi, chi1 to chi4; the unit of length is angstrom.
+    torsions: sine and cosine of pre-omega, phi, psi, chi1 to chi4.
     """
     default = residue_table(residues.DEFAULT_FRAMES, aatype, torsions)
     sin, cos = torch.cat([torsions.new_tensor([0.0, 1.0]).expand_as(torsions[..., :1, :]), torsions], -2).unbind(-1)
@@ -24,7 +24,7 @@ def torsions_to_frames(aatype: ResidueIndex, backbone: Rigid, torsions: Float[Te
     about_x = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], dim=-1).unflatten(-1, (3, 3))
     local = Rigid(default[..., :3, :3] @ about_x, default[..., :3, 3])
     frames = [Rigid(local.rotation[..., g, :, :], local.translation[..., g, :]) for g in range(8)]
-    for g in range(5, 8):  # chi2 to chi4 turn the chi before them
+    for g in range(5, 8):  # the frames of chi2 to chi4 are relative to the previous chi
         frames[g] = frames[g - 1].compose(frames[g])
     to_backbone = Rigid(
         torch.stack([f.rotation for f in frames], dim=-3), torch.stack([f.translation for f in frames], dim=-2)
@@ -33,7 +33,7 @@ def torsions_to_frames(aatype: ResidueIndex, backbone: Rigid, torsions: Float[Te
 
 
 def frames_to_atoms(aatype: ResidueIndex, frames: Rigid) -> Atoms14:
-    """Ideal atoms carried by their rigid groups' frames [i, 8], in angstrom (Suppl. Alg. 24, line 11)."""
+    """Place ideal atoms by the frames [i, 8] of their rigid groups, in angstrom (Suppl. Alg. 24, line 11)."""
     group = residue_table(residues.ATOM14_GROUP, aatype, frames.translation)
     rotation = frames.rotation.gather(-3, group[..., None, None].expand(*group.shape, 3, 3))
     translation = frames.translation.gather(-2, group[..., None].expand(*group.shape, 3))
@@ -43,14 +43,14 @@ def frames_to_atoms(aatype: ResidueIndex, frames: Rigid) -> Atoms14:
 
 
 def atoms14_to_37(aatype: ResidueIndex, atoms: Atoms14) -> Atoms37:
-    """Spread the 14 slots over the 37; slots that a residue does not have are zero."""
+    """Convert the 14-slot layout to 37 slots; slots that a residue type does not have are zero."""
     slot = residue_table(residues.ATOM37_TO_14, aatype, atoms)
     spread = atoms.gather(-2, slot[..., None].expand(*slot.shape, 3))
     return spread * residue_table(residues.ATOM37_MASK, aatype, atoms).unsqueeze(-1)
 
 
 def atoms37_to_14(aatype: ResidueIndex, atoms: Float[Tensor, "*b i 37 d"]) -> Float[Tensor, "*b i 14 d"]:
-    """Gather what the 37 slots hold into the 14; slots that a residue does not have are zero."""
+    """Convert values of the 37-slot layout to 14 slots; slots that a residue type does not have are zero."""
     slot = residue_table(residues.ATOM14_TO_37, aatype, atoms)
     dense = atoms.gather(-2, slot[..., None].expand(*slot.shape, atoms.shape[-1]))
     return dense * residue_table(residues.ATOM14_MASK, aatype, atoms).unsqueeze(-1)
@@ -65,7 +65,10 @@ def pseudo_beta(aatype: ResidueIndex, atoms: Atoms37) -> Points:
 def distance_bins(
     rows: Points, columns: Float[Tensor, "*b j 3"], first: float, last: float, count: int
 ) -> Float[Tensor, "*b i j count"]:
-    """One-hot distances between points, with lower edges from first to last angstrom; nearer pairs are all zero."""
+    """One-hot binned distances between points.
+
+    The lower edges of the bins go from `first` to `last` angstrom; pairs below the first edge are all zero.
+    """
     lower = torch.linspace(first, last, count, device=rows.device, dtype=rows.dtype).square()
     upper = torch.cat([lower[1:], lower.new_tensor([1e8])])
     squared = (rows.unsqueeze(-2) - columns.unsqueeze(-3)).square().sum(-1, keepdim=True)

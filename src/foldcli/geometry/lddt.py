@@ -1,4 +1,4 @@
-"""lDDT of CA atoms: how well distances are kept, without superposition (Mariani et al. 2013)."""
+"""lDDT of CA atoms: the share of local distances that a prediction keeps, no superposition (Mariani et al. 2013)."""
 
 from collections.abc import Callable
 
@@ -8,42 +8,42 @@ from foldcli.shapes import Float, Points, ResidueMask, Tensor
 
 RADIUS = 15.0
 TOLERANCES = (0.5, 1.0, 2.0, 4.0)
-# What AlphaFold adds: a residue with no other within the radius has an lDDT of 1.
+# As in AlphaFold: a residue with no other within the radius has an lDDT of 1.
 EPSILON = 1e-10
 
 
 def lddt_per_residue(predicted: Points, true: Points, mask: ResidueMask) -> Float[Tensor, "*b i"]:
     """lDDT, 0 to 1, of each residue: the share of its true distances below 15 angstrom that the prediction keeps.
 
-    Points in angstrom, one for each residue, mask 1 where the true one is known; "kept" is the mean over tolerances of
-    0.5, 1, 2 and 4 angstrom (Suppl. Sec. 1.9.6; without the original's check of stereochemistry).
+    Points in angstrom, one for each residue; mask: 1 where the true point is known. A distance counts as kept within
+    0.5, 1, 2 and 4 angstrom, averaged (Suppl. Sec. 1.9.6; the original also checks stereochemistry).
     """
     return _share(*_kept(predicted, true, mask), -1)
 
 
 def lddt(predicted: Points, true: Points, mask: ResidueMask) -> Float[Tensor, "*b"]:
-    """lDDT, 0 to 1, of the whole chain: every pair of residues counts the same, see `lddt_per_residue`."""
+    """lDDT, 0 to 1, of the whole chain: as `lddt_per_residue`, every pair of residues with the same weight."""
     return _share(*_kept(predicted, true, mask), (-1, -2))
 
 
 def smooth_lddt(predicted: Points, true: Points, mask: ResidueMask) -> Float[Tensor, "*b"]:
-    """lDDT of the whole chain with sigmoids, 1 angstrom wide, for its tolerances' steps: it has a gradient.
+    """lDDT of the whole chain, differentiable: sigmoids, 1 angstrom wide, replace the thresholds.
 
-    From AlphaFold 3 (Abramson et al. 2024, Suppl. Alg. 27), here of CA atoms.
+    As in AlphaFold 3 (Abramson et al. 2024, Suppl. Alg. 27), but of CA atoms only.
     """
     kept, pairs = _kept(predicted, true, mask, lambda error, tolerance: (tolerance - error).sigmoid())
     return _share(kept, pairs, (-1, -2))
 
 
 def distances(points: Points, others: Float[Tensor, "*b j 3"]) -> Float[Tensor, "*b i j"]:
-    """All distances, by differences: the faster products lose the small ones."""
+    """All pairwise distances, by differences: by products they are faster, but lose small ones to rounding."""
     return torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _kept(
     predicted: Points, true: Points, mask: ResidueMask, within: Callable[[Tensor, float], Tensor] = torch.lt
 ) -> tuple[Float[Tensor, "*b i j"], Float[Tensor, "*b i j"]]:
-    """The share of tolerances within which each distance is kept, 0 for pairs that do not count; and which count."""
+    """For each pair, the share of tolerances within which its distance is kept; and a mask of the pairs that count."""
     expected = distances(true, true)
     pairs = (expected < RADIUS).to(mask.dtype) * mask.unsqueeze(-1) * mask.unsqueeze(-2)
     pairs = pairs * (1 - torch.eye(mask.shape[-1], device=mask.device, dtype=mask.dtype))

@@ -11,26 +11,26 @@ EPS = 1e-8
 
 @dataclass(frozen=True)
 class Rigid:
-    """x -> rotation x + translation, for any number of leading axes."""
+    """The motion x -> rotation x + translation, with any leading axes."""
 
     rotation: Float[Tensor, "*b 3 3"]
     translation: Float[Tensor, "*b 3"]
 
     def apply(self, points: Float[Tensor, "*b n 3"]) -> Float[Tensor, "*b n 3"]:
-        """Local to global, n points a frame."""
+        """Local to global coordinates, n points for each frame."""
         return points @ self.rotation.transpose(-1, -2) + self.translation.unsqueeze(-2)
 
     def invert_apply(self, points: Float[Tensor, "*b n 3"]) -> Float[Tensor, "*b n 3"]:
-        """Global to local, n points a frame."""
+        """Global to local coordinates, n points for each frame."""
         return (points - self.translation.unsqueeze(-2)) @ self.rotation
 
     def compose(self, inner: "Rigid") -> "Rigid":
-        """The frame that applies `inner` first."""
+        """The frame that applies `inner` first, then this one."""
         rotation, offset = self.rotation @ inner.rotation, self.rotation @ inner.translation.unsqueeze(-1)
         return Rigid(rotation, offset.squeeze(-1) + self.translation)
 
     def scaled(self, factor: float) -> "Rigid":
-        """The same frame with its translation in other units."""
+        """The same frame in other units of length."""
         return Rigid(self.rotation, self.translation * factor)
 
 
@@ -46,7 +46,7 @@ def quaternion_to_rotation(q: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 3 3"]:
 
 
 def update_quaternion(q: Float[Tensor, "*b 4"], step: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 4"]:
-    """q times the quaternion (1, step), normalised (Suppl. Alg. 23)."""
+    """Multiply q by the quaternion (1, step) and normalise (Suppl. Alg. 23)."""
     w, v = q[..., :1], q[..., 1:]
     scalar = w - (v * step).sum(-1, keepdim=True)
     vector = v + w * step + torch.linalg.cross(v, step)
@@ -57,7 +57,7 @@ def update_quaternion(q: Float[Tensor, "*b 4"], step: Float[Tensor, "*b 3"]) -> 
 def rigid_from_3_points(
     on_negative_x: Float[Tensor, "*b 3"], origin: Float[Tensor, "*b 3"], on_xy_plane: Float[Tensor, "*b 3"]
 ) -> Rigid:
-    """Frame by Gram-Schmidt from three points (Suppl. Alg. 21)."""
+    """Frame from three points by Gram-Schmidt (Suppl. Alg. 21)."""
     x = _normalise(origin - on_negative_x)
     in_plane = on_xy_plane - origin
     y = _normalise(in_plane - (in_plane * x).sum(-1, keepdim=True) * x)

@@ -1,4 +1,4 @@
-"""One structure laid over another, and TM-score and GDT-TS, which ask for the best way to do so."""
+"""Superposition of structures, and TM-score and GDT-TS, which maximise over superpositions."""
 
 from collections.abc import Iterator
 
@@ -13,11 +13,11 @@ REFINEMENTS = 20
 
 
 def superpose(moving: Float[Tensor, "*b n 3"], fixed: Float[Tensor, "*b n 3"], weight: Float[Tensor, "*b n"]) -> Rigid:
-    """The motion that brings `moving` nearest to `fixed`, by least weighted squares (Kabsch 1976)."""
+    """The rigid motion of `moving` that minimises weighted squared distances to `fixed` (Kabsch 1976)."""
     share = (weight / weight.sum(-1, keepdim=True)).unsqueeze(-1)
     centre, target = ((points * share).sum(-2, keepdim=True) for points in (moving, fixed))
     u, _, vt = torch.linalg.svd(((fixed - target) * share).mT @ (moving - centre))
-    hand = torch.linalg.det(u @ vt).sign()  # a rotation, and no mirror
+    hand = torch.linalg.det(u @ vt).sign()  # exclude reflections
     flip = torch.stack([torch.ones_like(hand), torch.ones_like(hand), hand], dim=-1)
     rotation = (u * flip.unsqueeze(-2)) @ vt
     return Rigid(rotation, (target - centre @ rotation.mT).squeeze(-2))
@@ -30,25 +30,25 @@ def tm_scale(length: int) -> float:
 
 @torch.no_grad()
 def tm_score_and_gdt(predicted: Float[Tensor, "n 3"], true: Float[Tensor, "n 3"]) -> tuple[float, float]:
-    """TM-score and GDT-TS, both 0 to 1, of CA atoms that correspond one to one and are all known.
+    """TM-score and GDT-TS, both 0 to 1, of corresponding CA atoms in angstrom, all of them known.
 
-    Both are the best over the superpositions that the TM-score program tries (Zhang & Skolnick 2004): fragments of the
-    chain, each refined by what it brings close. The optimum may lie a little higher.
+    Both are maxima over the superpositions that the TM-score program tries (Zhang & Skolnick 2004): fragments of the
+    chain, each refined on the residues that it brings close. The true maximum may be slightly higher.
     """
     scale = tm_scale(len(true))
     tm, within = torch.zeros(()), torch.zeros(len(GDT_CUTOFFS))
     cutoffs = torch.tensor(GDT_CUTOFFS, dtype=true.dtype)
-    for distance in _tried(predicted, true, (*GDT_CUTOFFS, min(max(scale, 4.5), 8.0))):
+    for distance in _distances_tried(predicted, true, (*GDT_CUTOFFS, min(max(scale, 4.5), 8.0))):
         tm = torch.maximum(tm, (1 / (1 + (distance / scale).square())).mean(-1).max())
         shares = (distance.unsqueeze(-1) <= cutoffs).to(true.dtype).mean(-2)
         within = torch.maximum(within, shares.amax(0))
     return float(tm), float(within.mean())
 
 
-def _tried(
+def _distances_tried(
     predicted: Float[Tensor, "n 3"], true: Float[Tensor, "n 3"], cutoffs: tuple[float, ...]
 ) -> Iterator[Float[Tensor, "k n"]]:
-    """Distances under each superposition: from every seed, refined on the residues that came within each cutoff."""
+    """Yield distances under the superpositions tried: of all seeds, then refined on residues within each cutoff."""
     seeds = _seeds(len(true))
     start = _distances(predicted, true, seeds)
     yield start
@@ -56,7 +56,7 @@ def _tried(
         distance, chosen = start, seeds
         for _ in range(REFINEMENTS):
             third = distance.topk(min(3, len(true)), largest=False).values[:, -1:]
-            near = distance <= third.clamp(min=cutoff)  # three at least: fewer leave the rotation open
+            near = distance <= third.clamp(min=cutoff)  # at least three, or the rotation is not determined
             chosen = near[(near != chosen).any(-1)].unique(dim=0)
             if not len(chosen):
                 break
@@ -65,7 +65,7 @@ def _tried(
 
 
 def _seeds(length: int) -> Bool[Tensor, "k n"]:
-    """Fragments: the whole chain, halves, quarters and so on, each overlapping the next by half."""
+    """Fragments as masks: the whole chain, halves, quarters and so on, each overlapping the next by half."""
     fragments, size = [], length
     while True:
         fragments += [(start, start + size) for start in range(0, length - size + 1, max(1, size // 2))]
@@ -80,7 +80,7 @@ def _seeds(length: int) -> Bool[Tensor, "k n"]:
 def _distances(
     predicted: Float[Tensor, "n 3"], true: Float[Tensor, "n 3"], chosen: Bool[Tensor, "k n"]
 ) -> Float[Tensor, "k n"]:
-    """How far each residue is from its place when the chosen ones are superposed, one way in each row."""
+    """Distance of each residue from its true place after superposing the chosen residues; one superposition a row."""
     moving, fixed = (points.expand(len(chosen), -1, -1) for points in (predicted, true))
     motion = superpose(moving, fixed, chosen.to(true.dtype))
     return (motion.apply(moving) - fixed).norm(dim=-1)

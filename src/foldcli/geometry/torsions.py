@@ -1,4 +1,4 @@
-"""Torsion angles of residues whose atoms are known (Suppl. Sec. 1.2.9, Table 2)."""
+"""Torsion angles from known atoms (Suppl. Sec. 1.2.9, Table 2)."""
 
 import numpy as np
 import torch
@@ -9,17 +9,17 @@ from foldcli.protein.residues import CA, C, N, O
 from foldcli.shapes import Atoms37, Atoms37Mask, Float, Int, Tensor
 
 SLOTS = len(residues.ATOM37)
-# 1e-8: what AlphaFold adds below its square roots, so that missing atoms (all at the origin) give zeros, never NaN.
+# Added below square roots, as in AlphaFold: missing atoms (all at the origin) give zeros, never NaN.
 EPSILON = 1e-8
 
 
 def _quartets() -> NDArray[np.int64]:
-    """The four atoms of each torsion of each residue type [21, 7, 4]: 0..36 of the residue before, 37..73 its own."""
+    """Four atoms of each torsion by residue type [21, 7, 4]: slots 0..36 are the previous residue's, 37..73 its own."""
     own = SLOTS
     backbone = [
         [CA, C, own + N, own + CA],  # pre-omega
         [C, own + N, own + CA, own + C],  # phi
-        [own + N, own + CA, own + C, own + O],  # psi, seen from the oxygen: half a turn away
+        [own + N, own + CA, own + C, own + O],  # psi by the oxygen, which is half a turn from the next N
     ]
     return np.concatenate([np.tile(backbone, (21, 1, 1)), own + residues.CHI_ATOMS], axis=1)
 
@@ -34,10 +34,10 @@ def torsion_angles(
 ) -> tuple[Float[Tensor, "*b i 7 2"], Float[Tensor, "*b i 7 2"], Float[Tensor, "*b i 7"]]:
     """Sine and cosine of pre-omega, phi, psi and chi1 to chi4 of each residue (Suppl. Sec. 1.2.9, Table 2; Alg. 21).
 
-    aatype: 0..20, and anything above (a gap) counts as unknown. Returns the torsions, the same with the pi-periodic
-    ones turned by pi, and which are defined: all four atoms are there. An undefined torsion keeps what its atoms give
-    (0, 0 for most), as in AlphaFold at inference, whose templates' embedding sees it. Only where AlphaFold is run with
-    `zero_init=False` does it put (1, 0) in their place.
+    aatype: 0..20, and anything above (a gap) counts as unknown. Returns the torsions, the same with pi-periodic ones
+    turned by pi, and a mask of those whose four atoms are all known. Undefined torsions keep the value that their
+    atoms give, mostly (0, 0), as in AlphaFold at inference (template embeddings see it); AlphaFold sets them to (1, 0)
+    only with `zero_init=False`.
     """
     kind = aatype.long().clamp(max=residues.UNKNOWN)
     quartet = _table(QUARTETS, kind)
@@ -53,7 +53,7 @@ def _table(values: NDArray[np.generic], kind: Tensor) -> Tensor:
 
 
 def _with_previous(x: Float[Tensor, "*b i 37 d"]) -> Float[Tensor, "*b i 74 d"]:
-    """Put before each residue's atoms those of the residue before it; the first has zeros there."""
+    """Concatenate the previous residue's atoms and each residue's own; the first residue gets zeros."""
     before = torch.cat([torch.zeros_like(x[..., :1, :, :]), x[..., :-1, :, :]], dim=-3)
     return torch.cat([before, x], dim=-2)
 
@@ -64,20 +64,20 @@ def _gather(atoms: Float[Tensor, "*b i 74 d"], quartet: Int[Tensor, "*b i 7 4"])
 
 
 def _dihedral(atoms: Float[Tensor, "*b 4 3"]) -> Float[Tensor, "*b 2"]:
-    """Sine and cosine of the fourth atom's turn about the bond between the second and third."""
+    """Sine and cosine of the dihedral angle about the bond between the second and the third atom."""
     first, second, third, fourth = atoms.unbind(-2)
     bond = _unit(third - second)
-    toward = _unit(_across(first - third, bond))
-    across = _across(fourth - third, bond)
+    toward = _unit(_perpendicular(first - third, bond))
+    across = _perpendicular(fourth - third, bond)
     cosine, sine = (across * toward).sum(-1), (across * torch.linalg.cross(bond, toward)).sum(-1)
     return _unit(torch.stack([sine, cosine], dim=-1))
 
 
-def _across(v: Float[Tensor, "*b 3"], bond: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3"]:
-    """The part of v at right angles to a unit vector."""
+def _perpendicular(v: Float[Tensor, "*b 3"], bond: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3"]:
+    """The component of v perpendicular to a unit vector."""
     part = v - (v * bond).sum(-1, keepdim=True) * bond
-    # Of atoms on a line, such as the two missing ones before the first residue, only rounding is left: call that zero,
-    # where AlphaFold divides it by its own length and goes on with a direction that the device decides.
+    # For collinear atoms, such as the missing ones before the first residue, only rounding errors remain: set them to
+    # zero. AlphaFold normalises them to a direction that depends on the device.
     rounding = part.square().sum(-1, keepdim=True) < 1e-12 * v.square().sum(-1, keepdim=True)
     return part.masked_fill(rounding, 0)
 

@@ -1,4 +1,4 @@
-"""What chemistry forbids: wrong bonds and angles between residues, clashes, distorted residues (Suppl. Sec. 1.9.11)."""
+"""Structural violations: bonds and angles between residues, clashes, distances in residues (Suppl. Sec. 1.9.11)."""
 
 import torch
 from torch.linalg import vecdot
@@ -13,14 +13,14 @@ DEVIATIONS = 12.0
 OVERLAP = 1.5
 LOWER, UPPER = known.distance_bounds(DEVIATIONS, OVERLAP)
 N, CA, C = range(3)
-# The sulphur of cysteine. AlphaFold's code leaves out this slot of all residues where the paper means disulfides.
+# Slot of cysteine's SG. As in AlphaFold's code, no two atoms in this slot clash, whatever the residue types.
 SULPHUR = 5
 
 
 def violating_residues(
     atoms: Float[Tensor, "i 14 3"], exists: Float[Tensor, "i 14"], aatype: Tensor, residue_index: Tensor
 ) -> Bool[Tensor, "i"]:
-    """The residues that take part in any violation beyond its tolerance, both ends of a broken bond among them."""
+    """Residues of one chain with any violation beyond its tolerance; a broken peptide bond counts for both."""
     errors, bonded = peptide_errors(atoms, exists, aatype, residue_index)
     broken = ((errors > 0) & (bonded > 0)).any(0)
     bad = (outside_bounds(atoms, exists, aatype) > 0).any(-1).any(-1)
@@ -37,10 +37,10 @@ def violating_residues(
 def peptide_errors(
     atoms: Atoms14, exists: Float[Tensor, "*b i 14"], aatype: ResidueIndex, residue_index: ResidueIndex
 ) -> tuple[Float[Tensor, "3 *b bonds"], Float[Tensor, "*b bonds"]]:
-    """What exceeds the tolerances of the bond C-N, in angstrom, and of its two angles' cosines (Suppl. Eq. 44, 45).
+    """Errors beyond tolerance of bond C-N, in angstrom, and of the cosines of its two angles (Suppl. Eq. 44, 45).
 
-    Returns the three errors, and where there is a bond. As in AlphaFold's code, the angle CA-C-N has the tolerance of
-    the bond's length.
+    Returns the three errors [3, bonds] and a mask of bonds that exist. As in AlphaFold's code, the angle CA-C-N has the
+    tolerance of the bond length.
     """
     (ca, c), (n, next_ca) = (atoms[..., :-1, k, :] for k in (CA, C)), (atoms[..., 1:, k, :] for k in (N, CA))
     bonded = (residue_index.diff(dim=-1) == 1).to(atoms.dtype) * exists[..., :-1, C] * exists[..., 1:, N]
@@ -64,9 +64,9 @@ def clashing_pairs(
     radius: Float[Tensor, "b n"],
     residue_index: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Sample and both atoms of each pair that clashes: of two residues, and no bond between them (Suppl. Eq. 46).
+    """Indices (sample, atom, atom) of the pairs that clash: of two residues and not bonded (Suppl. Eq. 46).
 
-    points: the atoms of the 14 slots of each residue, one after another; residue_index [b, n / 14].
+    points: 14 atoms for each residue, in angstrom; residue_index: [b, n / 14].
     """
     residue = residue_index.repeat_interleave(14, dim=-1)
     slot = torch.arange(14, device=points.device).repeat(residue_index.shape[-1])
@@ -83,7 +83,7 @@ def clashing_pairs(
 def outside_bounds(
     atoms: Atoms14, exists: Float[Tensor, "*b i 14"], aatype: ResidueIndex
 ) -> Float[Tensor, "*b i 14 14"]:
-    """How far distances within residues leave their bounds, in angstrom (Suppl. Eq. 46)."""
+    """How far distances within each residue are outside their bounds, in angstrom (Suppl. Eq. 46)."""
     lower, upper = (residue_table(bound, aatype, atoms) for bound in (LOWER, UPPER))
     distance = length_of(atoms.unsqueeze(-2) - atoms.unsqueeze(-3))
     pairs = exists.unsqueeze(-1) * exists.unsqueeze(-2) * (1 - torch.eye(14, device=atoms.device, dtype=atoms.dtype))
@@ -91,7 +91,7 @@ def outside_bounds(
 
 
 def length_of(v: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
-    # 1e-10: coincident atoms have a gradient, which is zero.
+    # 1e-10: for coincident atoms the gradient is zero instead of NaN.
     return (v.square().sum(-1) + 1e-10).sqrt()
 
 
@@ -101,5 +101,5 @@ def _direction(v: Float[Tensor, "*n 3"]) -> tuple[Float[Tensor, "*n 3"], Float[T
 
 
 def _beyond(error: Float[Tensor, "*n"], tolerance: Float[Tensor, "*n"] | float) -> Float[Tensor, "*n"]:
-    """What of an error exceeds its tolerance."""
+    """The part of an error that exceeds its tolerance."""
     return ((error.square() + 1e-6).sqrt() - tolerance).relu()

@@ -2,8 +2,8 @@
 
 import torch
 
-from foldcli.geometry.groups import PLACING
 from foldcli.geometry.rigid import Rigid
+from foldcli.geometry.rigid_groups import HEAVY_ATOM_GROUPS
 from foldcli.model.structure import StructureState
 from foldcli.shapes import Atoms14, Float, Int, ResidueIndex, Tensor
 from foldcli.training.losses.renaming import renamed
@@ -37,7 +37,7 @@ def side_chain_fape(groups: Rigid, atoms: Atoms14, truth: Truth, aatype: Residue
     frames_mask, atoms_mask = target.frames_mask.flatten(-2), target.atoms_mask.flatten(-2)
     # A residue has about half of the slots: a third of the pairs of frame and atom, and fewer where side chains lack.
     f, a = _known(frames_mask), _known(atoms_mask)
-    frames = Rigid(groups.rotation[..., PLACING, :, :], groups.translation[..., PLACING, :])
+    frames = Rigid(groups.rotation[..., HEAVY_ATOM_GROUPS, :, :], groups.translation[..., HEAVY_ATOM_GROUPS, :])
     return frame_aligned_error(
         _flat(frames, f), _flat(target.frames, f), frames_mask[..., f],
         atoms.flatten(-3, -2)[..., a, :], target.atoms.flatten(-3, -2)[..., a, :], atoms_mask[..., a], limit,

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from foldcli.data.training.sample import Labels
 from foldcli.geometry.atoms import atoms37_to_14, pseudo_beta, residue_table
-from foldcli.geometry.groups import group_frames
 from foldcli.geometry.rigid import Rigid
+from foldcli.geometry.rigid_groups import group_frames
 from foldcli.geometry.torsions import torsion_angles
 from foldcli.model.features import Features
 from foldcli.protein import residues
@@ -17,7 +17,7 @@ from foldcli.shapes import Atoms14, Atoms37Mask, Float, Points, ResidueMask, Ten
 class Truth:
     """A sample's known structure in angstrom; masks are 1 where something is known, and 0 on padding.
 
-    mask [i 37]: atoms of the labels; atoms [i 14 3] with atoms_mask [i 14]; frames [i 6], those of `groups.PLACING`,
+    mask [i 37]: atoms of the labels; atoms [i 14 3] with atoms_mask [i 14]; frames [i 6], those of `rigid_groups.HEAVY_ATOM_GROUPS`,
     with frames_mask; chi [i 4 2], sine and cosine, with chi_mask [i 4]; beta: CB, or CA of glycine. An `_alt` is the
     same under the other names of symmetric atoms, which have the same mask unless it is given.
     """

@@ -1,4 +1,4 @@
-"""Frames of rigid groups whose atoms are known: the way back from atoms to Suppl. Alg. 24's frames."""
+"""Frames of rigid groups from known atoms: the inverse of Suppl. Alg. 24."""
 
 import numpy as np
 import torch
@@ -10,36 +10,36 @@ from foldcli.protein import residues
 from foldcli.protein.residues import CA, C, N, O
 from foldcli.shapes import Atoms37, Atoms37Mask, Float, ResidueIndex, Tensor
 
-# The groups that place heavy atoms: backbone, psi and chi1 to chi4; pre-omega and phi place hydrogens only.
-PLACING = [0, 3, 4, 5, 6, 7]
+# The groups that have heavy atoms: backbone, psi and chi1 to chi4; pre-omega and phi have hydrogens only.
+HEAVY_ATOM_GROUPS = [0, 3, 4, 5, 6, 7]
 
 
 def _base_tables() -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Three atoms of each group [21, 6, 3], 37-slot (on the axis, origin, in the plane), and which groups there are."""
+    """37-slots of three atoms of each group [21, 6, 3] (on the axis, origin, in the plane), and which groups exist."""
     backbone = np.tile([[C, CA, N], [CA, C, O]], (21, 1, 1))
     exists = np.concatenate([np.ones((21, 2), np.float32), residues.CHI_MASK], axis=1)
     return np.concatenate([backbone, residues.CHI_ATOMS[:, :, 1:]], axis=1), exists
 
 
 BASE_ATOMS, EXISTS = _base_tables()
-# A turn by pi about x: what renaming the atoms of a symmetric group does to its frame.
+# -1 for symmetric groups: swapping their equivalent atoms' names turns the frame by pi about x.
 TURNED = 1 - 2 * np.pad(residues.CHI_PI_PERIODIC, ((0, 0), (2, 0)))
 
 
 def group_frames(
     aatype: ResidueIndex, positions: Atoms37, mask: Atoms37Mask
 ) -> tuple[Rigid, Rigid, Float[Tensor, "*b i 6"]]:
-    """Frames [i, 6] of the groups in PLACING, in angstrom (Suppl. Alg. 21, Table 2).
+    """Frames [i, 6] of the groups in HEAVY_ATOM_GROUPS, in angstrom (Suppl. Alg. 21, Table 2).
 
-    Returns them, the same with symmetric groups under their other names (Suppl. Table 3), and which have their atoms;
-    the frame of a group without is finite, and no more.
+    Returns the frames, those after swapping the names of equivalent atoms (Suppl. Table 3), and a mask of groups whose
+    atoms are all known; the other frames are finite but meaningless.
     """
     base = residue_table(BASE_ATOMS, aatype, positions)
     index = base.flatten(-2)
     points = positions.gather(-2, index[..., None].expand(*index.shape, 3)).unflatten(-2, (6, 3))
     there = mask.gather(-1, index).unflatten(-1, (6, 3)).amin(-1) * residue_table(EXISTS, aatype, mask)
     found = rigid_from_3_points(*points.unbind(-2))
-    # the backbone's x points to C and not away from it
+    # the backbone's x axis points to C; `rigid_from_3_points` points it away
     mirror = torch.ones(6, 3, device=positions.device, dtype=positions.dtype)
     mirror[0, 0] = mirror[0, 2] = -1
     rotation = found.rotation * mirror.unsqueeze(-2)
