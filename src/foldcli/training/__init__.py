@@ -1,1 +1,1 @@
-"""Losses, loop, checkpoints and metrics."""
+"""Training: losses, optimiser, the loop, checkpoints and validation."""

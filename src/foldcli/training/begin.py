@@ -1,4 +1,4 @@
-"""From a recipe to a run that is ready to train: devices, data, model, and the state it goes on from."""
+"""Set up a training run from a recipe: device, data, model, and the checkpoint to resume from."""
 
 import contextlib
 import shutil
@@ -31,7 +31,10 @@ NO_CUDA = "'device' is cuda and torch sees none; take device=cpu, or install a C
 
 @contextlib.contextmanager
 def joined_ranks(config: TrainConfig) -> Iterator[tuple[torch.device, RankMesh]]:
-    """This process's device and its place among the ranks; with several GPUs asked for, it starts one rank on each."""
+    """Join the process group inside the block, if launched as a rank; yields this process's device and place.
+
+    A process that was not launched as a rank, but is asked for several GPUs, launches one rank for each and exits.
+    """
     kind = choose_device(config.device, NO_CUDA).type
     if is_launched():
         with process_group(kind) as device:
@@ -46,7 +49,7 @@ def joined_ranks(config: TrainConfig) -> Iterator[tuple[torch.device, RankMesh]]
 def begin(
     config: TrainConfig, out: Path, resume: bool, device: torch.device, mesh: RankMesh, watcher: Watcher
 ) -> TrainingRun:
-    """A run in the folder `out`; InputError, before anything is made, for data or a folder that do not fit."""
+    """A run in the folder `out`; InputError, before anything is written, if data or folder do not suit the recipe."""
     source = with_homologs(open_source(config.train, "train"), config.train)
     held_out = None
     if config.validation:
@@ -70,11 +73,14 @@ def begin(
 
 
 def new_model(config: TrainConfig, device: torch.device, mesh: RankMesh) -> AlphaFold:
-    """The model before the first step, its trunk in the precision asked for; WeightsError for `start_from`."""
+    """The model before the first step, sharded over `mesh.axial`; WeightsError if `start_from` does not suit it.
+
+    The order matters: `shard` first, then recomputed blocks, which wrap what a rank runs.
+    """
     model = AlphaFold(config.model)
     initialize(model, config.seed)
     if config.start_from:
-        _take_parameters(model, Path(config.start_from))
+        _load_parameters(model, Path(config.start_from))
     model.trunk.to(choose_precision(config.precision, device))
     shard(model, mesh.axial)
     if config.recompute:
@@ -82,10 +88,10 @@ def new_model(config: TrainConfig, device: torch.device, mesh: RankMesh) -> Alph
     return model.to(device)
 
 
-def _take_parameters(model: AlphaFold, path: Path) -> None:
-    """Fill in what a file holds; what only this model has, such as a new head, stays as it was drawn."""
+def _load_parameters(model: AlphaFold, path: Path) -> None:
+    """Load a file's parameters; those that only the model has, such as a new head's, keep their random values."""
     found, ours = read_safetensors(path), model.state_dict()
-    odd = sorted(name for name in found if name not in ours or ours[name].shape != found[name].shape)
-    if odd:
-        raise WeightsError(f"'start_from' {path}: '{odd[0]}' is not in this model or has another shape")
+    unfit = sorted(name for name in found if name not in ours or ours[name].shape != found[name].shape)
+    if unfit:
+        raise WeightsError(f"'start_from' {path}: '{unfit[0]}' is not in this model or has another shape")
     model.load_state_dict(found, strict=False)

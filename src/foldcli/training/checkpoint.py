@@ -1,4 +1,4 @@
-"""The state of a run on disk: written beside the run, whole or not at all, read back to the bit."""
+"""Checkpoints of a run: written in the background, atomically, and read back bit for bit."""
 
 import os
 import shutil
@@ -17,12 +17,12 @@ from foldcli.errors import FoldcliError
 from foldcli.shapes import Tensor
 
 DRAFT = ".draft"
-# The state is the same on every rank: one writes it, and torch need not be told of the others.
+# The state is the same on every rank and only the first one writes it, so torch need not know of the others.
 warnings.filterwarnings("ignore", message="torch.distributed is disabled")
 
 
 class Checkpoints:
-    """A folder of states, `step_00001000` and so on, the latest of which are kept, and the best one."""
+    """A folder of checkpoints, `step_00001000` and so on; the `keep` latest are kept, and the best one."""
 
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder = folder
@@ -31,9 +31,9 @@ class Checkpoints:
         self.pending: Future[None] | None = None
 
     def write(self, step: int, best: int, state: Mapping[str, Tensor]) -> None:
-        """Copy the state and write it while training goes on; `best` is the step that is kept whatever its age.
+        """Copy the state and write it in the background; best: the step whose checkpoint is kept, however old.
 
-        FoldcliError: the state before could not be written.
+        FoldcliError if the previous checkpoint could not be written.
         """
         self.finish()
         if self._path(step).exists():
@@ -42,7 +42,7 @@ class Checkpoints:
         self.pending = self.writer.submit(self._write, self._path(step), self._path(best), copy)
 
     def finish(self) -> None:
-        """Wait until what was asked for is on the disk; FoldcliError if it could not be written."""
+        """Wait until the pending checkpoint is on disk; FoldcliError if it could not be written."""
         if self.pending is not None:
             pending, self.pending = self.pending, None
             try:
@@ -51,14 +51,14 @@ class Checkpoints:
                 raise FoldcliError(f"{self.folder}: the checkpoint cannot be written ({error}); make room") from error
 
     def steps(self) -> list[Path]:
-        """The states that are whole, the oldest first."""
+        """The complete checkpoints, oldest first."""
         return sorted(path for path in self.folder.glob("step_*") if not path.name.endswith(DRAFT))
 
     def _write(self, path: Path, best: Path, state: dict[str, Tensor]) -> None:
         draft = path.with_name(path.name + DRAFT)
-        shutil.rmtree(draft, ignore_errors=True)  # of a run that was killed here
+        shutil.rmtree(draft, ignore_errors=True)  # left by a run that was killed here
         save(state, storage_writer=HuggingFaceStorageWriter(str(draft)), no_dist=True)
-        for file in draft.iterdir():  # the bytes are on the disk before the name is
+        for file in draft.iterdir():  # the bytes must be on disk before the final name
             with file.open("rb+") as handle:
                 os.fsync(handle.fileno())
         draft.rename(path)
@@ -71,7 +71,7 @@ class Checkpoints:
 
 
 def read_state(path: Path, state: Mapping[str, Tensor]) -> None:
-    """Fill the tensors of `state` in place; FoldcliError if the folder is damaged or of another model."""
+    """Fill the tensors of `state` in place; FoldcliError if the checkpoint is damaged or of another model."""
     try:
         load(dict(state), storage_reader=HuggingFaceStorageReader(str(path)), no_dist=True)
     except (OSError, RuntimeError, KeyError, ValueError, SafetensorError, CheckpointException) as error:

@@ -1,4 +1,4 @@
-"""The run's curves as a picture."""
+"""Plot a run's loss and validation curves."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from foldcli.files import atomic_file
 
 
-def curves_png(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
-    """Draw the loss, its terms and the validation figures of a journal over the steps; FoldcliError if unwritable."""
+def plot_curves(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Plot the loss, its terms and the validation scores of a log over the steps; FoldcliError if unwritable."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.2), layout="constrained")
@@ -39,7 +39,7 @@ def _series(lines: Sequence[Mapping[str, Any]], name: str) -> tuple[NDArray[np.f
 
 
 def _smooth(values: NDArray[np.float64], window: int = 25) -> NDArray[np.float64]:
-    """Mean of each value and the ones before it."""
+    """Running mean over each value and the `window` - 1 before it."""
     sums = np.concatenate([[0], np.nancumsum(values)])
     ends = np.arange(1, len(values) + 1)
     starts = np.maximum(ends - window, 0)

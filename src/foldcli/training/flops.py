@@ -1,4 +1,4 @@
-"""How much arithmetic a step of training takes, counted on tensors without memory."""
+"""FLOPs of a training step, counted on meta tensors, and the peak FLOP/s to compare with (MFU)."""
 
 import time
 
@@ -15,25 +15,25 @@ from foldcli.model.features import Features
 
 
 def pass_flops(config: ModelConfig, features: Features) -> float:
-    """Floating point operations of the matrix products of one forward pass over features of these shapes."""
+    """FLOPs of the matrix products of one forward pass over features of these shapes."""
     with torch.device("meta"):
         model = AlphaFold(config).eval()
-    plain = sdpa_kernel(SDPBackend.MATH)  # the fused ones are opaque to the counter
+    plain = sdpa_kernel(SDPBackend.MATH)  # the counter cannot see into fused attention
     with FlopCounterMode(display=False) as counter, torch.no_grad(), ops.backend("reference"), plain:
         model(map_tensors(lambda tensor: tensor.to("meta"), features))
     return counter.get_total_flops()
 
 
 def training_passes(sample: Sample) -> int:
-    """Learning from a sample, in forward passes: the recycling ones, the last, and a backward of twice that.
+    """Cost of learning from a sample, in forward passes: all recycling passes, and two for the backward pass.
 
-    What activation checkpointing computes again is not counted: it is no part of the model.
+    What activation checkpointing recomputes is not counted, as is usual for MFU.
     """
     return len(sample.passes) + 2
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype, size: int = 1024) -> float:
-    """Floating point operations a second of a large matrix product here, the best of some."""
+    """FLOP/s of a large matrix product on this device, the best of five."""
     size = 8192 if device.type == "cuda" else size
     a = torch.ones(size, size, device=device, dtype=dtype)
     times = []

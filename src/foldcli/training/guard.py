@@ -1,17 +1,17 @@
-"""What keeps one bad batch from ruining a run."""
+"""Skip steps whose loss is NaN, infinite or a spike, so that one bad batch does not ruin a run."""
 
 import math
 
 from foldcli.config import GuardConfig
 from foldcli.errors import FoldcliError
 
-# Steps until the running mean of the loss is worth comparing with, and how slowly it then moves.
-YOUNG = 50
-MEMORY = 0.98
+# Steps before spikes are looked for, and the decay of the running mean that the loss is compared with.
+WARMUP = 50
+DECAY = 0.98
 
 
 class Guard:
-    """Judges each step by its loss and gradient before it is taken."""
+    """Decides by loss and gradient norm whether a step is taken."""
 
     def __init__(self, config: GuardConfig) -> None:
         self.config = config
@@ -20,7 +20,7 @@ class Guard:
         self.refused = 0
 
     def refuse(self, loss: float, norm: float) -> str:
-        """Why the step must not be taken, or nothing; FoldcliError after too many such steps in a row."""
+        """Why the step must not be taken, or ""; FoldcliError after too many such steps in a row."""
         reason = self._reason(loss, norm)
         self.refused = self.refused + 1 if reason else 0
         if self.refused >= self.config.give_up:
@@ -30,8 +30,8 @@ class Guard:
             )
         if not reason:
             self.seen += 1
-            memory = min(MEMORY, 1 - 1 / self.seen)
-            self.mean = memory * self.mean + (1 - memory) * loss
+            decay = min(DECAY, 1 - 1 / self.seen)
+            self.mean = decay * self.mean + (1 - decay) * loss
         return reason
 
     def _reason(self, loss: float, norm: float) -> str:
@@ -39,6 +39,6 @@ class Guard:
             return f"a loss of {loss}"
         if not math.isfinite(norm):
             return f"a gradient of norm {norm}"
-        if self.seen >= YOUNG and loss > self.config.spike * self.mean:
+        if self.seen >= WARMUP and loss > self.config.spike * self.mean:
             return f"a loss of {loss:.3g}, {loss / self.mean:.0f} times its mean"
         return ""

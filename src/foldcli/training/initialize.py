@@ -1,4 +1,4 @@
-"""Parameters before training (Suppl. Sec. 1.11.4)."""
+"""Random initialisation of parameters (Suppl. Sec. 1.11.4)."""
 
 import math
 import re
@@ -9,9 +9,9 @@ from torch import nn
 from foldcli.model.alphafold import AlphaFold
 from foldcli.shapes import Tensor
 
-# Standard deviation of a normal distribution cut at two of them, relative to the uncut one.
-CUT = 0.87962566103423978
-# The first pattern found in a parameter's name decides; every update of a residual starts as zero, every gate open.
+# Standard deviation of a unit normal distribution that is truncated at -2 and 2.
+TRUNCATED_STD = 0.87962566103423978
+# The first pattern found in a parameter's name decides; residual updates start as zero, gates start open.
 RULES = (
     (r"norm\w*\.scale$|center\.scale$", "one"),
     (r"gate_bias$|\.gate\.bias$", "one"),
@@ -31,7 +31,7 @@ RULES = (
 
 @torch.no_grad()
 def initialize(model: AlphaFold, seed: int) -> None:
-    """Draw every parameter anew, as AlphaFold does before training (Suppl. Sec. 1.11.4)."""
+    """Initialise all parameters as AlphaFold does, reproducibly by seed (Suppl. Sec. 1.11.4)."""
     draws = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         rule = next(rule for pattern, rule in RULES if re.search(pattern, name))
@@ -51,7 +51,7 @@ def _draw(rule: str, like: Tensor, draws: torch.Generator) -> Tensor:
             return nn.init.xavier_uniform_(new, generator=draws)
         case "normal":
             return new.normal_(0, 1 / math.sqrt(like.shape[-1]), generator=draws)
-        case "packed attention":  # queries, keys, values and a gate that starts open
+        case "packed attention":  # queries, keys, values, and the gate, whose weight starts as zero
             kinds = [_draw("glorot", part, draws) for part in new.chunk(4)[:3]]
             return torch.cat([*kinds, torch.zeros_like(new.chunk(4)[3])])
         case "gated halves":  # left and right values, then their gates
@@ -59,5 +59,5 @@ def _draw(rule: str, like: Tensor, draws: torch.Generator) -> Tensor:
             if like.dim() == 1:
                 return torch.cat([values.zero_(), gates.fill_(1)])
             return torch.cat([_draw("linear", values, draws), gates.zero_()])
-    width = math.sqrt((2 if rule == "relu" else 1) / like.shape[-1]) / CUT
+    width = math.sqrt((2 if rule == "relu" else 1) / like.shape[-1]) / TRUNCATED_STD
     return nn.init.trunc_normal_(new, 0, width, -2 * width, 2 * width, generator=draws)

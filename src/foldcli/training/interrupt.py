@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps, not within one."""
+"""Let Ctrl-C end a run between two steps, not within one."""
 
 import contextlib
 import signal
@@ -8,8 +8,8 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def noted_interrupts() -> Iterator[threading.Event]:
-    """Only note the first SIGINT or SIGTERM inside the block; the second ends it as usual, with KeyboardInterrupt."""
+def deferred_interrupts() -> Iterator[threading.Event]:
+    """Inside the block the first SIGINT or SIGTERM sets the event yielded; the second raises KeyboardInterrupt."""
     asked = threading.Event()
 
     def note(number: int, frame: Any) -> None:

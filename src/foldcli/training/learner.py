@@ -1,4 +1,4 @@
-"""One step of learning: samples in, parameters moved."""
+"""One training step: micro-batches in, parameters updated."""
 
 import contextlib
 import zlib
@@ -26,9 +26,9 @@ from foldcli.training.optimizer import Optimizer
 
 @dataclass(frozen=True)
 class Step:
-    """What step `number` did: means over the batch of the loss's terms and the gradient's norm, before clipping.
+    """Result of step `number`: means over the batch of the loss terms and of the gradient norm before clipping.
 
-    lddt is that of CA atoms. refused says why the step was not taken.
+    lddt: of CA atoms; refused: why the step was not taken, or "".
     """
 
     number: int
@@ -44,7 +44,7 @@ class Step:
 
 
 class Learner:
-    """A model with all that its learning depends on."""
+    """A model in training: with its optimiser, guard and progress, all that a checkpoint holds."""
 
     def __init__(self, model: AlphaFold, config: TrainConfig, mesh: RankMesh) -> None:
         self.model = model
@@ -62,24 +62,24 @@ class Learner:
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the trunk computes in."""
+        """The precision of the trunk."""
         return self.model.trunk.single.weight.dtype
 
     def learn(self, batches: Sequence[Sample]) -> Step:
-        """Take one step by this rank's micro-batches; FoldcliError when too many in a row had to be refused."""
+        """Take one step from this rank's micro-batches; FoldcliError if the guard refused too many steps in a row."""
         self.model.train()
         share = 1 / len(batches)
-        figures = [self._add(sample, place, share) for place, sample in enumerate(batches)]
+        figures = [self._accumulate(sample, place, share) for place, sample in enumerate(batches)]
         with self.timers.timed("update"):
             means = {name: share * torch.stack([figure[name] for figure in figures]).sum() for name in figures[0]}
             average_over_data([*means.values(), *self.optimizer.gradients], self.mesh)
-            step = self._move({name: float(mean) for name, mean in means.items()})
+            step = self._update({name: float(mean) for name, mean in means.items()})
         self.number += 1
         return step
 
-    def _add(self, sample: Sample, place: int, share: float) -> dict[str, Tensor]:
-        """Add one micro-batch's gradient; the terms of its loss, and the norm."""
-        torch.manual_seed(self._draws_of(place))
+    def _accumulate(self, sample: Sample, place: int, share: float) -> dict[str, Tensor]:
+        """Add one micro-batch's gradient; returns the terms of its loss, its lDDT and the gradient norm."""
+        torch.manual_seed(self._dropout_seed(place))
         output = gather_output(predict(self.model, sample, self.timers))
         with self.timers.timed("loss"):
             terms = total(output, sample.passes[-1], sample.labels, self.config.loss, self.config.model)
@@ -92,12 +92,12 @@ class Learner:
         terms["lddt_ca"] = ca_lddt(output, sample)
         return {name: term.detach().mean() for name, term in terms.items()} | {"norm": norm}
 
-    def _draws_of(self, place: int) -> int:
-        """The seed of a micro-batch's dropout, by its place in the whole batch: a resumed run draws the same."""
+    def _dropout_seed(self, place: int) -> int:
+        """The seed of a micro-batch's dropout: by step and place in the batch, so that a resumed run draws the same."""
         batches = self.config.batch_size // self.config.micro_batch // self.mesh.data.size
         return zlib.crc32(f"{self.config.seed} {self.number} {self.mesh.data.rank * batches + place}".encode())
 
-    def _move(self, means: dict[str, float]) -> Step:
+    def _update(self, means: dict[str, float]) -> Step:
         norm, kept, rate = means.pop("norm"), means.pop("lddt_ca"), 0.0
         refused = self.guard.refuse(means["total"], norm)
         if refused:
@@ -108,45 +108,45 @@ class Learner:
         return Step(self.number, means, norm, rate, kept, refused)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that the next step depends on."""
+        """Everything that the next step depends on, by name."""
         progress = [self.number, self.best, self.best_step, self.guard.mean, self.guard.seen, self.guard.refused]
         return self.optimizer.state() | {"progress": torch.tensor(progress, dtype=torch.float64)}
 
     def resume(self, path: Path) -> None:
-        """Go on from a state on disk; FoldcliError if it is damaged or of another model."""
+        """Continue from a checkpoint; FoldcliError if it is damaged or of another model."""
         state = self.state()
         read_state(path, state)
         number, self.best, best_step, self.guard.mean, seen, refused = state["progress"].tolist()
         self.number, self.best_step = int(number), int(best_step)
         self.guard.seen, self.guard.refused = int(seen), int(refused)
-        self.optimizer.publish()
+        self.optimizer.copy_to_model()
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[AlphaFold]:
-        """The model with the averaged parameters, for evaluation."""
+        """The model with exponentially averaged parameters inside the block, for evaluation."""
         learnt = [p.detach().clone() for p in self.optimizer.parameters]
-        _fill(self.optimizer.parameters, self.optimizer.averages)
+        _copy_into(self.optimizer.parameters, self.optimizer.averages)
         try:
             yield self.model.eval()
         finally:
-            _fill(self.optimizer.parameters, learnt)
+            _copy_into(self.optimizer.parameters, learnt)
 
 
 @torch.no_grad()
-def _fill(parameters: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+def _copy_into(parameters: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     for parameter, value in zip(parameters, values, strict=True):
         parameter.copy_(value)
 
 
 @torch.no_grad()
 def ca_lddt(output: Output, sample: Sample) -> Float[Tensor, "*b"]:
-    """lDDT of the CA atoms of each of a micro-batch's chains."""
+    """lDDT-CA of each chain of a micro-batch, 0 to 1."""
     known = sample.labels.mask[..., CA] * sample.passes[-1].seq_mask
     return lddt(output.positions[..., CA, :], sample.labels.positions[..., CA, :], known)
 
 
 def predict(model: AlphaFold, sample: Sample, timers: Timers) -> Output:
-    """The last of a sample's recycling passes; the earlier ones are not learnt from (Suppl. Alg. 31)."""
+    """Output of the last recycling pass; only it has gradients (Suppl. Alg. 31)."""
     previous = None
     with torch.no_grad(), timers.timed("recycling"):
         for features in sample.passes[:-1]:

@@ -1,4 +1,4 @@
-"""What validation says of a predicted chain: how near it is to the truth, and whether it is a protein's backbone."""
+"""Validation scores of a predicted chain: agreement with the true structure, and quality of its backbone."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ CLASH = 3.0
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of CA atoms: lDDT (Mariani et al. 2013), TM-score, GDT-TS, all 0 to 1, and dRMSD in angstrom."""
+    """Agreement of CA atoms: lDDT (Mariani et al. 2013), TM-score, GDT-TS, all 0 to 1, and dRMSD in angstrom."""
 
     lddt: float
     tm_score: float
@@ -25,8 +25,11 @@ class Agreement:
 
 @dataclass(frozen=True)
 class BackboneQuality:
-    """Mean bond lengths in angstrom (ideal: 1.46, 1.52, 1.33), mean deviation of peptides from a plane in degrees, and
-    the share of residues whose CA lies within 3 angstrom of that of another, not its neighbour; NaN where none is."""
+    """Geometry of a chain's backbone; a mean over no bonds is NaN.
+
+    n_ca, ca_c, c_n: mean bond lengths in angstrom (ideal: 1.46, 1.52, 1.33); twist: mean deviation of peptides from
+    planar in degrees; clashes: share of residues whose CA is within 3 angstrom of one that is no neighbour.
+    """
 
     n_ca: float
     ca_c: float
@@ -37,7 +40,7 @@ class BackboneQuality:
 
 @torch.no_grad()
 def agreement(predicted: Float[Tensor, "i 3"], true: Float[Tensor, "i 3"], mask: Float[Tensor, " i"]) -> Agreement:
-    """Compare predicted CA atoms with the true ones where those are known (mask 1), all in angstrom."""
+    """Compare predicted with true CA atoms where those are known (mask 1), in angstrom; NaN for fewer than three."""
     known = mask.bool().cpu()
     a, b = predicted.cpu()[known].double(), true.cpu()[known].double()
     if len(a) < 3:
@@ -47,7 +50,7 @@ def agreement(predicted: Float[Tensor, "i 3"], true: Float[Tensor, "i 3"], mask:
 
 
 def drmsd(predicted: Float[Tensor, "i 3"], true: Float[Tensor, "i 3"]) -> float:
-    """Root mean square difference of all distances between points, in angstrom."""
+    """Root mean square difference of all pairwise distances, in angstrom."""
     pairs = torch.triu_indices(len(true), len(true), 1)
     error = (distances(predicted, predicted) - distances(true, true))[*pairs]
     return float(error.square().mean().sqrt())
@@ -55,7 +58,7 @@ def drmsd(predicted: Float[Tensor, "i 3"], true: Float[Tensor, "i 3"]) -> float:
 
 @torch.no_grad()
 def backbone_quality(positions: Float[Tensor, "i 37 3"], residue_index: Int[Tensor, " i"]) -> BackboneQuality:
-    """Bonds, peptide planes and CA clashes of one chain with all its backbone atoms, in angstrom."""
+    """Bonds, planarity of peptides and CA clashes of one chain; its backbone atoms, in angstrom, must all be known."""
     n, ca, c = (positions[:, k] for k in (N, CA, C))
     bonded = residue_index.diff() == 1
     unknown = torch.full_like(residue_index, 20)

@@ -1,4 +1,4 @@
-"""What the user sees while it trains: one live line on a terminal, a line now and then in a log."""
+"""Progress of a training run: a bar on a terminal, plain lines elsewhere."""
 
 import contextlib
 import time
@@ -8,20 +8,20 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-# Seconds between the lines of a log.
-PAUSE = 10.0
+# Seconds between lines about steps.
+INTERVAL = 10.0
 
 
 class Watcher(Protocol):
-    """Hears of every step and of what happens between them."""
+    """Is told of every step, and of events between steps."""
 
     def stepped(self, step: int, detail: str) -> None: ...
 
     def say(self, line: str) -> None: ...
 
 
-class Lines:
-    """Plain lines: every event, and a step every ten seconds."""
+class PlainLines:
+    """A line for every event, and for a step every ten seconds."""
 
     def __init__(self, console: Console, steps: int) -> None:
         self.console = console
@@ -29,7 +29,7 @@ class Lines:
         self.last = 0.0
 
     def stepped(self, step: int, detail: str) -> None:
-        if time.monotonic() - self.last >= PAUSE or step == self.steps:
+        if time.monotonic() - self.last >= INTERVAL or step == self.steps:
             self.last = time.monotonic()
             self.say(f"step {step}/{self.steps}: {detail}")
 
@@ -37,8 +37,8 @@ class Lines:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-class Bar(Lines):
-    """A bar with the latest figures and the time left; events stand above it."""
+class ProgressBar(PlainLines):
+    """A bar with the latest figures and the remaining time; events are printed above it."""
 
     def __init__(self, console: Console, steps: int, bars: Progress) -> None:
         super().__init__(console, steps)
@@ -46,7 +46,7 @@ class Bar(Lines):
         self.task: TaskID | None = None
 
     def stepped(self, step: int, detail: str) -> None:
-        if self.task is None:  # a resumed run's time left is of the steps that it takes itself
+        if self.task is None:  # created late: the remaining time of a resumed run must come from its own steps
             self.task = self.bars.add_task("training", total=self.steps, completed=step - 1, detail="")
         self.bars.update(self.task, completed=step, detail=detail)
 
@@ -55,18 +55,18 @@ class Bar(Lines):
 def watch(console: Console, steps: int) -> Iterator[Watcher]:
     """A bar on a terminal, plain lines elsewhere."""
     if not console.is_terminal:
-        yield Lines(console, steps)
+        yield PlainLines(console, steps)
         return
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         TextColumn("{task.fields[detail]}"),
     )  # fmt: skip
     with Progress(*columns, console=console) as bars:
-        yield Bar(console, steps, bars)
+        yield ProgressBar(console, steps, bars)
 
 
 def describe(figures: Mapping[str, float | str]) -> str:
-    """The figures of a step that are shown as it goes."""
+    """The figures of a step that are shown during training."""
     shown = {
         "loss/total": "loss {:.3f}",
         "lddt": "lDDT {:.3f}",

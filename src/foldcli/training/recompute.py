@@ -1,4 +1,4 @@
-"""Activation checkpointing: a block's insides are computed again in the backward pass, not kept (Sec. 1.11.8)."""
+"""Activation checkpointing: blocks are recomputed in the backward pass (Suppl. Sec. 1.11.8)."""
 
 from functools import partial
 
@@ -10,7 +10,7 @@ from foldcli.model.template import TemplatePairBlock
 
 
 def recompute_blocks(model: nn.Module) -> None:
-    """Keep only the inputs of every Evoformer, extra-MSA and template block until the backward pass."""
+    """Store only the inputs of every Evoformer, extra-MSA and template block; a sharded model is sharded before."""
     for module in model.modules():
         if isinstance(module, EvoformerBlock | TemplatePairBlock):
             setattr(module, "forward", partial(checkpoint, module.forward, use_reentrant=False))  # noqa: B010

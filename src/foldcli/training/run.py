@@ -1,4 +1,4 @@
-"""A training run: steps, validation and checkpoints, until the last step or the user ends it."""
+"""A training run: steps, validation and checkpoints, until the last step or an interrupt."""
 
 import contextlib
 import threading
@@ -15,10 +15,10 @@ from foldcli.data.training.tensors import map_tensors, named_tensors
 from foldcli.errors import FoldcliError, Interrupted
 from foldcli.model.alphafold import AlphaFold
 from foldcli.training.checkpoint import Checkpoints
-from foldcli.training.curves import curves_png
+from foldcli.training.curves import plot_curves
 from foldcli.training.flops import pass_flops, peak_flops, training_passes
 from foldcli.training.folder import BEST, LAST, Journal, export
-from foldcli.training.interrupt import noted_interrupts
+from foldcli.training.interrupt import deferred_interrupts
 from foldcli.training.learner import Learner, Step
 from foldcli.training.progress import Watcher, describe
 from foldcli.training.validation import validate
@@ -26,7 +26,7 @@ from foldcli.weights.files import write_safetensors
 
 
 class TrainingRun:
-    """Trains a learner into a folder; `train` is the whole of it."""
+    """Trains a learner and writes results into a folder; call `train`."""
 
     def __init__(self, learner: Learner, source: ChainSource, held_out: ChainSource | None, folder: Path) -> None:
         self.learner = learner
@@ -50,14 +50,14 @@ class TrainingRun:
                 watcher.say(f"from here on the run is not the same to the bit as where it was begun: {changed}")
 
     def train(self, watcher: Watcher) -> None:
-        """Take all steps that are left. Interrupted: by the user, the step finished and the state on the disk.
+        """Take all remaining steps. Interrupted: by a signal, after the step is finished and a checkpoint written.
 
-        FoldcliError: too many unreadable chains or refused steps in a row, a disk that is full.
+        FoldcliError: too many unreadable chains or refused steps in a row, or a full disk.
         """
         if self.journal:
             self.journal.forget_from(self.learner.number)
-        # Of several ranks, one that stops alone would leave the others waiting: they end at once, without a state.
-        notes = contextlib.nullcontext(threading.Event()) if self.mesh.world.size > 1 else noted_interrupts()
+        # One rank that stopped alone would leave the others waiting: several ranks end at once, without a checkpoint.
+        notes = contextlib.nullcontext(threading.Event()) if self.mesh.world.size > 1 else deferred_interrupts()
         try:
             with notes as asked:
                 self.loader.start(self.learner.number)
@@ -79,11 +79,11 @@ class TrainingRun:
 
     def _step(self, watcher: Watcher) -> None:
         start, waited = time.perf_counter(), self.loader.waited
-        batches = [map_tensors(self._move, sample) for sample in self.loader.step()]
+        batches = [map_tensors(self._to_device, sample) for sample in self.loader.step()]
         step = self.learner.learn(batches)
         seconds = time.perf_counter() - start
         if step.refused:
-            self._keep(step, batches, watcher)
+            self._save_skipped(step, batches, watcher)
         if self.journal:
             figures = self._figures(step, batches, seconds) | {"seconds/waiting": self.loader.waited - waited}
             self.journal.add(step.number, figures)
@@ -93,14 +93,14 @@ class TrainingRun:
         if self._due(self.config.checkpoint.every):
             self._checkpoint()
 
-    def _move(self, tensor: torch.Tensor) -> torch.Tensor:
+    def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(self.device, non_blocking=True)
 
     def _due(self, every: int) -> bool:
         return bool(every) and (self.learner.number % every == 0 or self.learner.number == self.config.steps)
 
     def _figures(self, step: Step, batches: list[Sample], seconds: float) -> dict[str, float | str]:
-        if not self.flops:  # once: a later step's shapes may differ a little
+        if not self.flops:  # counted once, although later steps' shapes may differ a little
             self.flops = pass_flops(self.config.model, batches[0].passes[-1])
             self.peak = peak_flops(self.device, self.learner.dtype)
         flops = sum(training_passes(batch) for batch in batches) * self.flops
@@ -109,8 +109,8 @@ class TrainingRun:
         figures |= {"samples_per_second": self.config.batch_size / seconds, "mfu": flops / seconds / self.peak}
         return figures | ({"refused": step.refused} if step.refused else {})
 
-    def _keep(self, step: Step, batches: list[Sample], watcher: Watcher) -> None:
-        """Put the batch of a step that was not taken aside, for inspection."""
+    def _save_skipped(self, step: Step, batches: list[Sample], watcher: Watcher) -> None:
+        """Save the batch of a step that was not taken, for inspection."""
         folder = self.folder / "skipped"
         for place, batch in enumerate(batches):
             path = folder / f"step_{step.number:08d}_rank_{self.mesh.data.rank}_{place}.safetensors"
@@ -155,5 +155,5 @@ class TrainingRun:
     def _finish(self, watcher: Watcher) -> None:
         self._export(LAST)
         if self.journal:
-            curves_png(self.folder / "curves.png", self.journal.lines())
+            plot_curves(self.folder / "curves.png", self.journal.lines())
             watcher.say(f"done: {self.folder}; fold with `foldcli fold INPUT --weights {self.folder / LAST}`")

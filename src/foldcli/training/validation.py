@@ -1,4 +1,4 @@
-"""How well the averaged parameters fold chains that are not learnt from."""
+"""Validation: score the averaged parameters on chains that are not trained on."""
 
 from collections.abc import Iterable
 from dataclasses import astuple, fields
@@ -20,7 +20,7 @@ NAMES = [field.name for field in fields(Agreement)]
 
 @torch.no_grad()
 def validate(model: AlphaFold, samples: Iterable[Sample], mesh: RankMesh) -> dict[str, float]:
-    """Mean scores of whole chains over all data ranks, each chain counting the same, by the names of `Agreement`."""
+    """Mean scores over all chains of all data ranks, by the names of `Agreement`."""
     device = next(model.parameters()).device
     sums = torch.zeros(len(NAMES) + 1, dtype=torch.float64, device=device)
     for sample in samples:

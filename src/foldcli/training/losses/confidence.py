@@ -1,4 +1,4 @@
-"""What the model says of its own error: pLDDT, aligned error, and which atoms are resolved."""
+"""Losses of the confidence heads: pLDDT, predicted aligned error, experimentally resolved atoms."""
 
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -17,12 +17,12 @@ SIDE_CHAIN = [k for k, name in enumerate(residues.ATOM37) if name not in ("N", "
 
 
 def well_resolved(resolution: Float[Tensor, "*b"], config: LossConfig) -> Float[Tensor, "*b"]:
-    """1 for samples from which confidence is learnt: by resolution, 0 standing for none (Suppl. Sec. 1.9.6)."""
+    """1 for samples whose resolution is good enough to learn confidence from; 0 is unknown (Suppl. Sec. 1.9.6)."""
     return ((resolution >= config.min_resolution) & (resolution <= config.max_resolution)).float()
 
 
 def lddt(logits: Float[Tensor, "*b i bins"], ca: Points, truth: Truth) -> Float[Tensor, "*b"]:
-    """Cross entropy of each residue's binned lDDT-CA, that of the predicted CA atoms (Suppl. Sec. 1.9.6, Alg. 29)."""
+    """Cross entropy of the binned lDDT-CA of each residue of the prediction (Suppl. Sec. 1.9.6, Alg. 29)."""
     count = logits.shape[-1]
     value = lddt_per_residue(ca.detach(), truth.ca, truth.ca_mask)
     bins = (value * count).long().clamp(max=count - 1)
@@ -32,7 +32,7 @@ def lddt(logits: Float[Tensor, "*b i bins"], ca: Points, truth: Truth) -> Float[
 def aligned_error(
     logits: Float[Tensor, "*b i j bins"], backbone: Rigid, truth: Truth, last_break: float
 ) -> Float[Tensor, "*b"]:
-    """Cross entropy of the binned error of CA j seen from backbone frame i (Suppl. Sec. 1.9.7)."""
+    """Cross entropy of the binned position error of CA j in backbone frame i (Suppl. Sec. 1.9.7)."""
     with torch.no_grad():
         breaks = torch.linspace(0, last_break, logits.shape[-1] - 1, device=logits.device)
         bins = torch.bucketize((_local(backbone) - _local(truth.backbone)).square().sum(-1), breaks.square())
@@ -41,7 +41,7 @@ def aligned_error(
 
 
 def _local(frames: Rigid) -> Float[Tensor, "*b i j 3"]:
-    """Each frame's view of the others' origins; of its own exactly zero, since that is the edge of the first bin."""
+    """Origins of all frames in each frame's coordinates; its own must be exactly zero, the first bin's lower edge."""
     origins = frames.translation
     return frames.invert_apply(origins.unsqueeze(-3).expand(*origins.shape[:-1], *origins.shape[-2:]))
 
@@ -49,9 +49,9 @@ def _local(frames: Rigid) -> Float[Tensor, "*b i j 3"]:
 def resolved(
     logits: Float[Tensor, "*b i 37"], truth: Truth, aatype: ResidueIndex, mask: ResidueMask
 ) -> Float[Tensor, "*b"]:
-    """Cross entropy of which atoms are in the structure (Suppl. Sec. 1.9.10, Eq. 43).
+    """Cross entropy of which atoms are resolved in the structure (Suppl. Sec. 1.9.10, Eq. 43).
 
-    A sample with no side chain at all is one whose source knows none: its side chains are not counted as missing.
+    A sample without any side-chain atom comes from a source that has none: its side chains are not counted.
     """
     asked = residue_table(residues.ATOM37_MASK, aatype, logits) * mask.unsqueeze(-1)
     side_chains = truth.mask[..., SIDE_CHAIN].amax((-1, -2))

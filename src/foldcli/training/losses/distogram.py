@@ -10,7 +10,7 @@ from foldcli.training.losses.truth import Truth
 
 
 def distogram(logits: Float[Tensor, "*b i j bins"], truth: Truth, heads: HeadsConfig) -> Float[Tensor, "*b"]:
-    """Cross entropy of the distance of each pair of residues, CB to CB, CA of glycine (Suppl. Sec. 1.9.8, Eq. 41)."""
+    """Cross entropy of binned distances between residues' CB atoms, CA for glycine (Suppl. Sec. 1.9.8, Eq. 41)."""
     breaks = torch.linspace(
         heads.distogram_first_break, heads.distogram_last_break, logits.shape[-1] - 1, device=logits.device
     )

@@ -15,9 +15,9 @@ EPSILON = 1e-4
 
 
 def backbone_fape(states: list[StructureState], truth: Truth, clamped: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
-    """CA atoms seen from backbone frames, the mean over layers of the structure module (Suppl. Alg. 20, line 17).
+    """FAPE of CA atoms in backbone frames, averaged over the structure module's layers (Suppl. Alg. 20, line 17).
 
-    clamped: 1 for samples whose errors end at 10 angstrom, the others' are not clamped (Suppl. Sec. 1.11.5).
+    clamped: 1 for samples whose errors are clamped at 10 angstrom, 0 for the others (Suppl. Sec. 1.11.5).
     """
     frames = Rigid(
         torch.stack([state.frames.rotation for state in states], dim=-4),
@@ -31,11 +31,11 @@ def backbone_fape(states: list[StructureState], truth: Truth, clamped: Float[Ten
 
 
 def side_chain_fape(groups: Rigid, atoms: Atoms14, truth: Truth, aatype: ResidueIndex) -> Float[Tensor, "*b"]:
-    """All atoms seen from the frames [i, 8] of all rigid groups, symmetric atoms renamed (Suppl. Alg. 20, line 28)."""
+    """FAPE of all atoms in all rigid groups' frames [i, 8], symmetric atoms renamed (Suppl. Alg. 20, line 28)."""
     target = renamed(truth, atoms, aatype)
     limit = torch.full_like(atoms[..., 0, 0, 0], CLAMP)
     frames_mask, atoms_mask = target.frames_mask.flatten(-2), target.atoms_mask.flatten(-2)
-    # A residue has about half of the slots: a third of the pairs of frame and atom, and fewer where side chains lack.
+    # Residues fill about half of the slots: dropping empty ones leaves a third of the frame-atom pairs, or fewer.
     f, a = _known(frames_mask), _known(atoms_mask)
     frames = Rigid(groups.rotation[..., HEAVY_ATOM_GROUPS, :, :], groups.translation[..., HEAVY_ATOM_GROUPS, :])
     return frame_aligned_error(
@@ -45,12 +45,12 @@ def side_chain_fape(groups: Rigid, atoms: Atoms14, truth: Truth, aatype: Residue
 
 
 def _known(mask: Float[Tensor, "*b n"]) -> Int[Tensor, " k"]:
-    """Places that at least one sample knows."""
+    """Indices that are known in at least one sample."""
     return mask.reshape(-1, mask.shape[-1]).any(0).nonzero().squeeze(-1)
 
 
 def _flat(frames: Rigid, chosen: Int[Tensor, " k"]) -> Rigid:
-    """Of frames [i g], those chosen of all [i * g]."""
+    """Flatten frames [i g] and select some of the [i * g]."""
     return Rigid(frames.rotation.flatten(-4, -3)[..., chosen, :, :], frames.translation.flatten(-3, -2)[..., chosen, :])
 
 
@@ -59,9 +59,9 @@ def frame_aligned_error(
     points: Float[Tensor, "*#b p 3"], target_points: Float[Tensor, "*#b p 3"], points_mask: Float[Tensor, "*#b p"],
     limit: Float[Tensor, "*#b"],
 ) -> Float[Tensor, "*b"]:  # fmt: skip
-    """Mean distance, per 10 angstrom, of points seen from frames [f] to the target's from its own (Suppl. Alg. 28).
+    """FAPE: mean distance between points in frames [f] and target points in target frames, / 10 A (Suppl. Alg. 28).
 
-    All lengths are in angstrom; distances above `limit` count as it, and pull no more.
+    Lengths are in angstrom; distances are clamped at `limit`, beyond which they have no gradient.
     """
     offset = _local_offsets(frames, target_frames, points, target_points)
     distance = (offset.square().sum(-3) + EPSILON).sqrt()
@@ -74,8 +74,8 @@ def frame_aligned_error(
 def _local_offsets(
     frames: Rigid, target_frames: Rigid, points: Float[Tensor, "*#b p 3"], target_points: Float[Tensor, "*#b p 3"]
 ) -> Float[Tensor, "*b 3 f p"]:
-    """Each point [p] as each frame [f] sees it, less the target's; in angstrom."""
-    # One product [3 f, 7] x [7, p] in place of two whole sets of local points and their difference.
+    """Local coordinates of each point [p] in each frame [f], minus those of the target, in angstrom."""
+    # One product [3 f, 7] x [7, p] instead of two sets of local points and their difference: less memory traffic.
     to_local, to_target = torch.broadcast_tensors(frames.rotation.mT, -target_frames.rotation.mT)
     shift = to_local @ frames.translation.unsqueeze(-1) + to_target @ target_frames.translation.unsqueeze(-1)
     left = torch.cat([to_local, to_target, -shift], dim=-1).transpose(-2, -3).flatten(-3, -2)

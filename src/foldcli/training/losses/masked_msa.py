@@ -1,4 +1,4 @@
-"""Letters of the alignment that were hidden (Suppl. Sec. 1.9.9)."""
+"""Masked MSA prediction (Suppl. Sec. 1.9.9)."""
 
 from foldcli.data.training.sample import Labels
 from foldcli.model.features import Features
@@ -8,6 +8,6 @@ from foldcli.training.losses.cross_entropy import cross_entropy
 
 
 def masked_msa(logits: Float[Tensor, "*b s i classes"], labels: Labels, features: Features) -> Float[Tensor, "*b"]:
-    """Cross entropy of the hidden letters (Suppl. Sec. 1.9.9, Eq. 42)."""
+    """Cross entropy of the masked letters of the MSA (Suppl. Sec. 1.9.9, Eq. 42)."""
     hidden = labels.hidden * features.msa_mask * features.seq_mask.unsqueeze(-2)
     return masked_mean(cross_entropy(logits, labels.letters.long()), hidden, 2)

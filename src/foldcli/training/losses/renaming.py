@@ -1,4 +1,4 @@
-"""Symmetric atoms take the names under which the truth lies nearer to the prediction (Suppl. Alg. 26)."""
+"""Rename symmetric atoms of the truth to match the prediction best (Suppl. Alg. 26)."""
 
 from dataclasses import replace
 
@@ -12,12 +12,12 @@ from foldcli.protein.stereochemistry import ATOM14_AMBIGUOUS
 from foldcli.shapes import Atoms14, Bool, ResidueIndex, Tensor
 from foldcli.training.losses.truth import Truth
 
-# The symmetric atoms' slots come first: no residue type has more than four.
+# Slots of the symmetric atoms by residue type, none of which has more than four; the rest are fillers.
 SLOTS = np.argsort(~ATOM14_AMBIGUOUS, axis=-1, kind="stable")[:, :4]
 
 
 def renamed(truth: Truth, predicted: Atoms14, aatype: ResidueIndex) -> Truth:
-    """The truth with each residue's better naming in place of its first; `_alt` stays as it is."""
+    """The truth with each residue's atoms under the better of their two names; fields `_alt` stay as they are."""
     alt = _alternative_is_better(truth, predicted, aatype)
     residue, group = alt[..., None], alt[..., None, None]
     rotation = torch.where(group.unsqueeze(-1), truth.frames_alt.rotation, truth.frames.rotation)
@@ -31,9 +31,9 @@ def renamed(truth: Truth, predicted: Atoms14, aatype: ResidueIndex) -> Truth:
 
 @torch.no_grad()
 def _alternative_is_better(truth: Truth, predicted: Atoms14, aatype: ResidueIndex) -> Bool[Tensor, "*b i"]:
-    """Whether distances from a residue's symmetric atoms to all others agree better under the other names.
+    """Whether a residue's distances from symmetric to other atoms agree better under the alternative names.
 
-    As in AlphaFold, an atom that is missing under the other name alone counts as one at the origin.
+    As in AlphaFold, an atom that is missing only under the alternative name counts as one at the origin.
     """
     slot = residue_table(SLOTS, aatype, predicted)
     symmetric = truth.ambiguous * truth.atoms_mask

@@ -19,17 +19,17 @@ from foldcli.training.losses.truth import truth_of
 from foldcli.training.losses.violations import violations
 
 PUBLISHED = ModelConfig("published")
-# Terms by their names in LossConfig, without their weights, and `total`, their weighted sum.
+# Unweighted terms by their names in LossConfig, and `total`, their weighted sum.
 Terms = dict[str, Float[Tensor, "*b"]]
 
 
 def total(
     output: Output, features: Features, labels: Labels, config: LossConfig, model: ModelConfig = PUBLISHED
 ) -> Terms:
-    """Each term of one pass against the truth, and the total [b]; terms of weight 0 are not computed.
+    """All loss terms of one pass, and their weighted total [b]; terms of weight 0 are not computed.
 
     The total is multiplied by the square root of the crop's residues, so that short chains count less (Suppl. Sec.
-    1.9); AlphaFold's published code ends before this. model: where the bins of the logits lie, and what is learnt.
+    1.9); AlphaFold's published code leaves that out. model: gives the bins of the heads and which atoms are predicted.
     """
     terms = _terms(output, features, labels, config, model)
     weighted = torch.stack([getattr(config, name) * value for name, value in terms.items()]).sum(0)

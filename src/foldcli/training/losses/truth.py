@@ -1,4 +1,4 @@
-"""What the labels say, in the forms in which the losses ask: atoms, frames and torsions under both namings."""
+"""The true structure as losses need it: atoms, frames and torsions under both names of symmetric atoms."""
 
 from dataclasses import dataclass
 
@@ -15,26 +15,24 @@ from foldcli.shapes import Atoms14, Atoms37Mask, Float, Points, ResidueMask, Ten
 
 @dataclass(frozen=True)
 class Truth:
-    """A sample's known structure in angstrom; masks are 1 where something is known, and 0 on padding.
+    """A sample's known structure, in angstrom; masks are 1 where something is known, and 0 on padding.
 
-    mask [i 37]: atoms of the labels; atoms [i 14 3] with atoms_mask [i 14]; frames [i 6], those of `rigid_groups.HEAVY_ATOM_GROUPS`,
-    with frames_mask; chi [i 4 2], sine and cosine, with chi_mask [i 4]; beta: CB, or CA of glycine. An `_alt` is the
-    same under the other names of symmetric atoms, which have the same mask unless it is given.
+    An `_alt` is the same under the alternative names of symmetric atoms, with the same mask unless it has its own.
     """
 
-    mask: Atoms37Mask
+    mask: Atoms37Mask  # atoms of the labels
     atoms: Atoms14
     atoms_alt: Atoms14
     atoms_mask: Float[Tensor, "*b i 14"]
     atoms_alt_mask: Float[Tensor, "*b i 14"]
-    ambiguous: Float[Tensor, "*b i 14"]
-    frames: Rigid
+    ambiguous: Float[Tensor, "*b i 14"]  # 1 for symmetric atoms
+    frames: Rigid  # [i, 6], those of `rigid_groups.HEAVY_ATOM_GROUPS`
     frames_alt: Rigid
     frames_mask: Float[Tensor, "*b i 6"]
-    chi: Float[Tensor, "*b i 4 2"]
+    chi: Float[Tensor, "*b i 4 2"]  # sine and cosine
     chi_alt: Float[Tensor, "*b i 4 2"]
     chi_mask: Float[Tensor, "*b i 4"]
-    beta: Points
+    beta: Points  # CB, or CA of glycine
     beta_mask: ResidueMask
 
     @property
@@ -56,7 +54,7 @@ class Truth:
 
 
 def truth_of(labels: Labels, features: Features) -> Truth:
-    """All that the losses need of the labels; any atom may be missing, and a residue without one counts nowhere."""
+    """The truth from labels; any atoms may be missing, and a residue without any is masked everywhere."""
     aatype = features.aatype
     mask = labels.mask * features.seq_mask.unsqueeze(-1)
     positions = labels.positions * mask.unsqueeze(-1)

@@ -1,4 +1,4 @@
-"""The loss of predicted structures that chemistry forbids (Suppl. Sec. 1.9.11)."""
+"""The loss of structural violations (Suppl. Sec. 1.9.11)."""
 
 import torch
 
@@ -15,9 +15,9 @@ BEFORE_SIDE_CHAINS = 5
 
 
 def violations(atoms: Atoms14, features: Features, side_chains: bool = True) -> Float[Tensor, "*b"]:
-    """Bonds and angles between residues, and clashes per atom, all beyond their tolerance (Suppl. Eq. 44 to 47).
+    """Errors beyond tolerance of bonds and angles between residues, and of clashes for each atom (Suppl. Eq. 44 to 47).
 
-    side_chains: whether atoms behind CB count.
+    side_chains: whether atoms beyond CB count.
     """
     exists = residue_table(residues.ATOM14_MASK, features.aatype, atoms) * features.seq_mask.unsqueeze(-1)
     if not side_chains:
@@ -29,13 +29,13 @@ def violations(atoms: Atoms14, features: Features, side_chains: bool = True) -> 
 
 
 def clashes_between(atoms: Atoms14, exists: Float[Tensor, "*b i 14"], features: Features) -> Float[Tensor, "*b"]:
-    """How far atoms of two residues overlap, summed over the atoms of both, in angstrom (Suppl. Eq. 46)."""
+    """Overlap of clashing atoms of different residues, summed over both atoms, in angstrom (Suppl. Eq. 46)."""
     shape, count = atoms.shape[:-3], atoms.shape[-3] * 14
     points = atoms.reshape(-1, count, 3)
     radius = residue_table(known.ATOM14_RADIUS, features.aatype, atoms).reshape(-1, count)
     index = features.residue_index.reshape(len(points), -1)
     sample, first, second = clashing_pairs(points.detach(), exists.reshape(-1, count), radius, index)
-    # Few pairs are near enough to clash: only those take part in what is differentiated.
+    # Only the few clashing pairs are differentiated.
     distance = length_of(points[sample, first] - points[sample, second])
     overlap = (radius[sample, first] + radius[sample, second] - OVERLAP - distance).relu()
     return 2 * points.new_zeros(len(points)).index_add(0, sample, overlap).reshape(shape)
