@@ -13,7 +13,8 @@ import torch
 import torch.distributed as dist
 
 from foldcli.bench.simulate.network import Link, Network
-from foldcli.bench.simulate.schedule import by_clock, play
+from foldcli.bench.simulate.record import measured_schedule
+from foldcli.bench.simulate.schedule import replay
 from foldcli.config import StackConfig
 from foldcli.folding.allocator import keep_freed_memory
 from foldcli.model.evoformer import EvoformerBlock
@@ -99,9 +100,9 @@ class Case:
         """Seconds of the sharded block, simulated from this rank's kernels and the link, both measured now."""
         there = measured_link(self.group)
         dist.barrier()
-        schedule = by_clock(self.run_split, self.group, torch.device("cpu"))
+        schedule = measured_schedule(self.run_split, self.group, torch.device("cpu"))
         dist.barrier()
-        return play(schedule, Network(there, there), self.group.size).total
+        return replay(schedule, Network(there, there), self.group.size).total
 
     def memory(self) -> tuple[int, int]:
         """Peak bytes of the plain block (on rank 0 only) and of the sharded one."""

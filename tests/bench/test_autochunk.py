@@ -1,4 +1,4 @@
-"""`foldcli bench autochunk`: points of a small trunk, printed and drawn."""
+"""`foldcli bench autochunk` prints and plots the curve of a small model."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A simulation plays the very program that ranks run, and takes what its network takes."""
+"""Schedules contain the collectives of the real program, and their replay exposes what is not overlapped."""
 
 from collections import Counter
 
@@ -9,7 +9,8 @@ import torch
 from foldcli.bench.cases import Sizes
 from foldcli.bench.simulate.network import DEVICES, LINKS, Link, Network
 from foldcli.bench.simulate.predict import Simulation
-from foldcli.bench.simulate.schedule import Message, Played, Schedule, Wait, by_roofline, play
+from foldcli.bench.simulate.roofline import roofline_schedule
+from foldcli.bench.simulate.schedule import Message, Replay, Schedule, Wait, replay
 from foldcli.compose import model_config, train_config
 from foldcli.config import StackConfig
 from foldcli.errors import InputError
@@ -25,18 +26,18 @@ LINK = Link(latency=1.0, bandwidth=10.0)
 
 @pytest.fixture(autouse=True)
 def any_shape(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rank's share of the pairs has fewer rows than there are residues: one letter has two lengths."""
+    """Switch shape checks off: in a shard of the pairs one letter stands for two lengths."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
-def test_messages_wait_for_each_other_and_what_is_computed_hides_them() -> None:
+def test_messages_queue_and_overlap_with_computation() -> None:
     first, second = Message("", peers=1, sent=20), Message("", peers=1, sent=10)  # 3 and 2 seconds
     schedule = Schedule([first, second, 2.0, Wait(0), 1.0, Wait(1), 1.0])
-    assert play(schedule, Network(LINK, LINK), ranks=2) == Played(total=6.0, communication=5.0, exposed=2.0)
+    assert replay(schedule, Network(LINK, LINK), ranks=2) == Replay(total=6.0, communication=5.0, exposed=2.0)
 
 
 def block_schedule(size: int, depth: int, length: int, train: bool = False) -> Schedule:
-    """What one of so many ranks does for a block of the full model."""
+    """The schedule of rank 0 of `size` for one Evoformer block of the full model."""
     config, ranks = StackConfig(), RankGroup(0, size)
     with torch.device("meta"):
         block = shard(EvoformerBlock(config, 128, MsaColumnAttention(config.c_m, config.msa_heads)), ranks)
@@ -45,17 +46,17 @@ def block_schedule(size: int, depth: int, length: int, train: bool = False) -> S
         )
         masks = torch.ones(depth, length), local_shard(torch.ones(length, length), -2, ranks)
 
-    def work() -> None:
+    def run() -> None:
         with torch.set_grad_enabled(train):
             ends = block.eval()(m.requires_grad_(train), z.requires_grad_(train), *masks)
             if train:
                 torch.autograd.backward([end.sum() for end in ends])
 
-    return by_roofline(work, ranks, DEVICES["a100"])
+    return roofline_schedule(run, ranks, DEVICES["a100"])
 
 
 @pytest.mark.parametrize("size", [2, 4])
-def test_a_schedule_sends_what_a_block_sends(size: int) -> None:
+def test_a_schedule_sends_the_bytes_of_a_block(size: int) -> None:
     schedule = block_schedule(size, 8, 16)
     sent: Counter[str] = Counter()
     for message in (event for event in schedule.events if isinstance(event, Message)):
@@ -64,15 +65,15 @@ def test_a_schedule_sends_what_a_block_sends(size: int) -> None:
     assert sum(isinstance(event, Wait) for event in schedule.events) == block_messages(size).total()
 
 
-def test_what_is_computed_meanwhile_hides_most_messages_in_the_backward_pass_too() -> None:
-    """All but two changes of layout each way; a wait that comes too early shows."""
+def test_computation_hides_most_communication_forward_and_backward() -> None:
+    """All but two all-to-alls in each direction; a wait that comes too early fails this."""
     network = Network(LINKS["nvlink"], LINKS["nvlink"])
-    forward, both = (play(block_schedule(2, 128, 256, train), network, ranks=2) for train in (False, True))
+    forward, both = (replay(block_schedule(2, 128, 256, train), network, ranks=2) for train in (False, True))
     assert forward.exposed < 0.25 * forward.communication
     assert both.exposed - forward.exposed < 0.25 * (both.communication - forward.communication)
 
 
-def test_more_gpus_take_less_memory_and_lose_what_they_wait_for() -> None:
+def test_more_gpus_take_less_memory_and_lose_exposed_communication() -> None:
     model, training = model_config("tiny"), train_config("tiny", ["sample.crop=32", "batch_size=4"])
     simulation = Simulation(DEVICES["a100"], torch.bfloat16, Network(LINK, LINK))
     sizes = Sizes(residues=32, depth=8, extra=8)

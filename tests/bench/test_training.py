@@ -1,4 +1,4 @@
-"""The phases of a training step are all of its time."""
+"""The phases of a training step sum to its time."""
 
 import pytest
 import torch

@@ -1,1 +1,1 @@
-"""What `foldcli bench` measures, and how it prints it."""
+"""Measurements of time and memory (`foldcli bench`), one folder or file for each command."""

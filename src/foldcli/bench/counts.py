@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from rich.table import Table
 
-from foldcli.bench.cases import Cases, Sizes, names
+from foldcli.bench.cases import Cases, Sizes, module_names
 from foldcli.bench.request import DTYPES
 from foldcli.bench.work import work_of
 from foldcli.compose import model_config
@@ -30,7 +30,7 @@ def counted() -> Counts:
     try:
         for name, dtype in DTYPES.items():
             cases = Cases(config, SIZES, torch.device("meta"), dtype)
-            found |= {f"{module} {name}": asdict(work_of(cases.case(module))) for module in names(config)}
+            found |= {f"{module} {name}": asdict(work_of(cases.case(module))) for module in module_names(config)}
     finally:
         torch.set_num_threads(threads)
     return found

@@ -1,4 +1,4 @@
-"""What the device can do at most, measured in the run that is compared with it."""
+"""The roofline of this device: FLOP/s of a large matrix product and bandwidth of a large copy, measured in each run."""
 
 from dataclasses import dataclass
 
@@ -14,21 +14,22 @@ COPIED = {"cpu": 1 << 28, "cuda": 1 << 31}
 
 @dataclass(frozen=True)
 class Limits:
-    """Floating point operations a second of a large matrix product, and bytes a second of a large copy."""
+    """product: FLOP/s of a large matrix product; copy: bytes/s read and written by a large copy."""
 
     product: float
     copy: float
 
     def least_seconds(self, work: Work) -> float:
-        """No run is faster than its arithmetic, nor than its traffic."""
+        """Seconds by the roofline model: the longer of the arithmetic and the compulsory traffic."""
         return max(work.flops / self.product, work.moved / self.copy)
 
     def best(self, other: "Limits") -> "Limits":
+        """The higher of both measurements, as other load on the machine only lowers them."""
         return Limits(max(self.product, other.product), max(self.copy, other.copy))
 
 
 def limits_of(device: torch.device, dtype: torch.dtype) -> Limits:
-    """Measure a matrix product and a copy, the best of some."""
+    """Measure a matrix product and a copy; the best of several runs counts."""
     source = torch.ones(COPIED[device.type], dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     copying = min(seconds(lambda: target.copy_(source), device) for _ in range(5))

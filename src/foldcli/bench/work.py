@@ -1,4 +1,4 @@
-"""What a module's work is, counted on tensors without memory: the same on every machine."""
+"""FLOPs and bytes of a module, counted on fake tensors: the same on every machine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,10 +17,11 @@ from foldcli.shapes import Tensor
 
 @dataclass(frozen=True)
 class Work:
-    """What a module cannot do without, and what the plain bodies on the CPU make of it.
+    """What a module must do at least, and what its plain PyTorch bodies do on the CPU.
 
-    flops: operations of its products; moved: bytes of inputs, outputs and parameters, each once; calls: operators that
-    write something; traffic: bytes that those read and write; peak: bytes at most beside inputs and parameters.
+    flops: floating-point operations of its matrix products; moved: compulsory traffic, the bytes of inputs, outputs and
+    parameters once each; calls: operators that write memory; traffic: bytes that these read and write; peak: bytes of
+    memory beside inputs and parameters.
     """
 
     flops: int
@@ -36,7 +37,7 @@ def work_of(case: Case) -> Work:
 
 
 def training_work_of(case: Case) -> tuple[Work, Work]:
-    """The work of a forward and of a backward pass; the peak of the second is that of both together."""
+    """The work of a forward and of a backward pass; the second's peak is that of both together."""
     forward, both = _counted(case, backward=False), _counted(case, backward=True)
     return forward, Work(
         both.flops - forward.flops, both.moved - forward.moved, both.calls - forward.calls,
@@ -51,28 +52,28 @@ def _counted(case: Case, backward: bool) -> Work:
 
     def run() -> Any:
         results = torch.func.functional_call(case.module, parameters, inputs)
-        return gradients(results, leaves_of(case, parameters, inputs)) if backward else results
+        return gradients(results, gradient_leaves(case, parameters, inputs)) if backward else results
 
     with mode, ops.backend("reference"), torch.inference_mode(False), torch.set_grad_enabled(backward):
-        for leaf in leaves_of(case, parameters, inputs) if backward else ():
+        for leaf in gradient_leaves(case, parameters, inputs) if backward else ():
             leaf.requires_grad_()
         results, found = measure_footprint(run, given)
-    moved = size(given) + size(results) + backward * size(given)
+    moved = tensor_bytes(given) + tensor_bytes(results) + backward * tensor_bytes(given)
     return Work(found.flops, moved, found.calls, found.traffic, found.peak)
 
 
-def leaves_of(case: Case, parameters: Mapping[str, Tensor], inputs: tuple[Any, ...]) -> list[Tensor]:
-    """What gradients are asked of."""
-    return [*parameters.values(), *tensors(inputs[: case.reads])]
+def gradient_leaves(case: Case, parameters: Mapping[str, Tensor], inputs: tuple[Any, ...]) -> list[Tensor]:
+    """The tensors that gradients are taken of: parameters and the case's differentiable inputs."""
+    return [*parameters.values(), *tensors(inputs[: case.differentiable])]
 
 
 def gradients(results: Any, leaves: list[Tensor], keep: bool = False) -> tuple[Tensor, ...]:
-    """Of the sum of all results; keep: the graph, for another turn."""
+    """Gradients of the sum of all results; keep: retain the graph for another backward pass."""
     ends = [result for result in tensors(results) if result.requires_grad]
     found = torch.autograd.grad(ends, leaves, [torch.ones_like(end) for end in ends], keep, allow_unused=True)
     return tuple(gradient for gradient in found if gradient is not None)
 
 
-def size(tree: Any) -> int:
-    """Bytes of all tensors of a tree."""
+def tensor_bytes(tree: Any) -> int:
+    """Bytes of all tensors in nested tuples, lists, dictionaries and dataclasses."""
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors(tree))

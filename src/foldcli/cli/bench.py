@@ -134,7 +134,7 @@ def simulate(
     ] = 0,
     seq_len: Annotated[
         int | None,
-        typer.Option(help="Residues of the inference pass. (default: the recipe's crop)", min=1),
+        typer.Option(help="Residues. (default: the recipe's crop)", min=1),
     ] = None,
     msa_depth: MsaDepth = 512,
     extra_depth: ExtraDepth = 1024,

@@ -20,7 +20,7 @@ from foldcli.bench.cases import Case, Cases, Sizes
 from foldcli.bench.host import HostInfo, host_info, use_fold_allocator
 from foldcli.bench.request import Request, device_and_dtype
 from foldcli.bench.timing import seconds, warm_times
-from foldcli.bench.work import size, work_of
+from foldcli.bench.work import tensor_bytes, work_of
 from foldcli.compose import model_config
 from foldcli.files import atomic_file
 from foldcli.folding.memory import peak_bytes, reset_peak
@@ -161,7 +161,7 @@ def curve(
         if points[0].seconds < SHORT:
             again.append(ways.whole().seconds)
     points[0] = replace(points[0], seconds=statistics.median(again or [ways.whole().seconds]))
-    return Curve(name, host_info(ways.device), request, size(ways.expected), tuple(points))
+    return Curve(name, host_info(ways.device), request, tensor_bytes(ways.expected), tuple(points))
 
 
 def table(found: Curve) -> Table:

@@ -9,13 +9,13 @@ from torch import nn
 
 from foldcli.autochunk import Chunked
 from foldcli.autochunk.region_selection import Planner
-from foldcli.bench.cases import Case, Cases, Sizes, count, wanted
+from foldcli.bench.cases import Case, Cases, Sizes, calls_per_pass, select_modules
 from foldcli.bench.host import host_info, use_fold_allocator
 from foldcli.bench.limits import Limits, limits_of
 from foldcli.bench.modules.results import Figure, Measured, Pass, Sliced
 from foldcli.bench.request import Request, device_and_dtype
 from foldcli.bench.timing import Times, seconds, warm_times
-from foldcli.bench.work import Work, gradients, leaves_of, training_work_of, work_of
+from foldcli.bench.work import Work, gradient_leaves, gradients, training_work_of, work_of
 from foldcli.byte_units import GIB
 from foldcli.folding.memory import available_bytes, peak_bytes, reset_peak
 from foldcli.parallel.peak_memory import peak_cpu_bytes
@@ -29,7 +29,7 @@ def measure(request: Request, told: Callable[[str], None]) -> Measured:
     """Measure what is asked for; `told` hears which module is being measured."""
     device, dtype = device_and_dtype(request.device, request.dtype)
     config = request.config()
-    names = wanted(config, request.modules)
+    names = select_modules(config, request.modules)
     use_fold_allocator(device)
     limits = limits_of(device, dtype)
     figures: dict[int, list[Figure]] = {}
@@ -54,7 +54,7 @@ class Bench:
     def figure(self, case: Case) -> Figure:
         """What is found of a module."""
         work, later = training_work_of(case) if self.backward else (work_of(case), None)
-        figure = Figure(case.name, count(self.cases.config, case.name), Pass(work), sliced=sliced(case))
+        figure = Figure(case.name, calls_per_pass(self.cases.config, case.name), Pass(work), sliced=sliced(case))
         figure = self._forward(case, figure)
         if later is None or figure.forward.times is None:
             return figure
@@ -79,7 +79,7 @@ class Bench:
             return replace(figure, note=f"backward: {late}")
         if work.peak > self._room():
             return replace(figure, note=f"backward: not measured: takes {work.peak / GIB:.1f} GiB, more than is free")
-        leaves = leaves_of(case, dict(case.module.named_parameters()), case.inputs)
+        leaves = gradient_leaves(case, dict(case.module.named_parameters()), case.inputs)
         for leaf in leaves:
             leaf.requires_grad_()
         results: list[Any] = []

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from foldcli.bench.cases import parts
+from foldcli.bench.cases import submodules
 from foldcli.bench.limits import Limits
 from foldcli.bench.modules.results import Figure, Measured, Pass, Sliced
 from foldcli.bench.modules.scaling import curves, exponents
@@ -82,7 +82,7 @@ def _sums(figures: Sequence[Figure], config: ModelConfig) -> Iterator[str]:
     """For a block or a model that was not measured, the sum of its parts where all of them were."""
     medians = {figure.module: figure.forward.times.median for figure in figures if figure.forward.times}
     for figure in figures:
-        made_of = parts(config, figure.module)
+        made_of = submodules(config, figure.module)
         if figure.module not in medians and made_of and made_of.keys() <= medians.keys():
             total = sum(count * medians[name] for name, count in made_of.items())
             yield f"{figure.module}: not measured itself; what was measured of its parts sums to {total:.1f} s"

@@ -1,4 +1,4 @@
-"""Devices and networks as a simulation knows them: arithmetic, memory traffic, latency and bandwidth."""
+"""GPUs by their data sheets and networks by latency and bandwidth."""
 
 import math
 import re
@@ -11,9 +11,10 @@ from foldcli.errors import InputError
 
 @dataclass(frozen=True)
 class Device:
-    """A GPU by its data sheet: floating-point operations a second in bf16 and in float32, bytes a second, bytes.
+    """A GPU by its data sheet.
 
-    reached: the share of these that a kernel is assumed to get; launch: seconds that any kernel takes at least.
+    half, single: peak FLOP/s in bf16 and in float32; bandwidth: of its memory, bytes/s; memory: bytes;
+    reached: fraction of these peaks that a kernel is assumed to reach; launch: least seconds of any kernel.
     """
 
     name: str
@@ -25,7 +26,7 @@ class Device:
     launch: float = 10e-6
 
     def seconds(self, flops: float, traffic: float, dtype: torch.dtype) -> float:
-        """What a kernel takes: as long as its arithmetic or its traffic, whichever is longer (the roofline)."""
+        """Seconds of a kernel by the roofline model: the longer of its arithmetic and its memory traffic."""
         rate = self.half if dtype.itemsize == 2 else self.single
         return max(self.launch, flops / (self.reached * rate), traffic / (self.reached * self.bandwidth))
 
@@ -42,7 +43,7 @@ DEVICES = {
 
 @dataclass(frozen=True)
 class Link:
-    """What one device has of a network: seconds until a message begins to come, bytes a second each way."""
+    """One device's connection to a network: latency in seconds, bandwidth in bytes/s in each direction."""
 
     latency: float
     bandwidth: float
@@ -51,7 +52,7 @@ class Link:
         return f"{self.bandwidth / 1e9:g} GB/s after {self.latency * 1e6:g} us"
 
 
-# Bytes a second of one direction of what a single GPU has, of which messages get about four fifths.
+# Of one GPU, one direction; messages reach about 80 % of the nominal bandwidth.
 LINKS = {
     "nvlink": Link(3e-6, 0.8 * 300e9),  # the third generation, as in A100; the fourth has 450
     "pcie": Link(6e-6, 0.8 * 32e9),
@@ -77,9 +78,9 @@ def link(text: str, option: str = "--link") -> Link:
 
 @dataclass(frozen=True)
 class Network:
-    """Hosts of so many devices: `inside` joins those of one host, `between` hosts; each device has a link of its own.
+    """Hosts of `host` devices: `inside` links devices of one host, `between` links hosts; no device shares its link.
 
-    A group of ranks that lie on several hosts is as slow as what joins these.
+    A group of ranks on several hosts communicates at the speed of `between`.
     """
 
     inside: Link
@@ -87,16 +88,13 @@ class Network:
     host: int = 8
 
     def message(self, peers: int, sent: int, ranks: int) -> float:
-        """Seconds of one collective in which a rank of a group sends so many bytes to so many others in turn."""
+        """Seconds of one collective in which each rank of the group sends `sent` bytes in all, to its peers in turn."""
         path = self.inside if ranks <= self.host else self.between
         return peers * path.latency + sent / path.bandwidth
 
     def all_reduce(self, nbytes: float, ranks: int, apart: int) -> float:
-        """Seconds of summing over ranks that lie `apart` places from each other: a ring's bytes, a tree's latency."""
+        """Seconds of an all-reduce over ranks `apart` places apart: bandwidth of a ring, latency of a tree."""
         if ranks == 1:
             return 0.0
         path = self.inside if ranks * apart <= self.host else self.between
         return 2 * math.ceil(math.log2(ranks)) * path.latency + 2 * nbytes * (ranks - 1) / ranks / path.bandwidth
-
-
-FREE = Network(Link(0.0, math.inf), Link(0.0, math.inf))

@@ -1,7 +1,7 @@
-"""Passes and steps of training on devices that are not here (`foldcli bench simulate`).
+"""Predict inference passes and training steps on GPUs that are not here (`foldcli bench simulate`).
 
-What a rank computes comes from its own program, run alone (`schedule`); what the network takes, from its latency and
-bandwidth (`network`). Ranks are taken to be alike: each has the same share of a sample and as many samples.
+Computation comes from the program of one rank, run alone (`record`, `roofline`), communication from the latency and
+bandwidth of a network (`network`). All ranks are assumed to have the same work: equal shards, equally many samples.
 """
 
 import math
@@ -15,7 +15,9 @@ from rich.table import Table
 from foldcli.bench.cases import Cases, Sizes
 from foldcli.bench.request import DTYPES, device_and_dtype
 from foldcli.bench.simulate.network import DEVICES, Device, Network, link
-from foldcli.bench.simulate.schedule import Played, Schedule, by_clock, by_roofline, memory_of, play
+from foldcli.bench.simulate.record import measured_peak, measured_schedule
+from foldcli.bench.simulate.roofline import roofline_schedule
+from foldcli.bench.simulate.schedule import Replay, Schedule, replay
 from foldcli.byte_units import GIB
 from foldcli.config import LossConfig, ModelConfig, TrainConfig
 from foldcli.data.training.sample import Labels
@@ -26,14 +28,14 @@ from foldcli.parallel.shard import gather_output, shard
 from foldcli.training.losses import total
 from foldcli.training.recompute import recompute_blocks
 
-# Bytes for each parameter that training keeps: the trunk's own, master, average, two moments, the gradients' sum.
+# Bytes of memory per parameter in training: bf16 copy, master copy, EMA, two Adam moments, accumulated gradient.
 KEPT = 2 + 4 + 4 + 8 + 4
-# Bytes for each parameter that an update reads and writes: the gradients' sum, Adam, the average, the trunk's own.
+# Bytes per parameter that an optimiser step reads and writes: gradient, Adam's moments, master copy, EMA, bf16 copy.
 UPDATED = 60
 
 
 def simulation(device: str, dtype: str, inside: str, between: str) -> "Simulation":
-    """What options name; InputError for what there is not."""
+    """The simulation for command-line options; InputError: an unknown device, precision or link."""
     network = Network(link(inside, "--host-link"), link(between))
     if device == "auto" or device in DEVICES:
         if dtype not in ("auto", *DTYPES):
@@ -45,11 +47,12 @@ def simulation(device: str, dtype: str, inside: str, between: str) -> "Simulatio
 
 
 @dataclass(frozen=True)
-class Predicted:
-    """A pass or a step of all GPUs, `dap` of which share each sample.
+class Estimate:
+    """An inference pass or a training step on groups of `dap` GPUs, each group with samples of its own.
 
-    seconds: of all of it, and those in which a GPU waits for others; efficiency: against one GPU, had it the memory;
-    of_groups: against groups of `dap` that tell each other nothing; rate: model FLOP/s of all GPUs; bytes of each GPU.
+    seconds: of the whole; waited: exposed communication, seconds; efficiency: parallel efficiency against one GPU with
+    unlimited memory; of_groups: efficiency against groups without a gradient all-reduce; rate: model FLOP/s of all
+    GPUs; bytes: peak memory of each GPU.
     """
 
     what: str
@@ -64,7 +67,7 @@ class Predicted:
 
 
 class Simulation:
-    """One kind of device and one network; every schedule is found once."""
+    """Predictions for one kind of GPU and one network; schedules are cached."""
 
     def __init__(self, device: Device | torch.device, dtype: torch.dtype, network: Network) -> None:
         self.device, self.dtype, self.network = device, dtype, network
@@ -81,10 +84,11 @@ class Simulation:
 
     def predictions(
         self, training: TrainConfig, model: ModelConfig, sizes: Sizes, gpus: int, dap: int
-    ) -> list[Predicted]:
-        """A pass of a model and a step of training at these sizes; dap 0: as many GPUs of a host as divide them.
+    ) -> list[Estimate]:
+        """An inference pass and a training step; dap 0: the most GPUs of one host that divide `gpus`.
 
-        InputError if the GPUs cannot be shared so.
+        Both have `sizes.residues`; the training step takes its MSA depths from the recipe.
+        InputError: the GPUs do not divide into groups, or the batch not over the groups.
         """
         dap = dap or max(k for k in range(1, self.network.host + 1) if gpus % k == 0)
         if gpus % dap:
@@ -98,57 +102,57 @@ class Simulation:
         crop = replace(sizes, depth=rows.max_clusters, extra=rows.max_extra)
         return [self.inference(model, sizes, gpus, dap), self.training(training, crop, gpus, dap)]
 
-    def inference(self, config: ModelConfig, sizes: Sizes, gpus: int, dap: int) -> Predicted:
-        """Groups of GPUs, each with a pass over a protein of its own."""
-        alone, split, groups = self._played(config, sizes, 1), self._played(config, sizes, dap), gpus // dap
+    def inference(self, config: ModelConfig, sizes: Sizes, gpus: int, dap: int) -> Estimate:
+        """One pass of each group of GPUs, over a protein of its own."""
+        alone, split, groups = self._replay(config, sizes, 1), self._replay(config, sizes, dap), gpus // dap
         held = self._schedules(config, sizes, dap, None, self.device).peak + self.dtype.itemsize * parameters(config)
         rate = groups * self._flops(config, sizes) / split.total
-        return Predicted(
+        return Estimate(
             "pass", dap, groups, split.total, split.exposed, alone.total / (dap * split.total), 1.0, rate, held
         )  # fmt: skip
 
-    def training(self, config: TrainConfig, sizes: Sizes, gpus: int, dap: int) -> Predicted:
-        """Every group's samples one after another, then the mean gradient of all and the update."""
+    def training(self, config: TrainConfig, sizes: Sizes, gpus: int, dap: int) -> Estimate:
+        """One step: each group's samples in sequence, the all-reduce of gradients over groups, the optimiser."""
         groups, count = gpus // dap, parameters(config.model)
         samples = config.batch_size // groups
         seconds, waited = self._sample(config, sizes, dap)
-        telling, update = self.network.all_reduce(4 * count, groups, dap), self._update(count)
-        step = samples * seconds + telling + update
+        all_reduce, update = self.network.all_reduce(4 * count, groups, dap), self._update(count)
+        step = samples * seconds + all_reduce + update
         alone = config.batch_size * self._sample(config, sizes, 1)[0] + update
         flops = config.batch_size * (config.sample.max_recycle / 2 + 3) * self._flops(config.model, sizes)
         held = self._schedules(config.model, sizes, dap, config.loss, self.device).peak + KEPT * count
-        return Predicted(
-            "step", dap, groups, step, samples * waited + telling, alone / (gpus * step), 1 - telling / step,
+        return Estimate(
+            "step", dap, groups, step, samples * waited + all_reduce, alone / (gpus * step), 1 - all_reduce / step,
             flops / step, held,
         )  # fmt: skip
 
     def _sample(self, config: TrainConfig, sizes: Sizes, dap: int) -> tuple[float, float]:
-        """Seconds that a sample takes a group, and those in which it waits; recycling passes are drawn from 0 up."""
-        recycling = self._played(config.model, sizes, dap)
-        learning = self._played(config.model, sizes, dap, config.loss)
-        summing = self.network.all_reduce(self.dtype.itemsize * parameters(config.model), dap, 1)
+        """Seconds and exposed communication of one sample on a group, with the mean number of recycling passes."""
+        recycling = self._replay(config.model, sizes, dap)
+        learning = self._replay(config.model, sizes, dap, config.loss)
+        gradient_sum = self.network.all_reduce(self.dtype.itemsize * parameters(config.model), dap, 1)
         passes = config.sample.max_recycle / 2
         return (
-            passes * recycling.total + learning.total + summing,
-            passes * recycling.exposed + learning.exposed + summing,
+            passes * recycling.total + learning.total + gradient_sum,
+            passes * recycling.exposed + learning.exposed + gradient_sum,
         )
 
     def _update(self, count: int) -> float:
-        """Seconds of the optimiser, which is all memory traffic; where it was not measured, none."""
+        """Seconds of the optimiser, which is bound by memory bandwidth; 0 where kernels are measured here."""
         return self.device.seconds(0, UPDATED * count, torch.float32) if isinstance(self.device, Device) else 0.0
 
     def _flops(self, config: ModelConfig, sizes: Sizes) -> float:
-        """Arithmetic of a pass, which is no device's own: any sheet counts it."""
+        """FLOPs of a pass; they are the same on every device, so any data sheet counts them."""
         sheet = self.device if isinstance(self.device, Device) else DEVICES["a100"]
         return self._schedules(config, sizes, 1, None, sheet).flops
 
-    def _played(self, config: ModelConfig, sizes: Sizes, dap: int, loss: LossConfig | None = None) -> Played:
-        return play(self._schedules(config, sizes, dap, loss, self.device), self.network, dap)
+    def _replay(self, config: ModelConfig, sizes: Sizes, dap: int, loss: LossConfig | None = None) -> Replay:
+        return replay(self._schedules(config, sizes, dap, loss, self.device), self.network, dap)
 
     def _schedule(
         self, config: ModelConfig, sizes: Sizes, dap: int, loss: LossConfig | None, device: Device | torch.device
     ) -> Schedule:
-        """What rank 0 does for a pass, or, with a loss, to learn from one."""
+        """Rank 0's schedule of a forward pass, or with a loss of forward and backward."""
         place = device if isinstance(device, torch.device) else torch.device("meta")
         ranks, train = RankGroup(0, dap), loss is not None
         with place:
@@ -158,7 +162,7 @@ class Simulation:
         if train:
             recompute_blocks(model)
 
-        def work() -> None:
+        def run() -> None:
             with torch.set_grad_enabled(train):
                 output = model(given)
                 if loss is not None:
@@ -166,13 +170,13 @@ class Simulation:
                     torch.autograd.grad(value, list(model.parameters()), materialize_grads=True)
 
         if isinstance(device, Device):
-            return by_roofline(work, ranks, device)
-        peak = memory_of(work, ranks, device)
-        return replace(by_clock(work, ranks, device), peak=peak)
+            return roofline_schedule(run, ranks, device)
+        peak = measured_peak(run, ranks, device)
+        return replace(measured_schedule(run, ranks, device), peak=peak)
 
 
 def labels(sizes: Sizes) -> Labels:
-    """A truth of which nothing is missing."""
+    """Labels of a structure with every atom resolved."""
     i, s = sizes.residues, sizes.depth
     return Labels(
         torch.ones(i, 37, 3), torch.ones(i, 37), torch.ones(s, i, dtype=torch.int64), torch.ones(s, i),
@@ -182,14 +186,14 @@ def labels(sizes: Sizes) -> Labels:
 
 @cache
 def parameters(config: ModelConfig) -> int:
-    """How many numbers the model has learnt."""
+    """Number of parameters of the model."""
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in AlphaFold(config).parameters())
 
 
-def table(predictions: Sequence[Predicted], device: Device | torch.device) -> Table:
-    """Predictions as they are printed."""
-    heads = ("", "GPUs a sample", "samples at once", "s", "waiting", "efficiency", "of groups", "PFLOP/s", "GiB a GPU")
+def table(predictions: Sequence[Estimate], device: Device | torch.device) -> Table:
+    """Predictions as a table."""
+    heads = ("", "DAP", "groups", "s", "exposed comm.", "efficiency", "of groups", "PFLOP/s", "GiB / GPU")
     grid, memory = Table(*heads), device.memory if isinstance(device, Device) else math.inf
     for p in predictions:
         gib = f"{p.bytes / GIB:.1f}" + (", too much" if p.bytes > memory else "")
