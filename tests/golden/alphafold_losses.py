@@ -26,8 +26,8 @@ class LossRun(ReferenceRun):
         with np.load(self.folder / "labels.npz") as file:
             known = {key: torch.as_tensor(file[key]) for key in ("positions", "mask", "resolution")}
         with np.load(self.folder / "features.npz") as file:
-            letters, hidden = (torch.as_tensor(file[key][0]) for key in ("true_msa", "bert_mask"))
-        return Labels(**known, letters=letters, hidden=hidden, clamped=torch.tensor(float(clamped)))
+            true_msa, bert_mask = (torch.as_tensor(file[key][0]) for key in ("true_msa", "bert_mask"))
+        return Labels(**known, true_msa=true_msa, bert_mask=bert_mask, clamped=torch.tensor(float(clamped)))
 
     def losses(self) -> dict[str, dict]:
         """DeepMind's `terms`, and `norms` of the gradients by published parameter and block."""

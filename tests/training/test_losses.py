@@ -151,7 +151,7 @@ def padded(value: Features | Labels, n: int) -> Features | Labels:
     for field in dataclasses.fields(value):
         x = getattr(value, field.name)
         by_row = field.name in ("msa_feat", "msa_mask", "extra_msa", "extra_mask", "extra_has_deletion",
-                                "extra_deletion", "letters", "hidden")  # fmt: skip
+                                "extra_deletion", "true_msa", "bert_mask")  # fmt: skip
         cut[field.name] = None if not isinstance(x, torch.Tensor) else x[:, :n] if by_row else x[:n] if x.ndim else x
     return type(value)(**cut)
 

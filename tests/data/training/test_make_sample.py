@@ -98,11 +98,11 @@ def test_truth_belongs_to_the_crop_and_to_the_last_pass(depth):
         assert len(sample.passes) == 3
         place = last.residue_index
         assert torch.equal(labels.positions[:, 1, 0], place.float())
-        assert torch.equal(labels.letters[0], last.aatype)
+        assert torch.equal(labels.true_msa[0], last.aatype)
         assert last.aatype.tolist() == single_sequence(chain.sequence).tokens[0, place].tolist()
-        seen, kept = last.msa_feat[..., :23].argmax(-1), labels.hidden == 0
-        assert torch.equal(seen[kept], labels.letters[kept])
-        hidden.append(labels.hidden.mean())
+        seen, kept = last.msa_feat[..., :23].argmax(-1), labels.bert_mask == 0
+        assert torch.equal(seen[kept], labels.true_msa[kept])
+        hidden.append(labels.bert_mask.mean())
     assert np.mean(hidden) == pytest.approx(0.15, abs=0.03)
     # not each pass by itself: the others hide other letters
     assert not torch.equal(sample.passes[0].msa_feat, last.msa_feat)

@@ -43,7 +43,7 @@ def make_features(sequence: str, msa_input: MsaInput, rows: SampledMsa, window: 
         # the first channel would mark a break between domains
         target_feat=torch.nn.functional.pad(torch.eye(UNKNOWN + 1)[aatype], (1, 0)),
         msa_feat=_msa_feat(rows, msa_input.columns[window] if msa_input.profile_only else None),
-        msa_mask=torch.ones(rows.letters.shape),
+        msa_mask=torch.ones(rows.true_msa.shape),
         extra_msa=torch.from_numpy(extra.tokens.astype(np.int64)),
         extra_mask=torch.full(extra.tokens.shape, float(len(rows.extra) > 0)),
         extra_has_deletion=torch.from_numpy(_has_deletion(extra.deletions)),
@@ -53,7 +53,7 @@ def make_features(sequence: str, msa_input: MsaInput, rows: SampledMsa, window: 
 
 def _extra_rows(rows: SampledMsa) -> Alignment:
     if not len(rows.extra):
-        blank = np.zeros((1, rows.letters.shape[1]))
+        blank = np.zeros((1, rows.true_msa.shape[1]))
         return Alignment(blank.astype(np.int8), blank.astype(np.int32))
     return rows.others.rows(rows.extra)
 

@@ -77,29 +77,29 @@ class SampledMsa:
     """
 
     clusters: Alignment
-    letters: NDArray[np.int8]
-    hidden: NDArray[np.bool_]
+    true_msa: NDArray[np.int8]
+    bert_mask: NDArray[np.bool_]
     others: Alignment
     nearest: NDArray[np.int64]
     extra: NDArray[np.int64]
 
     def crop(self, window: slice) -> Self:
         """Some of the columns; clusters stay what they are on all of them."""
-        letters, hidden = self.letters[:, window], self.hidden[:, window]
+        true_msa, bert_mask = self.true_msa[:, window], self.bert_mask[:, window]
         clusters, others = self.clusters.columns(window), self.others.columns(window)
-        return type(self)(clusters, letters, hidden, others, self.nearest, self.extra)
+        return type(self)(clusters, true_msa, bert_mask, others, self.nearest, self.extra)
 
 
 def sample_msa(msa_input: MsaInput, config: MsaConfig, draws: MsaDraws) -> SampledMsa:
     """Choose cluster centres, hide letters of theirs, and give each other row to a cluster."""
     chosen, rest = choose_clusters(msa_input.alignment.depth, config, draws.clusters)
     centres, others = msa_input.alignment.rows(chosen), msa_input.alignment.rows(rest)
-    hidden = masked_positions(centres.tokens.shape, config, draws.places)
-    tokens = mask_letters(centres.tokens, msa_input.columns, hidden, config, draws.letters)
+    bert_mask = masked_positions(centres.tokens.shape, config, draws.places)
+    tokens = mask_letters(centres.tokens, msa_input.columns, bert_mask, config, draws.letters)
     return SampledMsa(
         clusters=Alignment(tokens, centres.deletions),
-        letters=centres.tokens,
-        hidden=hidden,
+        true_msa=centres.tokens,
+        bert_mask=bert_mask,
         others=others,
         nearest=nearest_clusters(tokens, others.tokens),
         extra=draws.extra.permutation(others.depth)[: config.max_extra],

@@ -106,8 +106,8 @@ def _labels(chain: Chain, rows: SampledMsa, window: slice, clamped: bool) -> Lab
     return Labels(
         positions=torch.tensor(chain.positions[window]),
         mask=torch.from_numpy(chain.mask[window].astype(np.float32)),
-        letters=torch.from_numpy(rows.letters[:, window].astype(np.int64)),
-        hidden=torch.from_numpy(rows.hidden[:, window].astype(np.float32)),
+        true_msa=torch.from_numpy(rows.true_msa[:, window].astype(np.int64)),
+        bert_mask=torch.from_numpy(rows.bert_mask[:, window].astype(np.float32)),
         resolution=torch.tensor(chain.resolution, dtype=torch.float32),
         clamped=torch.tensor(float(clamped)),
     )

@@ -17,8 +17,8 @@ class Labels:
 
     positions: Atoms37
     mask: Atoms37Mask
-    letters: Int[Tensor, "*b s i"]
-    hidden: Float[Tensor, "*b s i"]
+    true_msa: Int[Tensor, "*b s i"]
+    bert_mask: Float[Tensor, "*b s i"]
     resolution: Float[Tensor, "*b"]
     clamped: Float[Tensor, "*b"]
 

@@ -9,5 +9,5 @@ from foldcli.training.losses.cross_entropy import cross_entropy
 
 def masked_msa(logits: Float[Tensor, "*b s i classes"], labels: Labels, features: Features) -> Float[Tensor, "*b"]:
     """Cross entropy of the masked letters of the MSA (Suppl. Sec. 1.9.9, Eq. 42)."""
-    hidden = labels.hidden * features.msa_mask * features.seq_mask.unsqueeze(-2)
-    return masked_mean(cross_entropy(logits, labels.letters.long()), hidden, 2)
+    masked = labels.bert_mask * features.msa_mask * features.seq_mask.unsqueeze(-2)
+    return masked_mean(cross_entropy(logits, labels.true_msa.long()), masked, 2)
