@@ -1,15 +1,19 @@
 """Hits of a list are laid over the query as the list has them; AlphaFold's reasons to leave one out are said."""
 
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from foldcli.data.query import Query
-from foldcli.protein.residues import CA
-from foldcli.search.hit_list_templates import HitListTemplates
+from foldcli.protein.residues import CA, LETTERS, LETTERS_X
+from foldcli.search.hit_list_templates import HitListTemplates, realign
 from foldcli.search.hit_lists import ListedHit
-from foldcli.search.templates import FoundTemplates
+from foldcli.search.hits import Sequences
+from foldcli.search.templates import CUT_OFF, FoundTemplates
 from tests.search.test_hit_lists import hhr, row
 from tests.search.test_own_templates import OTHER, SEQUENCE, entry
 
@@ -40,9 +44,8 @@ def test_a_hit_without_an_alignment_is_aligned(tmp_path: Path) -> None:
     (tmp_path / "1abc.cif").write_text(entry("MGSSHH" + SEQUENCE))
     (tmp_path / "hits.m8").write_text(row("101", "1abc_B"))
     mutant = SEQUENCE.replace("F", "Y")
-    (shown,) = (
-        HitListTemplates(tmp_path / "hits.m8", tmp_path, "").find(Query("q", "", mutant, "q.fasta: record 1")).shown
-    )
+    templates = HitListTemplates(tmp_path / "hits.m8", tmp_path, "")
+    (shown,) = templates.find(Query("q", "", mutant, "q.fasta: record 1")).shown
     np.testing.assert_allclose(shown.template.positions[:, CA, 0], 3.8 * np.arange(7, 7 + 32), rtol=1e-6)
 
 
@@ -89,3 +92,26 @@ def test_the_key_follows_the_files_of_a_query_s_hits(tmp_path: Path) -> None:
         (tmp_path / "9xyz.cif").write_text(other)
         digests.append(HitListTemplates(tmp_path / "hits.hhr", tmp_path, "").digest(query))
     assert digests[0] == digests[1] != digests[2]
+
+
+@settings(deadline=None)
+@given(st.text(LETTERS_X, min_size=1, max_size=30), st.text(LETTERS_X, min_size=1, max_size=30))
+def test_realignment_gives_each_letter_one_residue_in_order(part: str, sequence: str) -> None:
+    places = realign(part, sequence)
+    aligned = places[places >= 0]
+    assert len(places) == len(part) and (np.diff(aligned) > 0).all() and (aligned < len(sequence)).all()
+
+
+def test_realignment_finds_at_least_what_phmmer_finds() -> None:
+    """Parts of 12 to 200 letters with a few exchanged, lost and inserted: residues that stand where they came from."""
+    draw, by_pairs, by_phmmer = random.Random(0), 0, 0
+    for length in [12, 20, 40, 80, 200] * 6:
+        sequence = "".join(draw.choices(LETTERS, k=length + 40))
+        kept = [k for k in range(20, 20 + length) if draw.random() > 0.02]
+        part = "".join(sequence[k] if draw.random() > 0.04 else draw.choice(LETTERS) for k in kept)
+        cut = draw.randrange(len(part))
+        part, origin = part[:cut] + "W" + part[cut:], np.array([*kept[:cut], -2, *kept[cut:]])
+        by_pairs += (realign(part, sequence) == origin).sum()
+        for hit in next(Sequences({"chain": sequence}).phmmer([("part", part)], CUT_OFF, 1)):
+            by_phmmer += (origin[hit.columns] == hit.places).sum()
+    assert by_pairs >= by_phmmer > 0

@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Final
 
 import numpy as np
+from Bio.Data.PDBData import protein_letters_1to3
 from numpy.typing import NDArray
 
 LETTERS: Final = "ARNDCQEGHILKMFPSTWYV"
@@ -16,9 +17,7 @@ UNKNOWN: Final = 20
 GAP: Final = 21
 MASK: Final = 22
 
-NAMES: Final = (
-    "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL UNK"
-).split()  # fmt: skip
+NAMES: Final = [*(protein_letters_1to3[letter] for letter in LETTERS), "UNK"]
 INDEX: Final = {letter: i for i, letter in enumerate(LETTERS_X)}
 
 

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from Bio.Align import PairwiseAligner, substitution_matrices
 from numpy.typing import NDArray
 
 from foldcli.data.chain import Chain
@@ -122,17 +123,33 @@ def _require_query(listed: ListedHit, query: Query) -> None:
 def _places(part: str, sequence: str) -> NDArray[np.int64]:
     """The residue of a chain for each letter of a part of it, -1 where there is none; X stands for any.
 
-    Where the chain in the file is another version, the part is aligned anew. InputError: they are not the same chain.
+    Where the chain in the file is another version, the part is aligned to it with BLOSUM62, ends without a penalty.
+    InputError: they are not the same chain.
     """
     pattern = "".join("." if letter == "X" else f"[{letter}X]" for letter in part)
     if found := re.search(pattern, sequence):
         return np.arange(found.start(), found.end())
-    hits = next(Sequences({"chain": sequence}).phmmer([("part", part)], CUT_OFF, 1))
-    if not hits or hits[0].identity * len(hits[0].columns) < SAME_CHAIN * min(len(part), len(sequence)):
+    part = re.sub("[JOU]", "X", part)  # letters that BLOSUM62 has not
+    places = realign(part, sequence)
+    same = sum(letter == sequence[place] for letter, place in zip(part, places, strict=True) if place >= 0)
+    if same < SAME_CHAIN * min(len(part), len(sequence)):
         raise InputError("the chain in the file has another sequence than the one in the list")
-    places = np.full(len(part), -1)
-    places[hits[0].columns] = hits[0].places
     return places
+
+
+def realign(part: str, sequence: str) -> NDArray[np.int64]:
+    """The residue of `sequence` for each letter of `part`, -1 for none, by pairwise alignment [len(part)]."""
+    in_part, in_sequence = _aligner().align(part, sequence)[0].indices
+    places = np.full(len(part), -1)
+    places[in_part[in_part >= 0]] = in_sequence[in_part >= 0]
+    return places
+
+
+@cache
+def _aligner() -> PairwiseAligner:
+    blosum = substitution_matrices.load("BLOSUM62")
+    # gap penalties of BLAST's protein search
+    return PairwiseAligner(substitution_matrix=blosum, open_gap_score=-12, extend_gap_score=-1, end_gap_score=0)
 
 
 def require_telling(hit: Hit, sequence: str, query: Query) -> None:

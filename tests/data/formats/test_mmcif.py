@@ -11,6 +11,7 @@ from Bio.PDB import MMCIFParser
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from foldcli.data.formats.deposition import letter_of
 from foldcli.data.formats.mmcif import read_mmcif
 from foldcli.data.formats.pdb import read_pdb
 from foldcli.errors import InputError
@@ -158,3 +159,12 @@ def test_a_file_without_protein_has_no_chain(tmp_path):
     text = mmcif(CONSTRUCT, real_life()).replace("polypeptide(L)", "polyribonucleotide")
     assert read_mmcif(entry(tmp_path, text)).polymers == ()
     assert read_pdb(entry(tmp_path, "HEADER\nEND\n", "empty.pdb")).polymers == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "letter"),
+    # PCA and the D-amino acid as gemmi has them; AYA, an acetylated alanine, only Biopython knows
+    [("MET", "M"), ("MSE", "M"), ("SEP", "S"), ("PCA", "E"), ("DAL", "A"), ("AYA", "A"), ("SEC", "X"), ("HOH", "X")],
+)
+def test_a_modified_residue_has_the_letter_of_its_parent(name: str, letter: str):
+    assert letter_of(name) == letter

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from foldcli.data.formats.fasta_records import fasta_records
 from foldcli.data.formats.text_files import read_text
 from foldcli.data.query import Alignment
 from foldcli.errors import InputError
@@ -124,12 +125,12 @@ def _join(above: ParsedAlignment, below: ParsedAlignment) -> ParsedAlignment:
 
 def parse_a3m(text: str, path: Path) -> ParsedAlignment:
     """Read A3M: upper case and '-' are columns of the query, lower case stands between them, '.' only fills."""
-    before, *records = ("\n" + text).split("\n>")
+    before, records = fasta_records(text)
     _check_start(before, path)
     if not records:
         raise InputError(f"{path}: has no row; expected a header line that starts with '>'")
-    titles, _, bodies = zip(*(record.partition("\n") for record in records), strict=True)
-    written = ["".join(body.split()).replace(".", "") for body in bodies]
+    titles, rows = zip(*records, strict=True)
+    written = [row.replace(".", "") for row in rows]
     _check_query(written[0], titles[0], path)
 
     codes = np.frombuffer(("\n".join(written) + "\n").encode("ascii", "replace"), np.uint8)
@@ -142,9 +143,7 @@ def parse_a3m(text: str, path: Path) -> ParsedAlignment:
     # the last entry of a row, its line end, holds what is inserted behind the last column: nobody asks for it
     between = np.diff(columns, prepend=-1) - 1
     shape = len(written), -1
-    return ParsedAlignment(
-        titles[0].strip(), letters.reshape(shape)[:, :-1], between.astype(np.int32).reshape(shape)[:, :-1]
-    )
+    return ParsedAlignment(titles[0], letters.reshape(shape)[:, :-1], between.astype(np.int32).reshape(shape)[:, :-1])
 
 
 def _check_start(before: str, path: Path) -> None:

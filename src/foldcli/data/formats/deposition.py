@@ -6,6 +6,7 @@ from pathlib import Path
 
 import gemmi
 import numpy as np
+from Bio.Data.PDBData import protein_letters_3to1_extended
 from numpy.typing import NDArray
 
 from foldcli.data.chain import Chain
@@ -111,9 +112,13 @@ def _bonded(before: gemmi.Residue | None, after: gemmi.Residue) -> bool:
 
 
 def letter_of(name: str) -> str:
-    """One of the 20 amino acids: the residue itself, or the one that was modified to it; X for any other."""
+    """The letter of a three-letter code: of a modified residue its parent's; X where neither table has one.
+
+    AlphaFold reads Biopython's table. gemmi's comes first: it has D-amino acids and chromophores, which Biopython's
+    no longer has, and reads PCA as E, as in all chains that were packed or indexed before.
+    """
     letter = gemmi.find_tabulated_residue(name).one_letter_code.upper()
-    return letter if letter in LETTERS else LETTERS_X[UNKNOWN]
+    return letter if letter in LETTERS else protein_letters_3to1_extended.get(name, LETTERS_X[UNKNOWN])
 
 
 def _atoms(residue: gemmi.Residue, letter: str) -> dict[int, gemmi.Atom]:

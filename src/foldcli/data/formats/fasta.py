@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from foldcli.data.formats.alignment import name_row, read_alignments
+from foldcli.data.formats.fasta_records import fasta_records
 from foldcli.data.formats.names import safe_name, unique_names
 from foldcli.data.formats.text_files import list_files, read_text
 from foldcli.data.query import Query
@@ -54,15 +55,13 @@ def _read_a3m(path: Path) -> Query:
 
 
 def _read_fasta(path: Path) -> Iterable[Query]:
-    before, *records = ("\n" + read_text(path)).split("\n>")
+    before, records = fasta_records(read_text(path))
     if before.strip():
         raise InputError(f"{path}: starts with '{before.split()[0][:20]}'; expected a header line that starts with '>'")
-    for number, record in enumerate(records, start=1):
-        title, _, body = record.partition("\n")
-        title = title.strip()
+    for number, (title, letters) in enumerate(records, start=1):
         source = f"{path}: record {number}"
         name = safe_name(title, f"record_{number}")
-        yield Query(name, title, check_sequence("".join(body.split()), f"{source} ({title[:40] or 'no name'})"), source)
+        yield Query(name, title, check_sequence(letters, f"{source} ({title[:40] or 'no name'})"), source)
 
 
 def check_sequence(letters: str, where: str) -> str:
