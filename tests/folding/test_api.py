@@ -1,4 +1,4 @@
-"""From Python: the command's own files and records, predictions in memory, and errors instead of an exit."""
+"""The Python interface: the same files and records as the command, predictions in memory, errors as exceptions."""
 
 import dataclasses
 import json

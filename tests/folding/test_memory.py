@@ -1,4 +1,4 @@
-"""What a fold is predicted to take, against what it takes."""
+"""The predicted memory of a fold is close to the measured one."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import torch
 from foldcli.compose import fold_config
 from foldcli.folding.memory import available_bytes, is_lack_of_memory, longest_that_fits, predicted_bytes
 
-# A process of its own, since a peak is known of a process as a whole; large blocks are given back at once.
+# In a process of its own, whose peak is the fold's; its environment makes glibc return large blocks at once.
 MEASURE = """
 import torch
 from foldcli.compose import fold_config
@@ -54,8 +54,7 @@ def test_the_system_says_what_is_free() -> None:
     assert free is None or free > 1 << 20
 
 
-def test_a_lack_of_memory_is_known_by_any_librarys_words() -> None:
-    """oneDNN's own gave a rank's whole stack to the user, one run in many."""
+def test_a_lack_of_memory_is_recognised_in_any_librarys_words() -> None:
     assert is_lack_of_memory(RuntimeError("could not create a primitive"))
     assert is_lack_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
     assert not is_lack_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

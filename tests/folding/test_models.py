@@ -1,4 +1,4 @@
-"""Parameters in any of the layouts make the same model."""
+"""Weights in any of the file layouts make the same model."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A real fragment, shaken, relaxes to a structure without violations; what cannot be relaxed is left as it is."""
+"""A perturbed real fragment relaxes to a structure without violations; one that cannot be relaxed is left as it is."""
 
 import json
 from dataclasses import replace
@@ -22,7 +22,7 @@ OXT = ATOM37_INDEX["OXT"]
 
 
 def fragment(noise: float = 0.0) -> Structure:
-    """21 residues of a crystal structure, each atom moved by so many angstrom in each direction."""
+    """21 residues of a crystal structure; noise: standard deviation of each coordinate's shift, in angstrom."""
     deposition = read_pdb(FRAGMENT)
     chain = deposition.chain(deposition.polymers[0])
     length = len(chain.sequence)
@@ -33,7 +33,7 @@ def fragment(noise: float = 0.0) -> Structure:
 
 
 def whole(structure: Structure) -> np.ndarray:
-    """The heavy atoms of a chain that ends here."""
+    """Mask of all heavy atoms, with OXT at the end of the chain."""
     mask = ATOM37_MASK[[INDEX[letter] for letter in structure.sequence]] > 0
     mask[-1, OXT] = True
     return mask
@@ -52,7 +52,7 @@ def test_a_shaken_structure_comes_to_rest() -> None:
 
 
 def test_a_structure_at_rest_stays() -> None:
-    """Restraints hold what the force field would move, and hydrogens are all there."""
+    """Restraints keep it near the crystal structure, and all hydrogens are added."""
     found = relax(fragment(), cuda=False)
     assert found.moved < 0.25 and found.rounds == 1
     names = [name for place, name, _ in found.structure.hydrogens if place == 0]

@@ -1,4 +1,4 @@
-"""What jobs would take, predicted from the sizes alone before any heavy work."""
+"""`--dry-run`: memory and time that jobs would take, predicted from their sizes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,15 +16,17 @@ from foldcli.folding.memory import available_bytes, predicted_bytes
 from foldcli.folding.models import Source
 from foldcli.model.alphafold import AlphaFold
 
-# The least memory grows by so much a residue and so much a pair: found at these lengths.
+# The least memory is b·N + c·N² bytes for N residues; b and c are fitted at these lengths.
 LENGTHS = (384, 1024)
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a job is predicted to take with one model: bytes beside the parameters, seconds of all its passes.
+    """What a job is predicted to take with one model.
 
-    planned: None where no plan fits; longest: residues that would fit so many devices like this one.
+    tokens: residues; parameters: their number; whole: peak bytes beside the parameters if not chunked; planned: the
+    same by the plan, None if none fits; seconds: of all passes; words: the plan's loops, a line each; longest: residues
+    that would fit, by number of devices like this one.
     """
 
     job: str
@@ -39,7 +41,7 @@ class Forecast:
 
 
 class Forecaster:
-    """Predicts for one model, without its parameters' numbers; how memory grows is found once for each depth."""
+    """Predicts for one model, without loading its weights."""
 
     def __init__(self, source: Source, device: torch.device, precision: torch.dtype, budget: float) -> None:
         self.source, self.device, self.precision, self.budget = source, device, precision, budget
@@ -50,7 +52,7 @@ class Forecaster:
         self.growth = cache(self._growth)
 
     def forecast(self, query: Query) -> Forecast:
-        """What a job takes whole and by plan, and the longest that would fit 1, 2, 4 and 8 devices like this one."""
+        """The forecast of a query's job; lengths that fit are given for 1, 2, 4 and 8 devices."""
         depth = expected_depth(query, self.source.config)
         planner, given = self._planner(len(query.sequence), depth)
         plan = planner.fit(self.budget - given)
@@ -66,12 +68,12 @@ class Forecaster:
         )  # fmt: skip
 
     def _planner(self, length: int, depth: int) -> tuple[Planner, int]:
-        """What finds plans for a later pass, and the bytes of its inputs."""
+        """The planner for a pass after the first, and the bytes of its inputs."""
         inputs = blank_inputs(self.source.config.model, length, depth, self.device, self.precision)
         return self.chunked.planner(*inputs), held_bytes(inputs)
 
     def _growth(self, depth: int) -> tuple[float, float]:
-        """Bytes that the least memory grows by, for each residue and for each pair."""
+        """(b, c): the least memory for N residues is b·N + c·N² bytes."""
         low, high = (
             (planner.tightest().peak + given) / length
             for length in LENGTHS for planner, given in [self._planner(length, depth)]
@@ -80,13 +82,13 @@ class Forecaster:
         return low - each * LENGTHS[0], each
 
     def _longest(self, depth: int, ranks: int) -> int:
-        """The longest sequence whose least memory, shared by ranks, fits the budget of each."""
+        """The longest sequence whose least memory, split over so many ranks, is within the budget of each."""
         b, c = self.growth(depth)
         return max(0, int(((b * b + 4 * c * ranks * max(0.0, self.budget)) ** 0.5 - b) / (2 * c)))
 
 
 def forecasts(sources: Sequence[Source], queries: Sequence[Query]) -> list[Forecast]:
-    """Of every query with every model, on the device and within the budget that they would be folded with."""
+    """Forecasts of every query with every model, on the device and in the budget that the settings give."""
     config = sources[0].config
     device = choose_device(config.device)
     budget = config.memory_budget_bytes or FREE_SHARE * (available_bytes(device) or 0)

@@ -19,20 +19,20 @@ NO_MEMORY = ("allocate memory", "could not create a primitive", "could not execu
 
 
 def predicted_bytes(config: ModelConfig, length: int, depth: int, width: int) -> int:
-    """Peak of what a fold of `length` residues and `depth` rows allocates, `width` bytes a number in the trunk.
+    """Peak bytes of a fold of `length` residues and `depth` MSA rows, at `width` bytes a number in the trunk.
 
-    The largest of the trunk's steps, counted as the operations' plain bodies allocate, beside what lives through all
-    of them: the features, the representations, and those of the pass before in float32.
+    The most that any step of the trunk allocates, with the operations' reference bodies, beside what is alive
+    throughout: features, representations, and those of the previous pass in float32.
     """
     main, extra, c_z, pairs = config.evoformer, config.extra_msa, config.c_z, length * length
     rows = min(depth, config.msa.max_clusters)
     extra_rows = min(max(depth - rows, 1), config.msa.max_extra)
     m, e = rows * length * main.c_m, extra_rows * length * extra.c_m
     steps = (
-        7.3 * m,  # attention: queries, keys, values and gates in one, what comes of them, the rows themselves
-        8 * e,
+        7.3 * m,  # MSA attention: packed queries, keys, values and gates; their output; the rows themselves
+        8 * e,  # the same in the extra MSA stack
         m + pairs * (main.c_outer**2 + 2.2 * c_z),  # the outer product before its projection
-        m + pairs * (8 * main.c_triangle + 2 * c_z),  # operands and gates of a triangle, before and after their bias
+        m + pairs * (8 * main.c_triangle + 2 * c_z),  # triangle multiplication: operands, gates, biases
     )
     features = 2 * 4 * length * (50 * rows + 5 * extra_rows)
     trunk = width * (3 * pairs * c_z + m + max(steps))
@@ -41,15 +41,15 @@ def predicted_bytes(config: ModelConfig, length: int, depth: int, width: int) ->
 
 
 def available_bytes(device: torch.device) -> int | None:
-    """Memory that is free for the fold; None where the system does not say."""
+    """Bytes that are free for a fold; None if the system does not say."""
     if device.type == "cuda":
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # free to torch alone
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch for its own tensors
         return int(torch.cuda.mem_get_info(device)[0]) + kept
     return min(_free_in_system(), default=None)
 
 
 def _free_in_system() -> Iterator[int]:
-    """What the machine has free, and what a container's limit leaves to this process."""
+    """Free bytes of the machine, and those that a container's limit leaves to this process."""
     with contextlib.suppress(OSError, KeyError):
         yield _kibibytes("/proc/meminfo", "MemAvailable")
     for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
@@ -58,7 +58,7 @@ def _free_in_system() -> Iterator[int]:
 
 
 def _kibibytes(file: str, key: str) -> int:
-    """A line such as `VmRSS:  1234 kB`, in bytes."""
+    """The bytes in a line such as `VmRSS:  1234 kB`."""
     lines = (line.split() for line in Path(file).read_text().splitlines())
     return 1024 * int({fields[0]: fields[1] for fields in lines if len(fields) > 1}[f"{key}:"])
 
@@ -66,9 +66,9 @@ def _kibibytes(file: str, key: str) -> int:
 def require_memory(
     config: ModelConfig, length: int, depth: int, width: int, device: torch.device, share: float = 1.0
 ) -> float:
-    """How many times the fold would fit into what is free; FoldcliError, which says what would fit, if not once.
+    """How many times a fold would fit into free memory; FoldcliError, which says what length would fit, if not once.
 
-    share: how much of the fold the memory of this device holds, times how many ranks fold in it.
+    share: part of the fold that is in this device's memory: ranks in that memory, over ranks that share the fold.
     """
     free, needed = available_bytes(device), int(share * predicted_bytes(config, length, depth, width))
     if free is not None and needed > free:
@@ -91,7 +91,7 @@ def savings(width: int) -> str:
 
 
 def longest_that_fits(config: ModelConfig, free: int, depth: int, width: int) -> int:
-    """The longest sequence, in residues, whose fold takes no more than `free` bytes."""
+    """The longest sequence, in residues, whose fold is predicted to take at most `free` bytes."""
     low, high = 0, LONGEST
     while low < high:
         middle = (low + high + 1) // 2
@@ -103,7 +103,7 @@ def longest_that_fits(config: ModelConfig, free: int, depth: int, width: int) ->
 
 
 def resident_bytes(device: torch.device) -> int:
-    """What the process has now: allocated on CUDA, resident on the CPU; 0 where the system does not say."""
+    """Bytes that the process has now: allocated on CUDA, resident on the CPU; 0 if the system does not say."""
     if device.type == "cuda":
         return int(torch.cuda.memory_allocated(device))
     with contextlib.suppress(OSError, KeyError):
@@ -112,7 +112,7 @@ def resident_bytes(device: torch.device) -> int:
 
 
 def reset_peak(device: torch.device) -> None:
-    """Start a new peak, where the system can."""
+    """Start measuring a new peak, if the system can."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with contextlib.suppress(OSError):
@@ -120,7 +120,7 @@ def reset_peak(device: torch.device) -> None:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Highest memory since the last reset: allocated on CUDA, resident in the process on the CPU."""
+    """Highest bytes since the last reset: allocated on CUDA, resident on the CPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     with contextlib.suppress(OSError, KeyError):

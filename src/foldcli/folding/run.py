@@ -16,11 +16,11 @@ from foldcli.data.formats.input import require_foldable
 from foldcli.data.query import Query
 from foldcli.errors import FoldcliError, InputError, Interrupted
 from foldcli.folding.job import Job
+from foldcli.folding.job_report import write_report
 from foldcli.folding.job_scheduler import JobScheduler, take_jobs
 from foldcli.folding.memory import is_lack_of_memory, peak_bytes
 from foldcli.folding.models import Source
 from foldcli.folding.output import job_folder, write_job, write_timings
-from foldcli.folding.pages import write_report
 from foldcli.folding.predictor import Predictor
 from foldcli.folding.progress import Watcher
 from foldcli.folding.record import Record, job_key, read_record, write_record

@@ -1,30 +1,26 @@
-"""What a run leaves to look at: a page for each job, with the papers to cite, and one that lists the jobs."""
-
-from __future__ import annotations
+"""A job's HTML report, and its BibTeX file with the papers to cite."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from foldcli.data.features.msa import single_sequence
 from foldcli.files import write_atomic
 from foldcli.folding.job import Job
 from foldcli.folding.output import structure_file
+from foldcli.folding.predictor import Predictor
 from foldcli.protein.structure import Prediction
 from foldcli.report.citations import citations
 from foldcli.report.page import Contents, report_html
 from foldcli.report.provenance import Provenance
-
-if TYPE_CHECKING:
-    from foldcli.folding.predictor import Predictor
 
 REPORT: Final = "report.html"
 BIBTEX: Final = "cite.bibtex"
 
 
 def write_report(folder: Path, job: Job, ranked: Sequence[tuple[Prediction, Provenance]], predictor: Predictor) -> None:
-    """Write the page of a job whose other files are in its folder already, and the BibTeX of what it rests on."""
+    """Write a job's report and BibTeX file; its other files, which the report lists, are written already."""
     papers = citations(_methods(job, predictor))
     write_atomic(folder / BIBTEX, "\n".join(paper.bibtex for paper in papers))
     alignment = job.query.alignment or single_sequence(job.query.sequence)
@@ -42,6 +38,7 @@ def write_report(folder: Path, job: Job, ranked: Sequence[tuple[Prediction, Prov
 
 
 def _methods(job: Job, predictor: Predictor) -> Iterator[str]:
+    """What the job used, by the names in `report.citations`."""
     yield from predictor.alignments.methods(job)
     if job.found.shown:
         yield "templates by HMMER"
@@ -54,7 +51,7 @@ def _methods(job: Job, predictor: Predictor) -> Iterator[str]:
 
 
 def _settings(predictor: Predictor) -> dict[str, object]:
-    """What the predictions were asked for, by the names of conf/; device and precision are what they came to be."""
+    """The settings by their names in conf/, with the device and precision that were chosen."""
     config = asdict(predictor.config) | {"device": predictor.device, "precision": predictor.precision}
     model = config.pop("model")
     settings = config | {f"model.msa.{name}": value for name, value in model["msa"].items()}
