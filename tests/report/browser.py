@@ -1,4 +1,4 @@
-"""A real Chromium without a window, with WebGL in software, so that pages look the same wherever it runs."""
+"""A headless Chromium with WebGL in software, so that pages look the same on every machine."""
 
 import contextlib
 import os
@@ -12,18 +12,18 @@ SOFTWARE_WEBGL = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
-    """The browser that FOLDCLI_CHROMIUM names."""
+    """The browser at the path in FOLDCLI_CHROMIUM."""
     with sync_playwright() as playwright, launched(playwright.chromium, *SOFTWARE_WEBGL) as browser:
         yield browser
 
 
 def launched(kind: BrowserType, *flags: str) -> Browser:
-    """One with flags of its own. Pages are our own, so it may run as root, who has no sandbox."""
+    """A browser with these flags. It has no sandbox, so that root can run it: it only opens our own pages."""
     return kind.launch(executable_path=os.environ["FOLDCLI_CHROMIUM"], args=[*flags, "--no-sandbox"])
 
 
 def opened(browser: Browser, file: Path, width: int, height: int, dark: bool = False) -> Page:
-    """A page of a window of its own, which has no network."""
+    """A file opened in a window without network."""
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", offline=True
     )
@@ -34,5 +34,5 @@ def opened(browser: Browser, file: Path, width: int, height: int, dark: bool = F
 
 
 def wait_until_drawn(page: Page) -> None:
-    """Wait for the structure of a job's page, and for its map where it has one."""
-    page.wait_for_selector("body[aria-busy=false]")  # the page's policy lets no function that waits run in it
+    """Wait until a report has drawn its structure, and its PAE map if it has one."""
+    page.wait_for_selector("body[aria-busy=false]")  # the page's policy forbids a function that polls

@@ -1,4 +1,4 @@
-"""A picture of a job's page: `python -m tests.report.picture results/1UBQ examples/report.png`."""
+"""A screenshot of a job's report: `python -m tests.report.picture results/1UBQ examples/report.png`."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ WIDTH, HEIGHT = 1280, 780
 
 
 def take(job: Path, picture: Path) -> None:
-    """Write what a laptop's window shows of a job."""
+    """Write a screenshot of a job's report in a laptop-sized window."""
     with chromium() as browser:
         page = opened(browser, job / "report.html", WIDTH, HEIGHT)
         wait_until_drawn(page)

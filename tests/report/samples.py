@@ -1,4 +1,4 @@
-"""Predictions and provenances drawn at random."""
+"""Random predictions and provenances."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from foldcli.report.provenance import Provenance
 
 
 def prediction(sequence: str, seed: int = 0, *, ptm: bool = True, first: int = 1, complete: bool = True) -> Prediction:
-    """Noise of `sequence`'s shape; `complete` false leaves out a third of the atoms."""
+    """A prediction of `sequence` with random values; complete: false leaves out a third of the atoms."""
     rng = np.random.default_rng(seed)
     length = len(sequence)
     mask = ATOM37_MASK[[INDEX[letter] for letter in sequence]] > 0
@@ -41,7 +41,7 @@ provenances = st.builds(provenance, st.text(min_size=1), st.text(), trained=st.b
 
 
 def moved(one: Prediction, seed: int) -> Prediction:
-    """The same chain turned and shifted."""
+    """The same chain, rotated and translated."""
     rng = np.random.default_rng(seed)
     turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     turn *= np.sign(np.linalg.det(turn))

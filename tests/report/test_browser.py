@@ -1,4 +1,4 @@
-"""Pages in a real Chromium; `make report-check` runs this, since a browser is too much for every test run."""
+"""Reports in a real Chromium; run by `make report-check`, not by every test run, since they need the browser."""
 
 import os
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def browser() -> "Iterator[Browser]":
 
 
 def folded(ptm: bool = True) -> Prediction:
-    """A real chain's backbone, as if it had been predicted: sure of its first half."""
+    """A real chain's backbone as a prediction, with higher pLDDT in its first half."""
     chain = Shard(CHAINS).load(0)
     length = len(chain.sequence)
     plddt = np.where(np.arange(length) < length // 2, 95, 75).astype(np.float32)
@@ -76,14 +76,14 @@ def pixels(page: "Page", selector: str, folder: Path) -> NDArray[np.int64]:
 
 
 def has_hue(image: NDArray[np.int64], colour: tuple[int, int, int]) -> bool:
-    """Whether a picture shows a colour, in whatever light: by direction, among pixels neither grey nor dark."""
+    """Whether a picture shows a hue at any brightness: the direction of RGB, among pixels neither grey nor dark."""
     lit = image[(image.max(-1) > 60) & (np.ptp(image, axis=-1) > 40)]
     near = lit @ np.array(colour) / np.linalg.norm(lit, axis=-1) / np.linalg.norm(colour) > 0.995
     return bool(near.sum() > 150)
 
 
 def at(page: "Page", row: float, column: float) -> tuple[float, float]:
-    """A place of the map in the window, by shares of its sides."""
+    """The window position of a point of the PAE map, given as fractions of its sides."""
     page.locator("#pae").scroll_into_view_if_needed()
     edges = page.locator("#pae").bounding_box()
     assert edges

@@ -24,7 +24,7 @@ FETCHING = ("src", "srcset", "data", "poster", "action", "background")
 
 
 class Parsed(HTMLParser):
-    """The elements of a page in order, and the text within those of each name."""
+    """A page's elements in order, and the text inside those of each tag."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Parsed(HTMLParser):
 
 
 def contents(folder: Path, title: str = "a title", **given_: Any) -> Contents:
-    """A job with three predictions, the second of another size of error, the last with none."""
+    """A job with three predictions: the second is the first one moved, the third is untrained and has no PAE."""
     first = prediction("MKVLAAGIVX")
     ranked = [first, moved(first, seed=1), prediction("MKVLAAGIVX", 2, ptm=False)]
     pairs = [(one, provenance("job", title, trained=k < 2, depth=3)) for k, one in enumerate(ranked)]

@@ -1,1 +1,1 @@
-"""Files that a person or a program reads: PDB, ModelCIF, JSON, plots."""
+"""Output files: structures as PDB and ModelCIF, confidence as JSON, plots, HTML reports."""

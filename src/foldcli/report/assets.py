@@ -1,4 +1,4 @@
-"""Pages that need nothing beside them: styles and scripts of web/ inside, and no way to fetch anything."""
+"""Self-contained HTML pages: styles and scripts of web/ are inlined, and the page may load nothing else."""
 
 import base64
 import hashlib
@@ -10,9 +10,9 @@ _WEB = Path(__file__).with_name("web")
 
 
 def document(template: str, scripts: Sequence[str], **parts: str) -> str:
-    """Fill the placeholders of a file in web/ with HTML, in which what users wrote is escaped already.
+    """The page of a template in web/, with HTML for its placeholders; text from users must be escaped already.
 
-    The page's policy lets these scripts run, by their sum, and no other; and it lets nothing be fetched.
+    Its content security policy allows these scripts only, by their hash, and no requests.
     """
     code = "\n".join(_read(name) for name in scripts)
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()

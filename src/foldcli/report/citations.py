@@ -1,4 +1,4 @@
-"""The papers that a job's results rest on, for its page and as BibTeX."""
+"""The papers to cite for a job's results, in its report and as BibTeX."""
 
 import re
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-# What a job may use, in the order in which it is cited, and the entries of citations.bib that stand for it.
+# Methods that a job may use, in the order of citation, with the keys of their papers in citations.bib.
 METHODS: Final = {
     "structure prediction": ("jumper2021",),
     "one prediction over several devices": ("cheng2024",),
@@ -26,7 +26,7 @@ _ACCENT: Final = {r"{\"u}": "ü", r"{\"o}": "ö", r"{\'a}": "á", r"{\'u}": "ú"
 
 @dataclass(frozen=True)
 class Citation:
-    """A paper, what the job used of it, and its BibTeX entry."""
+    """A paper: what the job used it for, and its BibTeX entry."""
 
     use: str
     bibtex: str
@@ -43,22 +43,25 @@ class Citation:
 
     @property
     def link(self) -> str:
+        """Its DOI as a URL, else the URL of its entry."""
         field = dict(_FIELD.findall(self.bibtex))
         return f"https://doi.org/{field['doi']}" if "doi" in field else field["url"]
 
 
 def citations(used: Iterable[str]) -> list[Citation]:
-    """The papers behind the methods used and those that every job rests on, each once; KeyError for no method."""
+    """The papers of the methods used and of those in ALWAYS, each once; KeyError for an unknown method."""
     text = Path(__file__).with_name("citations.bib").read_text(encoding="utf-8")
     entries = {found[1]: found[0] for found in _ENTRY.finditer(text)}
     wanted = {*ALWAYS, *used}
     if unknown := wanted - METHODS.keys():
         raise KeyError(f"no citation for {sorted(unknown)}")
-    uses = {key: use for use in reversed(METHODS) if use in wanted for key in METHODS[use]}  # of two uses, the first
+    # Reversed, so that a paper with two uses gets the first.
+    uses = {key: use for use in reversed(METHODS) if use in wanted for key in METHODS[use]}
     return [Citation(uses[key], entry) for key, entry in entries.items() if key in uses]
 
 
 def _plain(text: str) -> str:
+    """LaTeX text as plain Unicode."""
     for code, letter in _ACCENT.items():
         text = text.replace(code, letter)
     return text.replace("{", "").replace("}", "").replace("--", "–")

@@ -1,4 +1,4 @@
-"""What a page's scripts draw, as one JSON value: structures, pLDDT, PAE, coverage."""
+"""The data of a report's scripts, as one JSON value: structures, pLDDT, PAE, coverage."""
 
 import base64
 import json
@@ -16,14 +16,14 @@ from foldcli.protein.residues import CA, GAP
 from foldcli.protein.structure import Prediction, Structure
 from foldcli.report.plots import BANDS
 
-# A quarter of an angstrom: half the width of the bins in which the models predict errors, and 0 to 63 fit into a byte.
+# Angstrom per unit of the PAE bytes: half a bin of the models' error distribution, and 0 to 63 Å fit into a byte.
 PAE_STEP: Final = 0.25
-# Lowest identity to the query of each layer of the coverage, the most alike first.
+# Lowest identity to the query in each layer of the coverage plot, the highest first.
 IDENTITIES: Final = (0.8, 0.6, 0.4, 0.2, 0.0)
 
 
 def embedded(predictions: Sequence[Prediction], structures: Sequence[Path], tokens: NDArray[np.int8]) -> str:
-    """JSON that may stand in a script element: no `<` in it, so that no text ends the element.
+    """JSON for a script element: without `<`, so that no text in it can end the element.
 
     structures: the file of each prediction, mmCIF or PDB; tokens [s, i]: the alignment, 21 a gap.
     """
@@ -45,9 +45,10 @@ def embedded(predictions: Sequence[Prediction], structures: Sequence[Path], toke
 
 
 def coverage(tokens: NDArray[np.int8]) -> list[list[int]]:
-    """How many rows have a residue in each column, [layer, i], by their identity to the first row.
+    """Number of rows with a residue in each column, [layer, i], in layers of identity to the first row, the query.
 
-    Identity is the share of all the query's residues; a layer reaches from its value in IDENTITIES up to the next.
+    Identity is the fraction of the query's residues that match. A layer has the identities from its value in IDENTITIES
+    up to the value before it.
     """
     identity = (tokens == tokens[0]).mean(axis=1)
     layer = np.argmax(identity[:, None] >= np.array(IDENTITIES), axis=1)
@@ -67,21 +68,21 @@ def _prediction(prediction: Prediction, file: Path) -> dict[str, Any]:
 
 
 def _packed(data: bytes) -> str:
-    """Deflated, in base 64."""
+    """The data compressed by zlib, in base 64."""
     return base64.b64encode(zlib.compress(data, 9)).decode()
 
 
 def _upright(structure: Structure) -> torch.Tensor:
-    """CA positions turned so that who looks along z sees the chain at its widest, and rather long than high."""
+    """CA positions [i, 3] along their principal axes, the longest x and the shortest z, which is the line of sight."""
     places = torch.from_numpy(structure.positions[:, CA]).double()
     known = places[torch.from_numpy(structure.mask[:, CA])]
     middle = known.mean(0)
     axes = torch.linalg.eigh((known - middle).mT @ (known - middle)).eigenvectors.flip(1)
-    return (places - middle) @ (axes * torch.linalg.det(axes).sign())  # a rotation, and no mirror
+    return (places - middle) @ (axes * torch.linalg.det(axes).sign())  # a rotation, no reflection
 
 
 def _motion(moving: Structure, fixed: Structure, target: torch.Tensor) -> list[list[float]]:
-    """Rows [x, y, z, shift] of the motion that lays CA atoms over those of `fixed`, were these at `target` [i, 3]."""
+    """Rotation and translation, [3, 4], that superpose CA atoms on those of `fixed`, placed at `target` [i, 3]."""
     known = torch.from_numpy((moving.mask & fixed.mask)[:, CA])
     if known.sum() < 3:
         return np.eye(3, 4).tolist()

@@ -1,4 +1,4 @@
-"""Predictions as ModelCIF, the form of mmCIF made for computed models (mmcif_ma dictionary)."""
+"""Predictions as ModelCIF, the extension of mmCIF for computed models (mmcif_ma dictionary)."""
 
 import io
 import re
@@ -42,7 +42,7 @@ class GlobalPTM(qa.Global, qa.PTM):
 
 
 class ChainModel(modelcif.model.AbInitioModel):
-    """Coordinates taken straight from a Structure."""
+    """A model whose atoms come from a Structure."""
 
     def __init__(self, structure: Structure, asym: modelcif.AsymUnit, name: str) -> None:
         super().__init__(assembly=modelcif.Assembly([asym]), name=name)
@@ -57,7 +57,7 @@ class ChainModel(modelcif.model.AbInitioModel):
 
 
 def modelcif_text(prediction: Prediction, provenance: Provenance) -> str:
-    """Write `prediction` with its confidence, how it was made and with what; B factors hold pLDDT.
+    """The file's text: a prediction with its confidence, protocol and software; B factors hold pLDDT.
 
     Errors: FoldcliError if a coordinate or a confidence is not finite, or no residue has atoms.
     """

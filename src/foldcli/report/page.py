@@ -1,4 +1,4 @@
-"""report.html: the predictions of a job on one page, which needs no network and nothing beside it."""
+"""report.html: a job's predictions on one self-contained page, which needs no network."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ SCRIPTS = ("3Dmol-min.js", "state.js", "structure.js", "map.js", "tracks.js", "r
 
 @dataclass(frozen=True)
 class Contents:
-    """What a job's page shows.
+    """What a job's report shows.
 
-    ranked: predictions, the best first, and where they come from; structures: the file of each, mmCIF or PDB, whose
-    text goes into the page; tokens [s, i]: the alignment, 21 a gap; files: names in the job's folder; notes: what was
-    asked for and not done; settings and timings (seconds): by name.
+    ranked: predictions with their provenance, the best first; structures: the file of each, mmCIF or PDB, whose text is
+    embedded; tokens [s, i]: the alignment, 21 a gap; files: names in the job's folder, as links; notes: lines on
+    relaxation and on templates that were not used; settings and timings (seconds): by name.
     """
 
     ranked: Sequence[tuple[Prediction, Provenance]]
@@ -39,7 +39,7 @@ class Contents:
 
 
 def report_html(contents: Contents) -> str:
-    """The page as text."""
+    """The page's HTML."""
     predictions, provenances = zip(*contents.ranked, strict=True)
     first: Provenance = provenances[0]
     return document(
@@ -63,7 +63,7 @@ def report_html(contents: Contents) -> str:
 
 
 def dot(plddt: float) -> str:
-    """A mark in the colour of the AlphaFold Database's band in which a pLDDT lies, which its title names."""
+    """HTML of a dot in the colour of a pLDDT's confidence band, with the band's name as its title."""
     colour, name = next((colour, name) for low, _, colour, name in BANDS if plddt >= low)
     return f'<i class="dot" style="background:{colour}" title="{name}"></i>'
 

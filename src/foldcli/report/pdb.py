@@ -18,11 +18,11 @@ _RESIDUES_A_LINE: Final = 13
 
 
 class PdbLimitError(FoldcliError):
-    """A structure that the format's columns cannot hold; mmCIF can."""
+    """A structure is too large for the columns of the PDB format; mmCIF can hold it."""
 
 
 def pdb_text(structure: Structure, remarks: Sequence[str]) -> str:
-    """Write `structure` as one model, each remark a paragraph.
+    """The file's text: `structure` as one model, after the remarks, a paragraph each.
 
     Errors: PdbLimitError for what the columns cannot hold: a residue above 9999, more than 99999 records with a serial,
     a coordinate outside -999.999..9999.999, a chain name of several letters; FoldcliError where there is no atom,

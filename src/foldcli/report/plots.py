@@ -1,4 +1,4 @@
-"""Plots of confidence and of alignment coverage as PNG files, the same bytes for the same input."""
+"""Plots of confidence and of alignment coverage as PNG files, reproducible to the byte."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-# The bands and colours of the AlphaFold Database; each band is also labelled, for those who cannot tell the colours.
+# pLDDT bands in the AlphaFold Database's colours; the plot labels each, for readers who cannot tell the colours apart.
 BANDS: Final = (
     (90, 100, "#0053d6", "very high"),
     (70, 90, "#65cbf3", "confident"),
     (50, 70, "#ffdb13", "low"),
     (0, 50, "#ff7d45", "very low"),
 )
-# Okabe and Ito's colours, which differ in lightness too; after five ranks they come again, dashed.
+# Okabe and Ito's palette, which differs in lightness too; ranks six to ten use it again, dashed.
 LINES: Final = ("#000000", "#d55e00", "#0072b2", "#009e73", "#cc79a7")
 DASHES: Final = ("-", "--")
 MAPS_A_ROW: Final = 5
@@ -85,10 +85,10 @@ def pae_png(predictions: Sequence[Prediction], path: Path) -> None:
 
 
 def coverage_png(tokens: NDArray[np.int8], path: Path) -> None:
-    """Draw an alignment's rows by identity to the query, its first row, and how many rows cover each residue.
+    """Draw an alignment's rows, sorted by identity to the query (the first row), and each residue's coverage.
 
-    tokens [s, i], 21 a gap. Identity is the share of all the query's residues. Errors: FoldcliError if `path` cannot
-    be written.
+    tokens [s, i], 21 a gap. Identity is the fraction of the query's residues that match. Errors: FoldcliError if `path`
+    cannot be written.
     """
     from matplotlib.patheffects import withStroke
 
@@ -101,7 +101,7 @@ def coverage_png(tokens: NDArray[np.int8], path: Path) -> None:
         cells, cmap="viridis_r", vmin=0, vmax=1, aspect="auto", origin="lower", interpolation="nearest", extent=edges
     )
     coverage, residues = (tokens != GAP).sum(axis=0), np.arange(length + 1) + 0.5
-    outline = [withStroke(linewidth=3, foreground="white")]  # else black is lost on the rows most alike
+    outline = [withStroke(linewidth=3, foreground="white")]  # black would not be seen on the darkest rows
     line = axes.stairs(coverage, residues, baseline=None, color="black", linewidth=1.5, path_effects=outline)
     line.set_label("sequences that cover a residue")
     axes.set(xlabel="residue", ylabel="sequences", ylim=(0, depth * 1.02), xlim=edges[:2])
@@ -113,10 +113,10 @@ def coverage_png(tokens: NDArray[np.int8], path: Path) -> None:
 
 
 def _rows_by_identity(tokens: NDArray[np.int8]) -> NDArray[np.float64]:
-    """Each row's identity to the first where it is aligned, NaN in gaps; the least alike first, at most 1000 rows."""
+    """[row, i]: each row's identity to the first row, NaN in gaps; the lowest first, at most COVERAGE_ROWS rows."""
     identity = (tokens == tokens[0]).mean(axis=1)
     order = np.argsort(identity, kind="stable")
-    # Rows at even steps, the most and the least alike among them: each stands for its neighbours, which are like it.
+    # Rows at even steps of the sorted order, both ends included; those between look like their neighbours.
     steps = np.linspace(0, len(order) - 1, min(len(order), COVERAGE_ROWS)).round().astype(np.int64)
     shown = order[steps]
     return np.where(tokens[shown] != GAP, identity[shown, None], np.nan)
@@ -133,7 +133,7 @@ def _figure(width: float, height: float) -> Figure:
 
 def _save(figure: Figure, path: Path) -> None:
     with atomic_file(path) as file:
-        # Without matplotlib's version: two runs should give the same bytes.
+        # Leave out matplotlib's version, so that the bytes depend on the input alone.
         figure.savefig(file, format="png", metadata={"Software": None})
 
 
@@ -149,7 +149,7 @@ def _draw_bands(axes: Axes) -> None:
 
 
 def _label_edges(axes: Axes, *, bottom: bool, left: bool) -> None:
-    """Name a map's axes where no other map stands below it, or to its left."""
+    """Label a map's axes only at the bottom and left edges of the grid."""
     axes.tick_params(labelbottom=bottom, labelleft=left, labelsize=8)
     if bottom:
         axes.set_xlabel("scored residue", fontsize=8)

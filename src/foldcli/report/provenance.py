@@ -1,4 +1,4 @@
-"""Where a prediction comes from, in the words that its files carry."""
+"""How a prediction was made, as its output files state it."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,12 +11,12 @@ UNTRAINED: Final = "UNTRAINED PARAMETERS: coordinates and confidences test the s
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a file says of its making.
+    """How a prediction was made.
 
-    name: the job; title: its header as written; version: that of foldcli; parameters: which they are, in one phrase
-    ("AlphaFold 2022-12-06, CC BY 4.0"); trained: false for parameters made from their names; depth: rows of the
-    alignment, the query's own included, so that 1 means a single sequence; templates: the known chains shown;
-    relaxation: what became of the structure in one, empty where it is as predicted.
+    name: of the job; title: its FASTA header; version: of foldcli; parameters: a description of the weights, such as
+    "AlphaFold 2022-12-06, CC BY 4.0"; trained: false for `untrained` weights; depth: rows of the alignment with
+    the query, 1 for a single sequence; templates: the known chains that the model was shown; relaxation: its outcome,
+    empty for a structure as predicted.
     """
 
     name: str
@@ -41,12 +41,12 @@ class Provenance:
 
 
 def ascii_line(text: str) -> str:
-    """`text` on one line, with a question mark for every character outside printable ASCII."""
+    """`text` on one line, with `?` for each character outside printable ASCII."""
     return "".join(c if c.isascii() and c.isprintable() else "?" for c in " ".join(text.split()))
 
 
 def remarks(prediction: Prediction, provenance: Provenance) -> list[str]:
-    """Paragraphs on how `prediction` came about and what its B factors hold, for a PDB file's remarks."""
+    """Paragraphs for a PDB file's remarks: how the prediction was made, and what its B factors hold."""
     confidence = f"mean pLDDT {prediction.mean_plddt:.2f}"
     if prediction.ptm is not None:
         confidence += f", pTM {prediction.ptm:.2f}"

@@ -1,4 +1,4 @@
-"""Confidence as JSON, in the forms that tools for ColabFold and the AlphaFold Database read."""
+"""Confidence as JSON, in the formats of ColabFold and of the AlphaFold Database."""
 
 import json
 from typing import Any
@@ -27,7 +27,7 @@ def scores_json(prediction: Prediction) -> str:
 def pae_json(prediction: Prediction) -> str:
     """The AlphaFold Database's PAE: row i is aligned on, column j scored, and the largest value that PAE can take.
 
-    Two decimals where the database has whole angstrom. Errors: FoldcliError without a PAE, or if it is not finite.
+    Two decimals, where the database has whole angstrom. Errors: FoldcliError without a PAE, or if it is not finite.
     """
     if prediction.pae is None or prediction.max_pae is None:
         raise FoldcliError(f"{prediction.model} predicts no aligned error; use one of model_1_ptm to model_5_ptm")

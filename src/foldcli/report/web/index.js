@@ -1,5 +1,5 @@
 "use strict";
-// Sorts the jobs by a column, numbers by size, and back by a second click; empty cells come last.
+// Sorts the jobs by a column, numbers by value; a second click reverses the order; empty cells come last.
 
 const body = document.querySelector("tbody");
 const heads = [...document.querySelectorAll("th")];

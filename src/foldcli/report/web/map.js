@@ -1,8 +1,8 @@
-// The predicted aligned error as a map: the lower the error the darker; dragging over it selects residues.
+// The predicted aligned error as a map, darker for lower errors; dragging over it selects residues.
 
 const GREENS = ["#00441b", "#006d2c", "#238b45", "#41ab5d", "#74c476", "#a1d99b", "#c7e9c0", "#e5f5e0", "#f7fcf5"];
 
-// The pixel of each byte of a map whose largest value is `most`, in angstrom.
+// The colour of each PAE byte as a pixel, on a scale from 0 to `most` angstrom.
 function palette(most) {
   const stops = GREENS.map((code) => [1, 3, 5].map((k) => parseInt(code.slice(k, k + 2), 16)));
   const bytes = Uint8ClampedArray.from({ length: 1024 }, (_, k) => {
@@ -14,7 +14,7 @@ function palette(most) {
   return new Uint32Array(bytes.buffer);
 }
 
-// Draws a map with `side` pixels a side, of which each shows the residue at its middle.
+// Draws a map of side x side pixels; each shows the residue pair at its centre.
 async function paint(canvas, rank, side) {
   const [values, pixels] = [await paeOf(rank), palette(data.predictions[rank].maxPae)];
   const places = Array.from({ length: side }, (_, k) => Math.floor((k + 0.5) * length / side));
@@ -50,7 +50,7 @@ function drawBox() {
   }
 }
 
-// [aligned on, scored] under the pointer.
+// The residues [aligned on, scored] under the pointer.
 function placeOnMap(event) {
   const edges = byId("pae").getBoundingClientRect();
   return [residueAt(event.clientY, edges.top, edges.height), residueAt(event.clientX, edges.left, edges.width)];

@@ -8,7 +8,7 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 const NAMES = Object.fromEntries(("A Ala,R Arg,N Asn,D Asp,C Cys,Q Gln,E Glu,G Gly,H His,I Ile,L Leu,K Lys,M Met," +
   "F Phe,P Pro,S Ser,T Thr,W Trp,Y Tyr,V Val,X Unk").split(",").map((pair) => pair.split(" ")));
 
-// `aligned` and `scored` are [first, last] or null, both at once; "rank" and "selection" are told when they change.
+// `aligned` and `scored` are [first, last], or both null; events "rank" and "selection" are sent when they change.
 const state = Object.assign(new EventTarget(), { rank: 0, aligned: null, scored: null });
 
 function showRank(rank) {
@@ -54,7 +54,7 @@ async function inflated(text) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-// A map's bytes by rank, unpacked once: [aligned on, scored], in steps of data.paeStep.
+// Each rank's PAE bytes, unpacked once: [aligned on, scored], in steps of data.paeStep.
 const unpacked = new Map();
 function paeOf(rank) {
   if (!unpacked.has(rank)) unpacked.set(rank, inflated(data.predictions[rank].pae));

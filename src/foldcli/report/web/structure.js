@@ -1,4 +1,4 @@
-// The structure in 3D: coloured by pLDDT, or by what is selected.
+// The structure in 3D, coloured by pLDDT or by the selection.
 
 const viewer = (() => {
   try {
@@ -26,7 +26,7 @@ function residueColour(i) {
   return colour(aligned && scored ? "--both" : aligned ? "--aligned" : "--scored");
 }
 
-// A ribbon needs CA and O of most residues, and a chain whose residues follow one another; a trace needs CA alone.
+// A ribbon needs CA and O of most residues and a chain without breaks; a trace needs only CA.
 function shape(atoms) {
   const [chain, oxygens] = ["CA", "O"].map((name) => atoms.filter((atom) => atom.atom === name));
   if (chain.length < 3) return "sticks";
@@ -35,7 +35,7 @@ function shape(atoms) {
   return oxygens.length >= 0.8 * chain.length && joined.length >= 0.8 * steps.length ? "ribbon" : "trace";
 }
 
-// Joins each CA with the next and with nothing else.
+// Bonds each CA with the next one only.
 function join(chain) {
   chain.forEach((atom, k) => {
     atom.bonds = [chain[k - 1], chain[k + 1]].filter(Boolean).map((other) => other.index);
@@ -54,7 +54,7 @@ async function load(rank) {
   return model;
 }
 
-// The rank in front: in colour, and with side chains where few residues are selected.
+// The chosen rank, in colour, with side chains if few residues are selected.
 function dress(model) {
   const painted = new Map(data.residues.map((value, i) => [value, residueColour(i)]));
   const colorfunc = (atom) => painted.get(atom.resi);
@@ -67,7 +67,7 @@ function dress(model) {
   if (chosen.length && chosen.length <= MOST_STICKS) model.setStyle({ resi: chosen }, sticks, true);
 }
 
-// The chain as large as fits: the library leaves room, in height alone, for a sphere around it.
+// Zooms until the chain just fits; zoomTo alone leaves room for its bounding sphere, by the view's height.
 function centre() {
   const { clientWidth, clientHeight } = byId("viewer");
   const atoms = shown.get(state.rank).selectedAtoms({});
@@ -117,7 +117,7 @@ if (viewer) {
   const inTurn = (work) => { last = last.then(work); drawing(last); };
   const pause = () => new Promise((after) => { setTimeout(after, 60); });
   on("rank", () => inTurn(drawRank));
-  on("selection", () => {  // while a pointer moves, the last of its places alone
+  on("selection", () => {  // while a pointer moves, draw only its latest position
     const mine = asked += 1;
     drawing(pause().then(() => mine === asked && inTurn(dressAll)));
   });

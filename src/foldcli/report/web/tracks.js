@@ -1,4 +1,4 @@
-// What is drawn along the sequence: pLDDT of every rank, coverage of the alignment, and the letters.
+// Plots along the sequence: pLDDT of every rank, coverage of the alignment, and the letters.
 
 const LAYERS = ["--layer-1", "--layer-2", "--layer-3", "--layer-4", "--layer-5"];
 
@@ -76,7 +76,7 @@ function drawCoverage() {
   }));
 }
 
-// Letters in groups of ten; the number of its first residue stands before each group.
+// Letters in groups of ten, each after the number of its first residue.
 function drawLetters() {
   const letters = [...data.sequence].map((letter, i) => element("b", { textContent: letter, title: residue(i) }));
   for (let start = 0; start < length; start += 10) {
