@@ -1,10 +1,10 @@
-"""Memory against time by plans of AutoChunk, on the CPU (`make bench-autochunk`).
+"""Peak memory against time under AutoChunk's plans, on the CPU (`make bench-autochunk`).
 
     python benchmarks/autochunk.py trunk --seq-len 1024    # also against chunks of a fixed number of rows
     python benchmarks/autochunk.py networks                # GPT, ViT and U-Net from torch's own layers
 
-Memory is the peak of what the CPU's allocator gives out during one pass, beside parameters and inputs, the results
-included. What was measured is added to --json, each curve with the machine it comes from.
+Memory is the peak of what torch's CPU allocator hands out during one pass: results included, parameters and inputs not.
+Measurements are added to --json, each curve with the machine it was taken on.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""Chunks of a fixed number of rows, as OpenFold's modules are given by hand: what plans are compared with.
+"""Hand-written chunks of a fixed number of rows, as in OpenFold, to compare AutoChunk's plans with.
 
-Attention, transitions and the outer product run over `chunk` rows at a time on inputs that are normalised whole, and
-write into one tensor; triangle multiplication runs whole, as there.
+Attention, transitions and the outer product run on `chunk` rows at a time and write into one tensor; their inputs are
+normalised whole. Triangle multiplication is not chunked, as in OpenFold.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from foldcli.model.triangle import TriangleAttention
 
 
 def in_rows(work: Callable[[slice], Tensor], rows: int, chunk: int) -> Tensor:
-    """What `work` gives for each slice of rows, in one tensor."""
+    """The results of `work` on each slice of rows, in one tensor."""
     first = work(slice(0, chunk))
     out = first.new_empty(rows, *first.shape[1:])
     out[:chunk] = first
@@ -37,7 +37,7 @@ def attention(own: Any, x: Tensor, mask: Tensor, z: Tensor | None, chunk: int) -
 
 
 def forwards(module: nn.Module, chunk: int) -> Callable[..., Tensor] | None:
-    """The module's forward in chunks, None if it has none."""
+    """The module's forward in chunks; None for a module that is not chunked."""
     own: Any = module
     if isinstance(own, MsaRowAttention):
         return lambda m, z, mask: attention(own, m, mask, z, chunk)
@@ -60,7 +60,7 @@ def forwards(module: nn.Module, chunk: int) -> Callable[..., Tensor] | None:
 
 @contextmanager
 def fixed_chunks(model: nn.Module, chunk: int) -> Iterator[None]:
-    """While in it, the modules of `model` run in chunks of so many rows."""
+    """Inside the context, the modules of `model` run in chunks of so many rows."""
     changed = [(module, forwards(module, chunk)) for module in model.modules()]
     for module, forward in changed:
         if forward:

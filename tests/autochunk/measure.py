@@ -1,4 +1,4 @@
-"""Measured peak of what the CPU's allocator gives out, operators' temporaries included."""
+"""Measured peak of what torch's CPU allocator hands out, operators' temporaries included."""
 
 import gc
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def measured_peak(work: Callable[[], Any]) -> tuple[Any, int]:
-    """The result of `work`, and by how many bytes its memory rose at most."""
+    """The result of `work`, and the most bytes that it had allocated at once."""
     gc.collect()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
         result = work()

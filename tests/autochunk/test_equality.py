@@ -1,4 +1,4 @@
-"""A chunked module gives what the module gives, whatever its sizes and budget."""
+"""A chunked module gives what the plain one gives, at any sizes and any budget."""
 
 import copy
 from functools import cache
@@ -24,7 +24,7 @@ RATES = DeviceRates(3e10, 1e10, 1e10, 1e-9, 5e-6)
 
 
 def at(share: float) -> Any:
-    """Choose the plan for this share of the way from the least memory there is to that without a plan."""
+    """Choose the fastest plan at this point between the least memory (0) and that of the unchunked module (1)."""
 
     def choose(planner: Planner) -> Plan:
         least = planner.tightest()
@@ -49,7 +49,7 @@ def alphafold() -> AlphaFold:
     torch.manual_seed(0)
     config = model_config("tiny", ["model.structure.layers=1", "model.evoformer.blocks=2"])
     model = AlphaFold(config).eval().requires_grad_(False)
-    for parameter in model.parameters():  # nothing is zero, and all shapes of noise are small
+    for parameter in model.parameters():  # so that no output is zero
         parameter.normal_(std=0.1)
     return model
 
@@ -73,7 +73,7 @@ def features(i: int, s: int, e: int, t: int) -> Features:
 
 @settings(max_examples=2)
 @given(st.integers(12, 30), st.integers(1, 9), st.integers(1, 12), st.sampled_from([0, 2]), st.floats(0, 0.3))
-def test_the_whole_model_in_slices(i: int, s: int, e: int, t: int, share: float) -> None:
+def test_the_whole_model_in_chunks(i: int, s: int, e: int, t: int, share: float) -> None:
     model, given_features = alphafold(), features(i, s, e, t)
     run = chunked(model, share)
     before = Recycled(torch.randn(i, 64), torch.randn(i, i, 32), torch.randn(i, 37, 3))
@@ -83,7 +83,7 @@ def test_the_whole_model_in_slices(i: int, s: int, e: int, t: int, share: float)
 
 @settings(max_examples=5)
 @given(st.integers(5, 40), st.integers(3, 20), st.floats(0, 1), st.booleans())
-def test_evoformer_blocks_in_slices(i: int, s: int, share: float, extra: bool) -> None:
+def test_evoformer_blocks_in_chunks(i: int, s: int, share: float, extra: bool) -> None:
     trunk = alphafold().trunk
     block = (trunk.extra_msa if extra else trunk.evoformer).blocks[0]
     args = torch.randn(s, i, 32 if extra else 64), torch.randn(i, i, 32), torch.ones(s, i), torch.ones(i, i)
@@ -95,7 +95,7 @@ def test_evoformer_blocks_in_slices(i: int, s: int, share: float, extra: bool) -
     assert all(torch.equal(x, copy) for x, copy in zip(args, copies, strict=True)), "an input was written into"
 
 
-def test_gradients_through_slices() -> None:
+def test_gradients_through_chunks() -> None:
     block = copy.deepcopy(alphafold().trunk.evoformer.blocks[0]).requires_grad_(True)
     leaves_of = torch.randn(6, 13, 64, requires_grad=True), torch.randn(13, 13, 32, requires_grad=True)
     gradients = []
@@ -106,7 +106,7 @@ def test_gradients_through_slices() -> None:
 
 
 @pytest.mark.parametrize(("net", "shape"), [(gpt, (1, 33, 64)), (vit, (3, 17, 64)), (UNet, (2, 3, 16, 12))])
-def test_other_networks_in_slices(net: Any, shape: tuple[int, ...]) -> None:
+def test_other_networks_in_chunks(net: Any, shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     module, x = net(64).eval().requires_grad_(False), torch.randn(shape)
     for share in (0.0, 0.4):
@@ -116,7 +116,7 @@ def test_other_networks_in_slices(net: Any, shape: tuple[int, ...]) -> None:
 
 
 class Random(nn.Module):
-    """A small network whose steps are drawn: each takes one or two earlier [i, j, c] values."""
+    """A random small network: each step reads one or two earlier values [i, j, c]."""
 
     STEPS = "linear norm softmax transpose add product flatten split cat sum relu_ row mul_ iter".split()
 
@@ -184,7 +184,7 @@ class Random(nn.Module):
     st.lists(st.tuples(st.sampled_from(Random.STEPS), st.integers(0, 20), st.integers(0, 20)), min_size=2, max_size=12),
     st.integers(2, 9), st.sampled_from([0.0, 0.3]),
 )  # fmt: skip
-def test_random_graphs_in_slices(steps: list[tuple[str, int, int]], i: int, share: float) -> None:
+def test_random_graphs_in_chunks(steps: list[tuple[str, int, int]], i: int, share: float) -> None:
     module, x = Random(steps).requires_grad_(False), torch.randn(i, i, 4)
     require_equal(chunked(module, share)(x), module(x))
 
@@ -200,7 +200,7 @@ def test_one_capture_serves_every_length() -> None:
     assert len(graphs) == 1 and len(run.executors) == 2
 
 
-def test_a_way_that_depends_on_the_length_is_captured_again() -> None:
+def test_control_flow_by_length_is_captured_again() -> None:
     class Either(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             x = torch.tanh(x)
@@ -213,7 +213,7 @@ def test_a_way_that_depends_on_the_length_is_captured_again() -> None:
     assert not [leaf for leaf in leaves(tuple(run.graphs)) if isinstance(leaf, Tensor)]
 
 
-def test_modules_that_are_alike_are_planned_once_for_each_size_and_key() -> None:
+def test_equal_modules_are_planned_once_for_each_shape_and_key() -> None:
     planned: list[Planner] = []
 
     def choose(planner: Planner) -> Plan:

@@ -1,4 +1,4 @@
-"""What plans are predicted to take, against what the allocator gives out; and how little they take."""
+"""Plans' predicted peaks are close to those measured, and low."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ RATES = DeviceRates(3e10, 1e10, 1e10, 1e-9, 5e-6)
 
 
 def peaks(module: Any, *args: torch.Tensor, shares: tuple[float, ...]) -> list[tuple[float, int]]:
-    """Predicted and measured peak of plans that take these shares of the memory without a plan."""
+    """Predicted and measured peaks of plans with these shares of the unchunked peak as budget; 0 for the least."""
     run = Chunked(module.eval().requires_grad_(False), lambda planner: planner.tightest(), RATES)
     planner, own = run.planner(*args), named_tensors(module).__getitem__
     whole = planner.whole()
@@ -31,7 +31,7 @@ def peaks(module: Any, *args: torch.Tensor, shares: tuple[float, ...]) -> list[t
     ]  # fmt: skip
 
 
-def test_predictions_are_near_what_an_evoformer_block_takes() -> None:
+def test_peaks_of_an_evoformer_block_are_predicted() -> None:
     config = model_config("model_1_ptm")
     column = MsaColumnAttention(config.evoformer.c_m, config.evoformer.msa_heads)
     block = EvoformerBlock(config.evoformer, config.c_z, column)
@@ -48,10 +48,10 @@ def test_other_networks_take_sixty_per_cent_less(net: Any, shape: tuple[int, ...
     assert found[1][1] < 0.4 * found[0][1]
 
 
-def test_the_machine_is_measured_once(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_is_calibrated_once(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOLDCLI_HOME", str(tmp_path))
     cpu = torch.device("cpu")
     first = device_rates(cpu, torch.float32)
-    monkeypatch.setattr("foldcli.autochunk.cost.calibrate", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr("foldcli.autochunk.cost.calibrate", lambda *_: pytest.fail("calibrated again"))
     assert device_rates(cpu, torch.float32) == first
     assert calibrate(cpu, torch.float32).rate > 1e8

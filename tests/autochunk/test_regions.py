@@ -1,4 +1,4 @@
-"""Every region that is found, run in slices of one step and of several, leaves the results as they are."""
+"""Every chunk region that is found gives the same results, in chunks of one step and of several."""
 
 import pytest
 import torch
@@ -53,7 +53,7 @@ def test_regions_of_random_graphs(steps: list[tuple[str, int, int]], i: int) -> 
 
 
 class Reads(nn.Module):
-    """Adds to a value what is computed from it, in a way that decides whether the sum may take its memory."""
+    """Adds to a value something computed from it, which decides whether the sum may overwrite the value."""
 
     def __init__(self, way: str) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Reads(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         a = x * 2
-        if self.way == "turned":  # reads each slice after another has been written
+        if self.way == "turned":  # reads parts of a that earlier chunks have overwritten
             return a + torch.tanh(a.transpose(0, 1))
         if self.way == "whole":
             return a + a @ a
@@ -75,6 +75,6 @@ class Reads(nn.Module):
 
 
 @pytest.mark.parametrize("way", ["turned", "whole", "later", "viewed", "alone"])
-def test_a_sum_takes_the_memory_only_of_what_nobody_reads_after(way: str) -> None:
+def test_only_memory_that_is_read_no_more_is_overwritten(way: str) -> None:
     found = require_all_equal(Reads(way), torch.randn(6, 6))
     assert any(region.in_place for region in found)

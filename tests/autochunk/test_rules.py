@@ -1,4 +1,4 @@
-"""Every axis that a rule offers: slices of the operands give the slice of the results."""
+"""Every chunking that a rule offers: from chunks of the operands come the same chunks of the results."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from foldcli import ops
-from foldcli.autochunk import chunked  # noqa: F401 - fills the table of rules
+from foldcli.autochunk import chunked  # noqa: F401 - registers the rules
 from foldcli.autochunk.dimensions import RULES, chunkings
 from foldcli.autochunk.graph import Call, Ref, mapped, name_of, tensors
 from foldcli.autochunk.split_calls import triangle_operand
@@ -24,7 +24,7 @@ def norm(c: int) -> tuple[Tensor, Tensor]:
 
 
 INDEX = torch.tensor([[0, 2, 1, 1], [3, 0, 0, 2]])
-# Function, arguments, how many axes there are to be found.
+# Function, arguments, number of chunkings to be found.
 CASES: list[tuple[Callable[..., Any], tuple[Any, ...], int]] = [
     (Tensor.add, (r(4, 6), r(3, 1, 6)), 3),
     (torch.where, (r(4, 6) > 0, r(6), r(4, 1)), 2),
@@ -78,7 +78,7 @@ CASES: list[tuple[Callable[..., Any], tuple[Any, ...], int]] = [
 
 
 @pytest.mark.parametrize(("function", "args", "count"), CASES, ids=[name_of(case[0]) for case in CASES])
-def test_slices_of_operands_give_the_slice_of_the_result(
+def test_chunks_of_operands_give_the_chunk_of_the_result(
     function: Callable[..., Any], args: tuple[Any, ...], count: int
 ) -> None:
     whole = tensors(function(*args))
@@ -89,9 +89,9 @@ def test_slices_of_operands_give_the_slice_of_the_result(
     call = Call(function, refs, {}, tuple(range(len(given), len(values))))
     found = chunkings(call, lambda value: tuple(values[value].shape))
     assert len(found) == count
-    for axis in found:
-        first, steps = 1, max(1, axis.length // 2)
-        cuts = iter(zip(given, axis.operands, strict=True))
+    for chunking in found:
+        first, steps = 1, max(1, chunking.length // 2)
+        cuts = iter(zip(given, chunking.operands, strict=True))
 
         def sliced(leaf: Any, cuts: Any = cuts, first: int = first, steps: int = steps) -> Any:
             if not isinstance(leaf, Tensor):
@@ -100,25 +100,25 @@ def test_slices_of_operands_give_the_slice_of_the_result(
             return tensor.narrow(cut.dim, first * cut.step, steps * cut.step) if cut else tensor
 
         part, kwargs = mapped(sliced, args), {}
-        if axis.adapt:
-            part, kwargs = axis.adapt(part, {}, steps)
-        for result, all_of_it, cut in zip(tensors(function(*part, **kwargs)), whole, axis.results, strict=True):
+        if chunking.adapt:
+            part, kwargs = chunking.adapt(part, {}, steps)
+        for result, all_of_it, cut in zip(tensors(function(*part, **kwargs)), whole, chunking.results, strict=True):
             expected = all_of_it.narrow(cut.dim, first * cut.step, steps * cut.step)
             torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_what_computes_across_a_dimension_is_no_axis_of_it() -> None:
+def test_a_dimension_that_is_mixed_is_not_chunked() -> None:
     qkv = r(4, 6, 8), r(4, 6, 8), r(4, 6, 8)
     lengths = {
-        "softmax": [axis.length for axis in _axes(Tensor.softmax, r(4, 6, 3), -1)],
-        "causal": [a.length for a in _axes(F.scaled_dot_product_attention, *qkv, None, 0.0, True)],
-        "unknown": [axis.length for axis in _axes(torch.linalg.inv, torch.eye(4).expand(3, 4, 4))],
+        "softmax": [chunking.length for chunking in _chunkings(Tensor.softmax, r(4, 6, 3), -1)],
+        "causal": [chunking.length for chunking in _chunkings(F.scaled_dot_product_attention, *qkv, None, 0.0, True)],
+        "unknown": [chunking.length for chunking in _chunkings(torch.linalg.inv, torch.eye(4).expand(3, 4, 4))],
     }  # fmt: skip
     assert lengths == {"softmax": [4, 6], "causal": [4], "unknown": []}
     assert "inv" not in RULES
 
 
-def _axes(function: Callable[..., Any], *args: Any) -> list[Any]:
+def _chunkings(function: Callable[..., Any], *args: Any) -> list[Any]:
     result, given = function(*args), tensors(args)
     numbers = iter(range(len(given)))
     refs = mapped(lambda leaf: Ref(next(numbers)) if isinstance(leaf, Tensor) else leaf, args)

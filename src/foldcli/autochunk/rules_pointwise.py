@@ -87,7 +87,7 @@ def one_hot(site: CallSite) -> Iterator[Chunking]:
 
 
 @rule("gather")
-def gather(site: CallSite) -> Iterator[Chunking]:
+def gather_entries(site: CallSite) -> Iterator[Chunking]:
     x, along, index = site.args
     for dim in kept_dimensions(x.shape, [along]):
         if x.shape[dim] == index.shape[dim]:
