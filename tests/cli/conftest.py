@@ -17,7 +17,7 @@ SHORT, LONG = "NLYIQWLKDG", "TTCCPSIVARSNFN"
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a user sees of a run."""
+    """Exit code, standard output and standard error of a run."""
 
     code: int
     out: str
@@ -25,7 +25,7 @@ class Outcome:
 
     @property
     def error(self) -> str:
-        """What stands on standard error, having asserted that it is one line."""
+        """The one line on standard error."""
         assert self.err.startswith("foldcli: ")
         assert self.err.count("\n") == 1, self.err
         return self.err.strip()
@@ -59,7 +59,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], 
 
 
 def results(out: Path) -> dict[str, dict[str, Any]]:
-    """The records of results.jsonl by job, having asserted that no draft was left."""
+    """The records of results.jsonl by job; asserts that no temporary folder is left."""
     assert not list(out.rglob(".*.part"))
     lines = (out / "results.jsonl").read_text().splitlines()
     return {record["job"]: record for record in map(json.loads, lines)}

@@ -1,4 +1,4 @@
-"""`foldcli fold` with alignments that it searches for: in databases, and on a server of this machine."""
+"""`foldcli fold` that searches for alignments, in databases and on a local server."""
 
 import shutil
 import threading
@@ -19,7 +19,7 @@ STRANGER = "TTCCPSIVARSNFNVCRLPGTPEAICATYTGCIIIPGATCPGDYAN"
 
 @pytest.fixture(autouse=True)
 def inputs(tmp_path: Path) -> None:
-    """`in.fasta` with a protein that has relatives in `db.fasta` and one that has none."""
+    """`in.fasta` with a protein that has homologs in `db.fasta` and one that has none."""
     (tmp_path / "in.fasta").write_text(f">kin\n{QUERY}\n>alone\n{STRANGER}\n")
     (tmp_path / "db.fasta").write_text(f">r1\nGGS{KIN}\n>r2\n{KIN[10:40]}DDD{KIN[40:]}\n>other\n{QUERY[::-1]}\n")
 
@@ -32,7 +32,7 @@ def test_a_database_gives_alignments_that_are_kept_and_taken_back(command: Comma
     threads = threading.active_count()
     outcome = command("in.fasta", "--db", "db.fasta", "--out", "out")
     assert outcome.code == 0
-    assert threading.active_count() == threads  # the one that searches has ended with the run
+    assert threading.active_count() == threads  # the searching thread has ended
     assert "kin: 76 residues, alignment of 3 sequences, tiny seed 0" in outcome.err.splitlines()
     assert "alone: 46 residues, single sequence (no alignment), tiny seed 0" in outcome.err.splitlines()
     assert {name: record["depth"] for name, record in results(Path("out")).items()} == {"kin": 3, "alone": 1}
@@ -46,7 +46,7 @@ def test_a_database_gives_alignments_that_are_kept_and_taken_back(command: Comma
     assert command("in.fasta", "--msa", "msa", "--out", "again").code == 0
     assert structures("again") == structures("out")
     assert Path("again/alone/alone.a3m").read_text() == f">query\n{STRANGER}\n"
-    # what came with the query was not searched for
+    # no search for a query with an alignment
     assert ["{eddy2011," in Path(out, "kin/cite.bibtex").read_text() for out in ("out", "again")] == [True, False]
 
 

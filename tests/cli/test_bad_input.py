@@ -1,4 +1,4 @@
-"""What cannot be folded ends with one line that names it and the way out, exit code 2, before any work."""
+"""Wrong input ends with one line that says what is wrong and what to do, exit code 2, before any work."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Shells complete commands, options and their values, and need nothing heavy for it."""
+"""Shell completion of commands, options and their values, without heavy imports."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""foldcli data: what the commands write is what training reads, and what they left out is said."""
+"""`foldcli data`: training reads what the commands write, and they report what they leave out."""
 
 import sys
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Data = Callable[..., Outcome]
 
 @pytest.fixture
 def data(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Data:
-    """Run `foldcli data` in a folder with two good structures, one that was cut, and one alignment."""
+    """Run `foldcli data` in a folder with two good structures, a truncated one, and one alignment."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", "")
     atoms = [atom for label in (1, 2, 4) for atom in backbone(CONSTRUCT[label - 1], label)]

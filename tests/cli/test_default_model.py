@@ -1,4 +1,4 @@
-"""`foldcli fold` with nothing named and nothing cached: the model that comes with the package."""
+"""`foldcli fold` without --model or cached parameters uses the model that comes with the package."""
 
 import dataclasses
 from pathlib import Path

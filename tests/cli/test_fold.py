@@ -1,4 +1,4 @@
-"""`foldcli fold` from end to end: what a run leaves, goes on with, and says when a job fails."""
+"""`foldcli fold` from end to end: its files, resuming, and jobs that fail."""
 
 import csv
 import errno
@@ -20,7 +20,7 @@ from tests.cli.conftest import LONG, SHORT, Command, results
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """The contents of a job's files, but for those that hold times."""
+    """The contents of a job's files, without those that hold times."""
     times = ("timings.json", "job.json", "report.html")
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name not in times}
 
@@ -210,7 +210,7 @@ def test_a_full_disk_costs_only_what_could_not_be_written(
 def test_ctrl_c_leaves_finished_jobs_and_the_same_command_goes_on(tmp_path: Path) -> None:
     (tmp_path / "in.fasta").write_text(f">a\n{SHORT}\n>b\n{LONG}\n>c\n{LONG * 2}\n")
     arguments = "fold in.fasta --out out --model tiny --weights untrained --num-recycle 20".split()
-    # A shell's background jobs, such as these tests may be, begin with Ctrl-C ignored.
+    # In a background job of a shell, as these tests may be, Ctrl-C is ignored.
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     call = [sys.executable, "-c", f"{heard}; from foldcli.cli.main import run; run()", *arguments]
     with subprocess.Popen(call, cwd=tmp_path, stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL) as process:

@@ -1,4 +1,4 @@
-"""`foldcli fold --json`: what programs read of a run."""
+"""`foldcli fold --json`: events and results for programs."""
 
 import json
 from pathlib import Path

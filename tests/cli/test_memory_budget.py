@@ -1,4 +1,4 @@
-"""`foldcli fold` within a budget of memory, and `--dry-run`."""
+"""`foldcli fold --memory-budget`, and `--dry-run`."""
 
 from pathlib import Path
 

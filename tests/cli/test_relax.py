@@ -1,4 +1,4 @@
-"""`foldcli fold --relax`: what was asked for is done, or said."""
+"""`foldcli fold --relax` relaxes what is asked for, or says why not."""
 
 import sys
 from pathlib import Path

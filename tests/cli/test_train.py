@@ -1,4 +1,4 @@
-"""What cannot be trained ends with one line that names the key, exit code 2, before anything is written."""
+"""Wrong settings of `foldcli train` end with one line that names the key, exit code 2, before anything is written."""
 
 import sys
 from pathlib import Path

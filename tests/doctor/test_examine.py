@@ -1,4 +1,4 @@
-"""foldcli doctor: a machine on which folding works, and what it says of one from which things were taken."""
+"""`foldcli doctor` on a machine where folding works, and where something is missing or damaged."""
 
 import builtins
 import os
@@ -25,7 +25,7 @@ Usage = namedtuple("Usage", "total used free")
 
 @pytest.fixture(autouse=True)
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A cache with a file for each pTM preset, with sizes and sums on record."""
+    """A cache with a parameter file for each pTM preset, its size and SHA-256 recorded."""
     monkeypatch.setenv("FOLDCLI_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     with cache.locked() as folder:
@@ -74,7 +74,7 @@ def test_without_parameters_the_package_has_its_own(
     out = capfd.readouterr().out
     assert (end.value.code, out.splitlines()[-1]) == (0, "folding works")
     assert "foldcli-mini" in out and "foldcli weights download" in " ".join(out.replace("│", " ").split())
-    assert not home.exists()  # it only looks
+    assert not home.exists()  # it writes nothing
 
 
 def test_parameters_are_compared_by_size_and_when_asked_by_sum(home: Path) -> None:
@@ -136,7 +136,7 @@ UNSEEN: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 
 @pytest.mark.parametrize("advice", UNSEEN)
 def test_a_gpu_that_torch_does_not_see(advice: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A program stands for the driver's, which answers for a GPU with MIG."""
+    """A script stands in for nvidia-smi, and lists a GPU with MIG."""
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\necho 'NVIDIA H100 PCIe, 550.54.15, Enabled'\n")
     program.chmod(0o755)

@@ -42,15 +42,15 @@ def tar_bytes(files: dict[str, bytes], *members: tarfile.TarInfo) -> bytes:
 
 @dataclass
 class Site:
-    """What a server offers and how it misbehaves; `asked` and `served` record every request, as it came and went."""
+    """What a server offers and how it fails; `asked` and `served` record every request and answer."""
 
     content: bytes = b""
     url: str = ""
     etag: str = '"one"'
     ranges: bool = True
-    heeds_version: bool = True  # an If-Range that no longer holds brings the whole file, as it should
+    heeds_version: bool = True  # whether an outdated If-Range is answered with the whole file, as it should be
     statuses: list[int] = field(default_factory=list)  # answers to give before the real one
-    cuts: list[int] = field(default_factory=list)  # bytes of the body after which to hang up, one per request
+    cuts: list[int] = field(default_factory=list)  # bytes of the body after which to close, one per request
     gate: threading.Event | None = None  # a body is held back until it is set
     asked: list[dict[str, str]] = field(default_factory=list)
 
@@ -102,7 +102,7 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture
 def one_line() -> Callable[[BaseException], str]:
-    """Return an error's message, having asserted that it is one line."""
+    """An error's message, which must be one line."""
 
     def message(error: BaseException) -> str:
         assert "\n" not in str(error)

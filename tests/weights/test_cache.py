@@ -1,4 +1,4 @@
-"""The cache folder: what comes in, what is kept out, and what is noticed later."""
+"""The cache folder: what is imported, what is refused, and damage that is noticed later."""
 
 import hashlib
 import shutil
@@ -183,7 +183,7 @@ def test_a_file_put_there_by_hand_is_found_and_recorded_in_place():
     assert "no sum was ever recorded" in verify()[0].reason
     import_file(place)
     assert verify() == []
-    place.write_bytes(npz_bytes(2))  # a changed file is not to become right by being imported where it lies
+    place.write_bytes(npz_bytes(2))  # importing a changed file in place must not make it valid
     with pytest.raises(WeightsError, match="other parameters for model_1"):
         import_file(params_folder())
 

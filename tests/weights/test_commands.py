@@ -1,4 +1,4 @@
-"""foldcli weights, as typed."""
+"""`foldcli weights` as a user types it."""
 
 import hashlib
 

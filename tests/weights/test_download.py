@@ -1,4 +1,4 @@
-"""Downloads against a server on this machine that cuts, refuses, truncates and lies."""
+"""Downloads from a local server that breaks off, refuses, truncates and sends wrong headers."""
 
 import errno
 import hashlib

@@ -1,4 +1,4 @@
-"""Parameter files that are sound, damaged, or written to run code."""
+"""Parameter files that are intact, damaged, or made to run code."""
 
 import os
 import pickle
@@ -20,7 +20,7 @@ TENSORS = {"trunk.weight": torch.arange(6.0).reshape(2, 3), "trunk.bias": torch.
 
 
 class Trap:
-    """Unpickled, it would leave a file behind."""
+    """Writes a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -62,7 +62,7 @@ def test_npz_without_numbers_is_refused(tmp_path):
 @given(st.data())
 @pytest.mark.filterwarnings("ignore::SyntaxWarning", "ignore::UserWarning")  # of numpy, at a damaged header
 def test_damaged_npz_is_refused_or_unharmed(tmp_path_factory, data):
-    """A cut is always noticed; a flipped byte is, unless it lies where nothing is read from."""
+    """Truncation is always noticed; a flipped byte too, unless it is one that is never read."""
     path, whole = tmp_path_factory.getbasetemp() / "damaged.npz", npz_bytes()
     at = data.draw(st.integers(0, len(whole) - 1))
     if data.draw(st.booleans()):

@@ -102,7 +102,7 @@ def plain(name: str) -> str:
 
 
 def checkpoint(config: ModelConfig, version: int) -> tuple[dict[str, np.ndarray], dict[str, torch.Tensor]]:
-    """Published parameters, and the same as OpenFold would hold them, by the inverse of the rule under test."""
+    """Published parameters, and the same in OpenFold's layout, by the inverse of the rule under test."""
     published = seeded_parameters(published_shapes(config))
     blocks = {key: rule.blocks for rule in rules(config) for key, _ in rule.sources}
     spelling = {plain(name): name for name in spelled(modules(config, version))}
