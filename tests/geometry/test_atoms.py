@@ -1,4 +1,4 @@
-"""Frames, torsions and atoms agree with each other; the model's goldens hold their numbers."""
+"""Frames, torsions and atoms are consistent with each other; tests/model compares their values with DeepMind's."""
 
 import torch
 from hypothesis import given
@@ -26,9 +26,9 @@ def test_atoms_placed_by_torsions_show_the_same_torsions(seed: int, length: int)
     atoms = atoms14_to_37(aatype, frames_to_atoms(aatype, torsions_to_frames(aatype, backbone, torsions)))
     mask = torch.from_numpy(residues.ATOM37_MASK)[aatype].double()
     found, _, defined = torsion_angles(aatype, atoms, mask)
-    # psi and the chis belong to one residue; omega and phi depend on the neighbour, which stands anywhere here
+    # psi and chi depend on one residue; omega and phi also on its neighbour, whose place is arbitrary here
     assert defined[:, 3:].equal(torch.from_numpy(residues.CHI_MASK)[aatype].double())
-    # the ideal tables have three decimals, and their atoms lie off their planes by as much
+    # the ideal tables have three decimals, so their atoms lie that much off their planes
     assert torch.allclose(found[:, 2], torsions[:, 2], atol=2e-2)
     chi = defined[:, 3:, None].bool()
     assert torch.allclose(torch.where(chi, found[:, 3:], 0), torch.where(chi, torsions[:, 3:], 0), atol=2e-2)

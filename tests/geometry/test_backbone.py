@@ -1,4 +1,4 @@
-"""Peptides are closed by moving residues as a whole, and a good backbone stays as it is."""
+"""`close_peptides` moves whole residues, and leaves a good backbone as it is."""
 
 import subprocess
 import sys
@@ -40,7 +40,7 @@ def test_chains_too_short_for_a_peptide() -> None:
 
 
 def test_torchs_compiler_is_not_imported() -> None:
-    """It took 0.9 s of every fold."""
+    """That import took 0.9 s of every fold."""
     closed = "from foldcli.geometry.backbone import close_peptides; close_peptides(torch.randn(5, 37, 3))"
     asked = f"import sys, torch; {closed}; sys.exit('torch._dynamo' in sys.modules)"
     subprocess.run([sys.executable, "-c", asked], check=True)

@@ -1,4 +1,4 @@
-"""lDDT of a handful of points, counted by hand."""
+"""lDDT of a few points, counted by hand."""
 
 import torch
 
@@ -9,7 +9,7 @@ def test_lddt_counts_kept_distances() -> None:
     true = torch.tensor([[0.0, 0, 0], [4, 0, 0], [8, 0, 0], [40, 0, 0], [2, 0, 0]])
     predicted = torch.tensor([[0.0, 0, 0], [4, 0, 0], [9.5, 0, 0], [0, 0, 0], [99, 0, 0]])
     mask = torch.tensor([1.0, 1, 1, 1, 0])
-    # 0-1 is kept within all four tolerances, 0-2 and 1-2 are 1.5 off and so within two; the fourth is alone
+    # 0-1 is kept within all four tolerances; 0-2 and 1-2 are 1.5 off, so within two; the fourth has no neighbour
     assert torch.allclose(lddt_per_residue(predicted, true, mask)[:4], torch.tensor([0.75, 0.75, 0.5, 1.0]))
     assert torch.allclose(lddt(predicted, true, mask), torch.tensor((1 + 0.5 + 0.5) / 3))
 
@@ -23,4 +23,4 @@ def test_smooth_lddt_is_alphafold_3s_and_pulls_distances_right() -> None:
     assert torch.allclose(value, (right + 2 * off) / 3)
     (slope,) = torch.autograd.grad(value, predicted)
     assert slope[2, 0] < 0  # the third is 1.5 too far out
-    assert slope[3:].count_nonzero() == 0  # alone, and unknown
+    assert slope[3:].count_nonzero() == 0  # without neighbours, and unknown

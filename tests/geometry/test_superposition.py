@@ -1,4 +1,4 @@
-"""Superposition finds a motion again; TM-score and GDT-TS agree with hand counts and with the TM-align program."""
+"""Superposition recovers a known motion; TM-score and GDT-TS agree with hand counts and with tmtools."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from foldcli.geometry.superposition import superpose, tm_score_and_gdt
 
 
 def chain(seed: int, length: int) -> torch.Tensor:
-    """A trace with CA atoms 3.8 angstrom apart, which keeps its direction for a while."""
+    """A random CA trace with steps of 3.8 angstrom and a persistent direction."""
     random = torch.Generator().manual_seed(seed)
     steps = torch.randn(length, 3, generator=random, dtype=torch.float64)
     steps = steps + 0.8 * steps.roll(1, 0) + 0.6 * steps.roll(2, 0)
@@ -54,7 +54,7 @@ def test_one_residue_astray_costs_its_share() -> None:
 
 @pytest.mark.parametrize("length", [12, 60, 150])
 def test_tm_score_is_that_of_tm_align(length: int) -> None:
-    """Given which residues correspond; a hinge, and noise that grows along the chain."""
+    """For a given alignment of residues: of a hinge motion, and of noise that grows along the chain."""
     true, random = chain(length, length), torch.Generator().manual_seed(length)
     predicted, hinge = true.clone(), length // 3
     predicted[hinge:] = (true[hinge:] - true[hinge]) @ motion(1).rotation + true[hinge]

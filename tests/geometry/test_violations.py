@@ -1,4 +1,4 @@
-"""A violation is put down to the residues that take part in it, and only to them."""
+"""A violation is attributed to the residues that take part in it, and to no others."""
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from tests.folding.test_relax import fragment
 
 
 def violating(move: tuple[slice, slice, list[float]] | None = None) -> list[int]:
-    """Of the fragment, with some atoms of some residues moved, in angstrom."""
+    """Violating residues of the fragment after moving some atoms of some residues, in angstrom."""
     chain = fragment()
     if move:
         residues, slots, shift = move

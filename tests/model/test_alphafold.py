@@ -1,4 +1,4 @@
-"""The model gives DeepMind's numbers: parameters, features and outputs of their own runs."""
+"""The model reproduces outputs of DeepMind's code, from their parameters and features."""
 
 import dataclasses
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_a_wrong_model_is_noticed() -> None:
 
 @pytest.mark.parametrize("name", [name for name in presets() if name.startswith("model_")])
 def test_every_published_key_has_its_place(name: str) -> None:
-    """The goldens list DeepMind's own keys; a preset's differ in depth, templates and the head for aligned errors."""
+    """The golden runs list DeepMind's keys; a preset differs in depth, templates and the head for aligned errors."""
     config = model_config(name)
     golden = ReferenceRun(GOLDEN / ("templates" if config.template else "ptm")).about["parameter_shapes"]
     depth = {"evoformer_iteration": 48, "extra_msa_stack": 4}
@@ -68,7 +68,7 @@ def test_parameters_of_another_preset_are_refused() -> None:
 
 
 def test_batched_equals_single() -> None:
-    """Leading axes are free: two proteins at once give what each gives alone."""
+    """A batch of two proteins gives what each gives alone."""
     run = ReferenceRun(GOLDEN / "templates")
     model, features = run.model(), run.passes()
     with torch.inference_mode():

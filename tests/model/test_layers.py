@@ -1,4 +1,4 @@
-"""The small layers."""
+"""Shared layers."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Untrained parameters: what a fresh model must and must not do."""
+"""Initialisation: what an untrained model must and must not do."""
 
 import torch
 
@@ -26,5 +26,5 @@ def test_the_seed_decides_all_of_it() -> None:
         initialize(model := AlphaFold(model_config("tiny")), seed)
         drawn.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
     assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
-    spread = model.trunk.template_pairs.embed.weight.std() * 88**0.5  # 1 / fan-in, whatever is cut off
+    spread = model.trunk.template_pairs.embed.weight.std() * 88**0.5  # variance 1 / fan-in, in spite of the truncation
     assert 0.95 < spread < 1.05

@@ -1,4 +1,4 @@
-"""Losses are DeepMind's, term by term and by their gradients; what is not known counts nothing and gives no NaN."""
+"""Losses and gradients equal DeepMind's, term by term; unknown atoms count nothing and give no NaN."""
 
 import dataclasses
 from pathlib import Path
@@ -45,7 +45,7 @@ def sample() -> tuple[Features, Labels]:
 
 
 def made_up(features: Features, seed: int, translation: float = 6.0) -> tuple[Output, list[torch.Tensor]]:
-    """An output of random numbers, and those."""
+    """A random output, and its tensors."""
     random, n, rows = torch.Generator().manual_seed(seed), features.aatype.shape[-1], features.msa_feat.shape[-3]
     shapes = [(n, 4), (n, 3), (n, 7, 2), (n, n, 64), (rows, n, 23), (n, 37), (n, 50), (n, n, 64)]
     leaves = [torch.randn(shape, generator=random) for shape in shapes]
@@ -82,7 +82,7 @@ def test_a_perfect_prediction_under_either_naming(sample: tuple[Features, Labels
     terms = total(output, features, labels, WEIGHTS)
     assert finite(terms, leaves)
     terms = {key: float(value.detach()) for key, value in terms.items()}
-    assert terms["backbone_fape"] == pytest.approx(1e-3, abs=1e-5)  # what Alg. 28 adds below its square root
+    assert terms["backbone_fape"] == pytest.approx(1e-3, abs=1e-5)  # the epsilon below Alg. 28's square root
     assert terms["side_chain_fape"] == pytest.approx(1e-3, abs=1e-4)
     assert terms["chi"] == pytest.approx(0, abs=1e-3)
     best = torch.nn.functional.cross_entropy(output.lddt.detach(), torch.full((len(mask),), 49))
@@ -124,7 +124,7 @@ def test_side_chains_that_nobody_knows_are_not_called_unresolved(sample: tuple[F
 
 
 def test_padding_counts_nothing_and_samples_stand_alone(sample: tuple[Features, Labels]) -> None:
-    """A micro-batch of the sample, filled up with noise, and of another one: each gives what it gives alone."""
+    """A micro-batch of the sample, padded with noise, and of another: each has the loss that it has alone."""
     features, labels = sample
     n = features.aatype.shape[-1] - 5
     short, short_labels = padded(features, n), padded(labels, n)
@@ -135,7 +135,7 @@ def test_padding_counts_nothing_and_samples_stand_alone(sample: tuple[Features, 
     alone = [
         total(output_of(short, cut), short, short_labels, WEIGHTS), total(outputs[1][0], features, unclamped, WEIGHTS)
     ]  # fmt: skip
-    assert all(alone[1][key] == 0 for key in ("lddt", "resolved", "pae"))  # not learnt without a resolution
+    assert all(alone[1][key] == 0 for key in ("lddt", "resolved", "pae"))  # not learnt where the resolution is unknown
     mask = (torch.arange(len(features.seq_mask)) < n).float()
     both = stacked(dataclasses.replace(features, seq_mask=mask), features)
     together = output_of(both, [torch.stack(pair) for pair in zip(outputs[0][1], outputs[1][1], strict=True)])
@@ -146,7 +146,7 @@ def test_padding_counts_nothing_and_samples_stand_alone(sample: tuple[Features, 
 
 
 def padded(value: Features | Labels, n: int) -> Features | Labels:
-    """The first n residues of everything that has a residue axis; templates are of no concern here."""
+    """The first n residues of everything that has a residue axis but templates, which the losses do not use."""
     cut = {}
     for field in dataclasses.fields(value):
         x = getattr(value, field.name)

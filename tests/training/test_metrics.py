@@ -1,4 +1,4 @@
-"""Validation's figures for structures small enough to know them by hand."""
+"""Validation scores of structures so small that they are known by hand."""
 
 import math
 
@@ -27,7 +27,7 @@ def test_agreement_is_of_known_residues_and_sees_no_motion() -> None:
 
 
 def zigzag(turn: float) -> torch.Tensor:
-    """Three residues in a plane, N-CA 1.46, CA-C 1.52, C-N 1.33, the last turned about the bond before it; degrees."""
+    """Three planar residues, N-CA 1.46, CA-C 1.52, C-N 1.33; the last is turned about its peptide bond, in degrees."""
     positions, place, angle = torch.zeros(3, 37, 3), torch.zeros(3), 35.0
     for k in range(9):
         positions[k // 3, (N, CA, C)[k % 3]] = place
@@ -44,7 +44,7 @@ def zigzag(turn: float) -> torch.Tensor:
 
 @pytest.mark.parametrize(("turn", "twist"), [(0.0, 0.0), (40.0, 20.0), (180.0, 0.0), (150.0, 15.0)])
 def test_backbone_quality_of_a_zigzag(turn: float, twist: float) -> None:
-    """The first peptide is flat, the second turned: the mean is half, and cis is as flat as trans."""
+    """The first peptide is planar, the second turned: twist is half of it, and a cis peptide counts as planar."""
     found = backbone_quality(zigzag(turn), torch.tensor([1, 2, 3]))
     assert (found.n_ca, found.ca_c, found.c_n) == pytest.approx((1.46, 1.52, 1.33), abs=1e-5)
     assert found.twist == pytest.approx(twist, abs=0.1)

@@ -1,4 +1,4 @@
-"""Training learns a fragment of a real chain by heart, from random parameters; benchmarks/overfit.py learns four."""
+"""Training overfits a fragment of a real chain from random parameters; benchmarks/overfit.py overfits four chains."""
 
 import numpy as np
 import torch
