@@ -27,9 +27,12 @@ def train(
     settings = train_config(config, overrides or [], {} if gpus is None else {"gpus": gpus})
     if resume not in ("auto", "none"):
         raise InputError(f"--resume {resume}: expected auto or none")
-    from foldcli.training.begin import begin, joined_ranks  # after the check of the settings: torch takes a second
+    from foldcli.training.begin import (  # after the check of the settings: torch takes a second
+        begin,
+        join_or_launch_ranks,
+    )
     from foldcli.training.progress import watch
 
     folder = out or Path("runs") / config
-    with joined_ranks(settings) as (device, mesh), watch(Console(stderr=True), settings.steps) as watcher:
+    with join_or_launch_ranks(settings) as (device, mesh), watch(Console(stderr=True), settings.steps) as watcher:
         begin(settings, folder, resume == "auto", device, mesh, watcher).train(watcher)

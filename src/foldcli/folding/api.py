@@ -37,13 +37,13 @@ def fold(
     """
     queries = read_input(source, msa)
     # Imported once the input is known to be good: torch alone takes more than a second.
-    from foldcli.folding.job_scheduler import joined_ranks
+    from foldcli.folding.job_scheduler import join_ranks
     from foldcli.folding.models import resolve
     from foldcli.folding.progress import Silent
     from foldcli.folding.run import FoldRun
 
     sources = resolve(_listed(models), _text(weights), overrides, settings)
-    with joined_ranks(sources[0].config):
+    with join_ranks(sources[0].config):
         return FoldRun(sources, Path(out)).fold(queries, watcher or Silent())
 
 

@@ -29,7 +29,7 @@ class RanksNotStarted(InputError):
 
 
 @contextlib.contextmanager
-def joined_ranks(config: FoldConfig) -> Iterator[None]:
+def join_ranks(config: FoldConfig) -> Iterator[None]:
     """Join the process group inside the block if this process was launched as a rank.
 
     RanksNotStarted if several ranks are asked for and this process was not launched as one of them.

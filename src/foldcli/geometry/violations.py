@@ -91,7 +91,7 @@ def outside_bounds(
 
 
 def length_of(v: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
-    # 1e-10: for coincident atoms the gradient is zero instead of NaN.
+    """Length of vectors; of a zero vector, too, it has a gradient, which is zero."""
     return (v.square().sum(-1) + 1e-10).sqrt()
 
 

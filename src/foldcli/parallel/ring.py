@@ -52,9 +52,9 @@ def ring_blocks(block: Tensor, group: RankGroup) -> Iterator[tuple[int, Tensor]]
     def blocks(block: Tensor, coming: Pending) -> Iterator[tuple[int, Tensor]]:
         yield group.rank, block
         for step in range(1, group.size):
-            block = coming.wait()
+            block = coming.wait()  # Duality Async: is awaited
             if step + 1 < group.size:
-                coming = send(block)
+                coming = send(block)  # Duality Async: the next one starts, and overlaps the use of this one
             yield (group.rank - step) % group.size, block
 
     return blocks(block, send(block))
@@ -142,6 +142,7 @@ class _IncomingProduct(torch.autograd.Function):
         parts = left.chunk(ctx.group.size, dim=-1)
         of_left, of_right = torch.empty_like(left), torch.zeros_like(right)
         of_parts = of_left.chunk(ctx.group.size, dim=-1)
+        # Duality Async: each transfer of the gradient starts one block ahead of its use (`ring_blocks`)
         for owner, block in ring_blocks(gradient.contiguous(), ctx.group):
             of_parts[owner].copy_(torch.matmul(right, block.transpose(-1, -2)))
             of_right += torch.matmul(parts[owner], block)

@@ -30,7 +30,7 @@ NO_CUDA = "'device' is cuda and torch sees none; take device=cpu, or install a C
 
 
 @contextlib.contextmanager
-def joined_ranks(config: TrainConfig) -> Iterator[tuple[torch.device, RankMesh]]:
+def join_or_launch_ranks(config: TrainConfig) -> Iterator[tuple[torch.device, RankMesh]]:
     """Join the process group inside the block, if launched as a rank; yields this process's device and place.
 
     A process that was not launched as a rank, but is asked for several GPUs, launches one rank for each and exits.

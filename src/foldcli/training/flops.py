@@ -25,7 +25,7 @@ def pass_flops(config: ModelConfig, features: Features) -> float:
 
 
 def training_passes(sample: Sample) -> int:
-    """Cost of learning from a sample, in forward passes: all recycling passes, and two for the backward pass.
+    """Cost of learning from a sample in forward passes: its recycling passes, the last one, and two for its backward.
 
     What activation checkpointing recomputes is not counted, as is usual for MFU.
     """

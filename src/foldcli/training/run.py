@@ -41,7 +41,7 @@ class TrainingRun:
         self.flops = self.peak = 0.0
 
     def resume(self, watcher: Watcher, changed: str) -> None:
-        """Go on from the latest whole state, if there is one; `changed` names other hardware than it was made on."""
+        """Continue from the latest complete checkpoint, if any; changed: names hardware other than it was made on."""
         states = self.checkpoints.steps()
         if states:
             self.learner.resume(states[-1])
