@@ -56,12 +56,12 @@ def capture(module: nn.Module, inputs: tuple[Any, ...], mode: FakeTensorMode) ->
     """
     parameters = fake_tensors(named_tensors(module), mode, tensors(inputs)[0].device)
     recorder = Recorder(parameters)
-    with torch.inference_mode(False), torch.no_grad(), mode, recorder.blocks_whole(module), recorder:
+    with torch.inference_mode(False), torch.no_grad(), mode, recorder.blocks_as_calls(module), recorder:
         return recorder.tape_of(lambda: torch.func.functional_call(module, parameters, inputs), tensors(inputs), "")
 
 
 @dataclass(frozen=True)
-class _Read(Source):
+class _SymbolSource(Source):
     """A symbol's origin; `ShapeEnv` asks for one and uses only its name."""
 
     label: str
@@ -153,7 +153,7 @@ class Recorder(TorchFunctionMode):
         return self.tape.shapes[number]
 
     def _symbol(self, number: int, dim: int, size: int) -> Any:
-        source = _Read(f"size_{id(self.tape)}_{len(self.tape.sizes)}")
+        source = _SymbolSource(f"size_{id(self.tape)}_{len(self.tape.sizes)}")
         symbol = self.symbols.create_symbol(size, source, DimDynamic.DYNAMIC, do_not_specialize_zero_one=True)
         self.tape.sizes[symbol] = number, dim
         return self.symbols.create_symintnode(symbol, hint=size, source=source)
@@ -183,7 +183,7 @@ class Recorder(TorchFunctionMode):
         return self.tape_of(kept, inputs, prefix), results[0]
 
     @contextmanager
-    def blocks_whole(self, module: nn.Module) -> Iterator[None]:
+    def blocks_as_calls(self, module: nn.Module) -> Iterator[None]:
         """Inside the context, every block of a module list is recorded as one call."""
         blocks = [
             (f"{name}.{index}." if name else f"{index}.", block)
@@ -191,14 +191,14 @@ class Recorder(TorchFunctionMode):
             for index, block in enumerate(several) if any(True for _ in block.children())
         ]  # fmt: skip
         for prefix, block in blocks:
-            block.forward = self._whole(prefix, block, block.forward)
+            block.forward = self._as_one_call(prefix, block, block.forward)
         try:
             yield
         finally:
             for _, block in blocks:
                 del block.forward
 
-    def _whole(self, prefix: str, block: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+    def _as_one_call(self, prefix: str, block: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
         shapes = [(name, p.shape, p.dtype) for name, p in block.named_parameters()]
 
         def call(*args: Any) -> Any:

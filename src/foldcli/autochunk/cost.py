@@ -15,6 +15,7 @@ from foldcli.devices import cpu_threads, device_name
 from foldcli.errors import FoldcliError
 from foldcli.files import write_atomic
 
+# Calibration: side of square matrices, numbers in the large addition, rows of thin matrices, attention heads, repeats.
 SIDE, ENTRIES, THIN, HEADS, REPEATS = 1024, 1 << 24, 8, 32, 7
 
 
@@ -76,6 +77,7 @@ def calibrate(device: torch.device, dtype: torch.dtype) -> DeviceRates:
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    """The shortest time of several warm calls."""
     work()
     times = []
     for _ in range(REPEATS):
@@ -84,4 +86,4 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
-    return min(times)  # other work on the machine slows some of them
+    return min(times)  # other processes slow some of them

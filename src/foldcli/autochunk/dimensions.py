@@ -1,6 +1,6 @@
 """Dimension flow: along which dimensions a call may run in chunks, by one rule for each family of operators.
 
-A call without a rule stays whole; no chunk region goes through it.
+A call without a rule stays whole: it runs outside every loop's body.
 """
 
 import math

@@ -1,7 +1,8 @@
-"""Chunk selection: which chunk regions, with which chunk sizes, make the fastest plan within a memory budget.
+"""Chunk selection: choose the chunk regions and chunk sizes of the fastest plan within a memory budget.
 
-Candidates from `region_search` are edges past their calls, single calls are edges too, and the shortest path by lost
-time is the plan. Least memory is found by bisecting the budget.
+`_Selector.fit` finds it as a shortest path through the calls: an edge is a call alone, or a candidate region from
+`region_search` with the largest chunks that fit; its length is the time lost to chunking. The plan of least memory is
+found by bisecting the budget.
 """
 
 import math
@@ -106,7 +107,7 @@ class Planner:
 
 
 class _Selector:
-    """Selects chunk regions for the calls of a graph in their order."""
+    """Selects chunk regions for a graph with its calls in a fixed order."""
 
     def __init__(self, planner: Planner, shaped: ShapedGraph) -> None:
         self.planner = planner
