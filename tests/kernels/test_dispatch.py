@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from benchmarks.gpu.cases import CASES, Draw, Sizes
 from foldcli import ops
+from foldcli.bench.gpu.cases import CASES, Draw, Sizes
 from foldcli.errors import FoldcliError, InputError
 from foldcli.ops import backend, dispatch
 from foldcli.ops.dispatch import SHARED_MEMORY, dispatched

@@ -13,8 +13,7 @@ import torch
 from foldcli_kernels import tuning as launch
 from torch import Tensor
 
-from benchmarks import gpu_report
-from benchmarks.gpu import cases, checks, tuning
+from foldcli.bench.gpu import cases, checks, report, tuning
 from foldcli.ops import dispatch
 
 CPU = torch.device("cpu")
@@ -30,7 +29,7 @@ PathFinder.find_spec = lambda name, path=None, target=None: (
 
 
 def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, gpu_report.__file__, *arguments]
+    command = [sys.executable, str(report.SCRIPT), *arguments]
     return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
 
 
@@ -48,7 +47,7 @@ def test_every_part_runs_with_torch_and_triton_alone(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(PLAIN)
     done = _run("--dry-run", "--results", str(tmp_path), PYTHONPATH=str(tmp_path), FOLDCLI_HOME=str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert all(f"\n{name}: ok in " in done.stdout for name in gpu_report.PARTS)
+    assert all(f"\n{name}: ok in " in done.stdout for name in report.PARTS)
     assert [file for file in tmp_path.iterdir() if file.suffix == ".json" or file.name == "launch"] == []
 
 
@@ -70,21 +69,21 @@ def test_a_failing_part_keeps_its_rows(monkeypatch: pytest.MonkeyPatch, then: st
         with (folder / f"{index}.log").open("wb") as log:
             return subprocess.Popen([sys.executable, "-c", code, str(folder / f"{index}.jsonl")], stderr=log)
 
-    monkeypatch.setattr(gpu_report, "_start", start)
-    monkeypatch.setitem(gpu_report.PARTS, "ceilings", gpu_report.Part("", 2))
-    part = gpu_report.supervise("ceilings", time.monotonic())
+    monkeypatch.setattr(report, "_start", start)
+    monkeypatch.setitem(report.PARTS, "ceilings", report.Part("", 2))
+    part = report.supervise("ceilings", time.monotonic())
     assert (part["ok"], part["ended"], len(part["rows"])) == (then == "pass", ended, rows)
     assert ("out of memory" in part.get("log", "")) == ("out of memory" in then)
 
 
 def test_a_part_in_its_own_process() -> None:
-    part = gpu_report.supervise("ceilings", time.monotonic(), dry=True)
+    part = report.supervise("ceilings", time.monotonic(), dry=True)
     assert part["ok"], part
     assert [row["what"] for row in part["rows"]] == ["matrix product", "copy"]
 
 
 def test_no_part_starts_when_the_time_is_used_up() -> None:
-    part = gpu_report.supervise("ceilings", time.monotonic() - gpu_report.TOTAL)
+    part = report.supervise("ceilings", time.monotonic() - report.TOTAL)
     assert not part["ok"]
     assert "no time was left" in part["ended"]
 

@@ -1,4 +1,4 @@
-"""The same work by others, in the same run: PyTorch's fused attention and compiler, trifast and cuEquivariance."""
+"""The same work by other libraries: PyTorch's fused attention and compiler, trifast and cuEquivariance."""
 
 import importlib
 import importlib.util
@@ -10,25 +10,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.gpu.cases import Draw, Work, attention, precision
-from benchmarks.gpu.figures import (
+from foldcli import ops
+from foldcli.bench.gpu.cases import Draw, Work, attention, precision
+from foldcli.bench.gpu.figures import (
     BLOCK_GOALS,
     DIM,
     HEADS,
-    Rows,
+    ReportRows,
     block_work,
     lengths,
     multiplication,
     timed,
 )
-from benchmarks.gpu.timing import backward, forward
-from foldcli import ops
+from foldcli.bench.gpu.timing import backward, forward
 
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
-def attention_peers(device: torch.device) -> Rows:
-    """Yield triangle attention without its gate, since none of these has one, by all that can be imported."""
+def attention_peers(device: torch.device) -> ReportRows:
+    """Yield triangle attention without its gate, which none of these has, by all libraries that can be imported."""
     others: dict[str, Attend] = {"trifast": _trifast, "cuequivariance_torch": _cuequivariance}
     peers: dict[str, Attend] = {"torch's fused attention, no mask": _fused}
     peers |= {name: attend for name, attend in others.items() if importlib.util.find_spec(name) is not None}
@@ -56,7 +56,7 @@ def _fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, mask: Tensor) -> Tenso
 
 
 def _trifast(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, mask: Tensor) -> Tensor:
-    # It wants heads before rows, and true where a key is masked.
+    # It takes heads before rows, and a mask that is true where a key is masked.
     ordered = (x.transpose(0, 1).unsqueeze(0) for x in (q, k, v))
     function = importlib.import_module("trifast").triangle_attention
     return function(*ordered, bias.unsqueeze(0), mask.unsqueeze(0) == 0)[0].transpose(0, 1)
@@ -68,8 +68,8 @@ def _cuequivariance(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, mask: Tensor)
     return function(q[None], k[None], v[None], bias[None, None].float(), keys)[0]
 
 
-def multiplication_peers(device: torch.device) -> Rows:
-    """Yield triangle multiplication by cuEquivariance, where it is there, and plain PyTorch."""
+def multiplication_peers(device: torch.device) -> ReportRows:
+    """Yield triangle multiplication by plain PyTorch and, if installed, by cuEquivariance."""
     make, module = multiplication(device)
     for n in (6,) if device.type == "cpu" else (256, 1024):
         work, row = make(n), {"what": "triangle multiplication forward", "size": f"N={n}"}
@@ -93,7 +93,7 @@ def _update(module: Any, z: Tensor, mask: Tensor) -> Tensor:
     )  # fmt: skip
 
 
-def compiled_reference(device: torch.device) -> Rows:
+def compiled_reference(device: torch.device) -> ReportRows:
     """Yield the reference bodies through torch.compile, and plainly: the block first, whose time matters most."""
     dry = device.type == "cpu"
     compiler = "eager" if dry else "inductor"

@@ -1,18 +1,18 @@
-"""Try every kernel's candidates on this device and keep the fastest, by dtype and size class."""
+"""Time every kernel's candidate launch parameters on this device and keep the fastest, by dtype and size class."""
 
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from foldcli_kernels import tuning as launch
 
-from benchmarks.gpu.cases import REAL, TINY, Draw, Sizes, Work, cases, precision
-from benchmarks.gpu.checks import failure
-from benchmarks.gpu.timing import backward, forward, milliseconds
+from foldcli.bench.gpu.cases import REAL, TINY, Draw, Sizes, Work, cases, precision
+from foldcli.bench.gpu.checks import failure
+from foldcli.bench.gpu.timing import backward, forward, milliseconds
+from foldcli.ops import kernel_tuning
 
 SIZES = (REAL, Sizes(r=512, s=512), Sizes(r=1024, s=512))
-# What the cases of these names tell of, others tell as well.
+# Cases whose names begin so: other cases launch the same kernels.
 LEFT_OUT = ("attention, head dim", "layer norm of")
 Key = tuple[str, torch.dtype, str]
 
@@ -34,16 +34,16 @@ def tuning(device: torch.device) -> Iterator[dict[str, Any]]:
 
 def _tune(work: Work, device: torch.device, seen: set[Key]) -> Iterator[dict[str, Any]]:
     for prepare in (_forward, _backward):
-        with launch.asked() as keys:
+        with kernel_tuning.asked() as keys:
             prepare(work)()
         for key in sorted(keys - seen, key=str):
             seen.add(key)
-            if len(launch.declared[key[0]].candidates) > 1:
+            if len(kernel_tuning.declared[key[0]].candidates) > 1:
                 yield _fastest(key, prepare(work), device)
 
 
 def _cases(device: torch.device) -> dict[str, Callable[[Draw, Sizes], Work]]:
-    # One is enough in the interpreter, where the large tiles that are tried take long.
+    # One is enough in the interpreter, where the candidates' large tiles take long.
     return dict(list(cases(device).items())[-1:]) if device.type == "cpu" else cases(device)
 
 
@@ -61,13 +61,13 @@ def _backward(work: Work) -> Callable[[], object]:
 
 
 def _fastest(key: Key, call: Callable[[], object], device: torch.device) -> dict[str, Any]:
-    """Time a call with each of a kernel's candidates and record the best; those that do not run are passed over."""
+    """Time a call with each of a kernel's candidates and record the best; those that fail are passed over."""
     kernel, dtype, size = key
-    times: list[tuple[float, launch.Parameters]] = []
+    times: list[tuple[float, kernel_tuning.Parameters]] = []
     row: dict[str, Any] = {"kernel": kernel, "dtype": str(dtype).removeprefix("torch."), "size_class": size}
     for candidate in _candidates(kernel, device):
         try:
-            with launch.forced(kernel, candidate):
+            with kernel_tuning.forced(kernel, candidate):
                 call()  # compiles
                 times.append((milliseconds(call, device, budget=0.05), candidate))
         except Exception as error:  # such as too little shared memory on this device
@@ -76,36 +76,36 @@ def _fastest(key: Key, call: Callable[[], object], device: torch.device) -> dict
         return row | {"ok": False}
     best, parameters = min(times, key=lambda timed: timed[0])
     if device.type == "cuda":
-        launch.record({kernel: {row["dtype"]: {size: parameters}}}, device)
+        kernel_tuning.record({kernel: {row["dtype"]: {size: parameters}}}, device)
     tried = [{"ms": time, **candidate} for time, candidate in times]
     return row | {"ok": True, "ms": best, "parameters": parameters, "tried": tried}
 
 
 def warming(device: torch.device, only: slice) -> Iterator[dict[str, Any]]:
-    """Compile what tuning will run, by running it once; the compiled kernels stay in Triton's cache on disk."""
+    """Run once what tuning will run, so that it is compiled; the compiled kernels stay in Triton's cache on disk."""
     for name, make in list(_cases(device).items())[only]:
         row: dict[str, Any] = {"what": name, "ok": True}
         try:
             work = _work(make, device, TINY if device.type == "cpu" else REAL)
             row["compiled"] = sum(_run_all(prepare(work), device) for prepare in (_forward, _backward))
-        except Exception as error:  # the part that runs this kernel tells of it
+        except Exception as error:  # the part that runs this kernel reports it
             row |= failure(error)
         yield row
 
 
-def _candidates(kernel: str, device: torch.device) -> tuple[launch.Parameters, ...]:
-    # The interpreter is slow, and two are enough to choose from.
-    return launch.declared[kernel].candidates[: 2 if device.type == "cpu" else None]
+def _candidates(kernel: str, device: torch.device) -> tuple[kernel_tuning.Parameters, ...]:
+    # Two are enough to choose from in the interpreter, which is slow.
+    return kernel_tuning.declared[kernel].candidates[: 2 if device.type == "cpu" else None]
 
 
 def _run_all(call: Callable[[], object], device: torch.device) -> int:
-    with launch.asked() as keys:
+    with kernel_tuning.asked() as keys:
         call()
     ran = 0
     for kernel in sorted({kernel for kernel, _, _ in keys}):
         for candidate in _candidates(kernel, device):
-            # What fails here is passed over in tuning, which says so.
-            with contextlib.suppress(Exception), launch.forced(kernel, candidate):
+            # What fails here fails in tuning too, which reports it.
+            with contextlib.suppress(Exception), kernel_tuning.forced(kernel, candidate):
                 call()
                 ran += 1
     return ran

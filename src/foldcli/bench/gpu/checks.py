@@ -1,4 +1,4 @@
-"""The kernel tests on the device: agreement with float64, and gradients that are the same in every run."""
+"""Tests of the kernels on the device: agreement with float64, and the same bits in every run."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,17 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.gpu.cases import CASES, ODD, REAL, TINY, Draw, Work, cases, precision
 from foldcli import ops
+from foldcli.bench.gpu.cases import CASES, ODD, REAL, TINY, Draw, Work, cases, precision
 
-# One rounding in float32 relative to the root mean square, as in tests/kernels: a body's sum can come out exact.
+# One rounding in float32 relative to the root mean square, as in tests/kernels: a body's sum can be exact.
 FLOOR = 2e-7
 ALLOWED = 3.0
 HALVES = (torch.bfloat16, torch.float16)
 
 
 def agreement(device: torch.device, only: slice) -> Iterator[dict[str, Any]]:
-    """Yield the largest ratio of a kernel's error to what it may have, for each case, size and dtype."""
+    """Yield the largest ratio of a kernel's error to the error allowed, for each case, size and dtype."""
     dry = device.type == "cpu"
     for name, make in list(CASES.items())[only]:
         for size in (TINY,) if dry else (ODD, REAL):
@@ -39,13 +39,13 @@ def _ratios(work: Work, dtype: torch.dtype) -> dict[str, Any]:
 
 
 def failure(error: Exception) -> dict[str, Any]:
-    """What a row says of a case that raised."""
+    """Return what a row says of a case that raised."""
     lines = str(error).strip().splitlines() or [""]
     return {"ok": False, "failed": f"{type(error).__name__}: {lines[0][:300]}"}
 
 
 def outcome(work: Work, dtype: torch.dtype, backend: str) -> dict[str, Tensor]:
-    """Return results and gradients in a precision, the gradients under fixed ones of the results."""
+    """Return results and gradients in a precision, for fixed gradients of the results."""
     cast = work.to(dtype)
     with ops.backend(backend):
         results = cast.run()
@@ -66,7 +66,7 @@ def _allowed(error: Tensor, exact: Tensor) -> float:
 
 
 def repeatability(device: torch.device) -> Iterator[dict[str, Any]]:
-    """Yield whether results and gradients are bit by bit the same in several runs."""
+    """Yield whether results and gradients have the same bits in several runs."""
     dry = device.type == "cpu"
     dtype = precision(device)
     for name, make in cases(device).items():

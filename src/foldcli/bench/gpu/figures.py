@@ -1,4 +1,4 @@
-"""What the kernels reach, beside the machine's measured ceilings; bfloat16, medians of warm calls."""
+"""How fast the kernels are, beside the machine's measured peaks; bfloat16, medians of warm calls."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu.cases import Draw, Sizes, Work, attention, layer_norm, outer_product, precision, transition
-from benchmarks.gpu.checks import failure
-from benchmarks.gpu.timing import backward, both, captured, forward, milliseconds
+from foldcli.bench.gpu.cases import Draw, Sizes, Work, attention, layer_norm, outer_product, precision, transition
+from foldcli.bench.gpu.checks import failure
+from foldcli.bench.gpu.timing import backward, both, captured, forward, milliseconds
 from foldcli.config import StackConfig
 from foldcli.model.evoformer import EvoformerBlock
 from foldcli.model.msa import MsaColumnAttention
-from foldcli.model.triangle import Outgoing, TriangleMultiplication
+from foldcli.model.triangle import OutgoingProduct, TriangleMultiplication
 
 HEADS, DIM, C_Z, C_M = 4, 32, 128, 256
 # Goals for one H100: TFLOP/s by length for attention, milliseconds for the rest.
@@ -21,11 +21,11 @@ BACKWARD_GOAL = 150.0
 BLOCK_GOALS = {(256, 128): 0.45, (384, 512): 1.8, (2048, 512): 50.0}
 BLOCK_BOTH_GOAL = 1.5
 PRODUCT_GOAL = 1.3
-Rows = Iterator[dict[str, Any]]
+ReportRows = Iterator[dict[str, Any]]
 
 
 def timed(row: dict[str, Any], prepare: Callable[[], Callable[[], object]], device: torch.device, **work: float) -> Any:
-    """Return the row with its time, and rates from `flop` and `byte`, or with what went wrong."""
+    """Return the row with its time and the rates of its `flop` and `byte`, or with what went wrong."""
     try:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -41,8 +41,8 @@ def timed(row: dict[str, Any], prepare: Callable[[], Callable[[], object]], devi
         torch.cuda.empty_cache()
 
 
-def ceilings(device: torch.device) -> Rows:
-    """Yield what a large matrix product and a large copy reach."""
+def ceilings(device: torch.device) -> ReportRows:
+    """Yield the rates of a large matrix product and of a large copy."""
     n = 64 if device.type == "cpu" else 8192
     draw = Draw(device, precision(device))
     a, b = draw(n, n), draw(n, n)
@@ -58,7 +58,7 @@ def lengths(device: torch.device) -> tuple[int, ...]:
     return (6,) if device.type == "cpu" else (512, 1024, 2048)
 
 
-def triangle_attention(device: torch.device) -> Rows:
+def triangle_attention(device: torch.device) -> ReportRows:
     """Yield forward (2 products) and backward (5) of attention over n rows of n, 4 heads of 32."""
     for n in lengths(device):
         work = attention(Draw(device, precision(device)), n, n, HEADS, DIM, biased=True).to(precision(device))
@@ -78,7 +78,7 @@ def triangle_attention(device: torch.device) -> Rows:
 def multiplication(device: torch.device) -> tuple[Callable[[int], Work], TriangleMultiplication]:
     """Return the triangle multiplication of n residues as work, and its module."""
     c = 16 if device.type == "cpu" else C_Z
-    module = TriangleMultiplication(c, c, Outgoing()).to(device, precision(device))
+    module = TriangleMultiplication(c, c, OutgoingProduct()).to(device, precision(device))
 
     def make(n: int) -> Work:
         draw = Draw(device, precision(device))
@@ -88,7 +88,7 @@ def multiplication(device: torch.device) -> tuple[Callable[[int], Work], Triangl
     return make, module
 
 
-def triangle_multiplication(device: torch.device) -> Rows:
+def triangle_multiplication(device: torch.device) -> ReportRows:
     """Yield the whole update (Suppl. Alg. 11): operands, product, output; 12 n^2 c^2 and 2 n^3 c operations."""
     make, module = multiplication(device)
     c = module.norm.scale.numel()
@@ -107,7 +107,7 @@ def triangle_multiplication(device: torch.device) -> Rows:
         )  # fmt: skip
 
 
-def dense(device: torch.device) -> Rows:
+def dense(device: torch.device) -> ReportRows:
     """Yield layer norm, transition and outer product, with the reference bodies beside them."""
     dry = device.type == "cpu"
     draw, z = Draw(device, precision(device)), Sizes(5, 3, 32, 16, 2, 2, 8) if dry else Sizes(r=384, s=512)
@@ -149,8 +149,8 @@ def block_work(device: torch.device, r: int, s: int) -> tuple[Work, list[torch.T
     return work.to(precision(device)), list(block.parameters())
 
 
-def evoformer_block(device: torch.device) -> Rows:
-    """Yield one block as launched from Python, and as a captured graph, where only the device counts."""
+def evoformer_block(device: torch.device) -> ReportRows:
+    """Yield one block as launched from Python, and as a CUDA graph, which leaves out the time in Python."""
     dry = device.type == "cpu"
     for r, s in ((5, 3),) if dry else BLOCK_GOALS:
         work, parameters = block_work(device, r, s)

@@ -1,4 +1,4 @@
-"""Operations with inputs of given sizes: what is checked, tuned and timed."""
+"""Operations with random inputs of given sizes: what the report checks, tunes and times."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,7 @@ from foldcli import ops
 
 @dataclass(frozen=True)
 class Sizes:
-    """Residues, alignment rows, channels of MSA and pairs, heads of either, channels of the outer product."""
+    """Lengths: r residues, s MSA rows, channels and heads of MSA and pairs, channels of the outer product's factors."""
 
     r: int
     s: int
@@ -22,24 +22,24 @@ class Sizes:
     c_outer: int = 32
 
 
-# Small enough for the interpreter; odd, so that every tile is cut; and what a fold has.
+# TINY is small enough for the interpreter; in ODD every last tile is partly filled; REAL is what a fold has.
 TINY = Sizes(r=5, s=3, c_m=32, c_z=16, msa_heads=2, pair_heads=2, c_outer=8)
 ODD = Sizes(r=67, s=29)
 REAL = Sizes(r=256, s=128)
 
 
-# What a dry run takes where all cases would take minutes in the interpreter: one of each kind of kernel.
+# What a dry run takes, one of each kind of kernel: all cases would take minutes in the interpreter.
 FEW = ("attention of triangles", "layer norm and projections of pairs", "operands of the triangle product")
 
 
 def precision(device: torch.device) -> torch.dtype:
-    """What is timed and tuned: bfloat16; in the interpreter, whose products of it are wrong, float32."""
+    """Return the dtype to time and tune: bfloat16; float32 in the interpreter, which multiplies bfloat16 wrongly."""
     return torch.float32 if device.type == "cpu" else torch.bfloat16
 
 
 @dataclass
 class Draw:
-    """Random tensors on a device; normal, scaled and shifted."""
+    """Draws tensors on a device: normal random numbers, scaled and shifted."""
 
     device: torch.device
     dtype: torch.dtype
@@ -60,7 +60,7 @@ class Draw:
         return self(channels, scale=0.1, shift=1.0), self(channels, scale=0.1)
 
     def mask(self, *shape: int) -> Tensor:
-        """One key in ten masked, the first of each row never."""
+        """Return a mask in which one key in ten is masked, but never the first of a row."""
         keep = torch.rand(shape, generator=self.generator, device=self.device) > 0.1
         keep[..., 0] = True
         return keep.to(self.dtype)
@@ -75,7 +75,7 @@ class Work:
     call: Callable[[dict[str, Tensor]], list[Tensor]]
 
     def to(self, dtype: torch.dtype) -> "Work":
-        """Return the same work in another precision, its leaves fresh ones that collect gradients."""
+        """Return the same work in another precision, with new leaves that collect gradients."""
         leaves = {name: x.detach().to(dtype).requires_grad_() for name, x in self.leaves.items()}
         return replace(self, leaves=leaves, fixed={name: x.to(dtype) for name, x in self.fixed.items()})
 

@@ -1,4 +1,4 @@
-"""Median times of warm calls by device events, and of replays of a captured graph."""
+"""Median times of warm calls by CUDA events, and replays of a captured CUDA graph."""
 
 import itertools
 import statistics
