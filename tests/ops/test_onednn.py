@@ -1,5 +1,7 @@
 """Matrix products by oneDNN equal torch's, for any memory layout."""
 
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -36,7 +38,8 @@ def products(monkeypatch: pytest.MonkeyPatch) -> onednn.OnednnMatmuls:
 @pytest.mark.parametrize("right", LAYOUTS)
 @pytest.mark.parametrize("left", LAYOUTS)
 def test_products_in_any_layout(products: onednn.OnednnMatmuls, left: str, right: str) -> None:
-    for (m, k, n), dtype in [(sizes, dtype) for sizes in SIZES for dtype in (torch.float32, torch.bfloat16)]:
+    dtypes = [torch.float32, torch.bfloat16] if onednn.onednn_uses_avx512() else [torch.float32]
+    for (m, k, n), dtype in itertools.product(SIZES, dtypes):
         a, b = LAYOUTS[left](torch.randn(2, m, k, dtype=dtype)), LAYOUTS[right](torch.randn(2, k, n, dtype=dtype))
         bias = torch.randn(n, dtype=dtype)
         exact = a.double() @ b.double()

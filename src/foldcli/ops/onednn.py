@@ -23,8 +23,13 @@ def mkl_lacks_avx512() -> bool:
     """Say whether MKL does not use this processor's AVX-512, and torch can use oneDNN instead."""
     cpuinfo = Path("/proc/cpuinfo")
     amd = cpuinfo.is_file() and "AuthenticAMD" in cpuinfo.read_text(errors="replace")
-    able = torch.backends.mkldnn.is_available() and hasattr(torch.library, "get_kernel")
+    able = hasattr(torch.library, "get_kernel") and onednn_uses_avx512()
     return amd and able and torch.backends.cpu.get_cpu_capability() == "AVX512"
+
+
+def onednn_uses_avx512() -> bool:
+    """Say whether torch's oneDNN may use AVX-512, which its bfloat16 needs; ONEDNN_MAX_CPU_ISA can forbid it."""
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class OnednnMatmuls:
