@@ -1,4 +1,4 @@
-"""An experimental chain with what is known of its relatives: what training draws samples from."""
+"""A chain of an experimental structure, with its alignment and templates: what training samples are drawn from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from foldcli.data.query import Alignment
 
 @dataclass(frozen=True)
 class Template:
-    """A known structure laid over a chain or query of i residues.
+    """A known structure aligned to a query of i residues.
 
-    aatype [i], 0..20 and 21 where it has no residue; positions [i, 37, 3] in angstrom and mask [i, 37] in the slots of
+    aatype [i]: 0..20, and 21 for a gap; positions [i, 37, 3] in angstrom and mask [i, 37] in the slots of
     `residues.ATOM37`, missing atoms at the origin.
     """
 
@@ -27,9 +27,9 @@ class Template:
 class Chain:
     """One chain of a known structure.
 
-    sequence: the 20 amino acids and X, residues without coordinates included; positions [i, 37, 3] in angstrom and mask
-    [i, 37], missing atoms at the origin; resolution in angstrom, 0 where there is none; profile [i, 20]: how often each
-    amino acid stands in each column of an alignment that is not there itself, in the order of `residues.LETTERS_X`.
+    sequence: the 20 amino acids and X, including residues without coordinates; positions [i, 37, 3] in angstrom and
+    mask [i, 37], missing atoms at the origin; resolution in angstrom, 0 where there is none; profile [i, 20]: amino
+    acid frequencies in each column of an alignment that is not kept itself, in the order of `residues.LETTERS`.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What is to be folded: a named sequence, and the alignment that goes with it."""
+"""A sequence to fold, and its alignment."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Alignment:
-    """Sequences aligned to a query, its own row first.
+    """A multiple sequence alignment; the query is its first row.
 
-    tokens [s, i]: residue types in `residues.LETTERS_X` order, 21 a gap; deletions [s, i]: residues that row s has and
-    the query has not, directly before column i.
+    tokens [s, i]: residue types in the order of `residues.LETTERS_X`, 21 for a gap; deletions [s, i]: how many residues
+    row s has before column i that the query lacks.
     """
 
     tokens: NDArray[np.int8]
@@ -31,9 +31,10 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Query:
-    """One record of the input: `name` is unique in a run and safe as a file name, `title` is the header as written.
+    """One record of the input.
 
-    sequence: upper case, the 20 amino acids and X; source: where it stands, for messages (`seq.fasta: record 2`).
+    name: unique in a run and safe as a file name; title: the header as written; sequence: upper case, the 20 amino
+    acids and X; source: its place in the input, for messages (`seq.fasta: record 2`).
     """
 
     name: str

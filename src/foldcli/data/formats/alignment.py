@@ -1,4 +1,4 @@
-"""Alignments from A3M and Stockholm files (the letters, and what stands between the query's columns)."""
+"""Read multiple sequence alignments from A3M and Stockholm files, and write A3M."""
 
 import re
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from foldcli.data.query import Alignment
 from foldcli.errors import InputError
 from foldcli.protein.residues import GAP, INDEX, LETTERS_X
 
-# Letters that stand for one of several residues, or for a rare one, read as AlphaFold reads HHblits' letters.
+# Ambiguous and rare letters, mapped as AlphaFold maps HHblits' letters.
 STANDS_FOR = {"B": "D", "J": "X", "O": "X", "U": "C", "Z": "E"}
 GAP_BYTE, END = ord("-"), ord("\n")
 
@@ -29,13 +29,17 @@ def _token_table() -> NDArray[np.int8]:
     return table
 
 
-# Residue type of each letter, -1 for what is none.
+# Residue type by character code; -1 for a character that is not a residue or gap.
 TOKENS = _token_table()
 
 
 @dataclass(frozen=True)
 class ParsedAlignment:
-    """An alignment as written: the query's header; letters [s, i] in ASCII, upper case; deletions [s, i]."""
+    """An alignment as the file has it, before letters become tokens.
+
+    title: the query's header; letters [s, i]: upper-case ASCII codes; deletions [s, i]: residues deleted before each
+    column, relative to the query.
+    """
 
     title: str
     letters: NDArray[np.uint8]
@@ -50,9 +54,9 @@ class ParsedAlignment:
 
 
 def read_alignment(path: Path, sequence: str, record: str = "the sequence") -> Alignment:
-    """The alignment of `sequence` in a file, each row once; `record` names the sequence in messages.
+    """Read the alignment of `sequence` from a file, without duplicate rows; `record` names the sequence in messages.
 
-    InputError: what `read_alignments` finds, or a query row that differs from the sequence (the first such position).
+    InputError: as in `read_alignments`, or the query row differs from the sequence; names the first such position.
     """
     found = read_alignments(path)
     if sequence in found:
@@ -64,7 +68,7 @@ def read_alignment(path: Path, sequence: str, record: str = "the sequence") -> A
 
 
 def name_row(number: int, title: str) -> str:
-    """A row as messages name it: its number, from 1, and the first word of its header."""
+    """Name a row in a message: its number, from 1, and the first word of its header."""
     words = title.split()
     return f"row {number} ({words[0][:40]})" if words else f"row {number}"
 
@@ -77,15 +81,16 @@ def _difference(query: str, sequence: str) -> str:
 
 
 def read_alignments(path: Path) -> dict[str, ParsedAlignment]:
-    """The alignments of a file by their query's sequence; InputError: what `read_text` and `parse_alignments` find."""
+    """Read all alignments of a file, by query sequence; InputError as in `read_text` and `parse_alignments`."""
     return parse_alignments(read_text(path, separator=True), path)
 
 
 def parse_alignments(text: str, path: Path) -> dict[str, ParsedAlignment]:
-    """The alignments in a file's text by their query's sequence, each row once, the first kept, as AlphaFold does.
+    """Parse all alignments in a file's text, by query sequence, each row once (the first stays, as in AlphaFold).
 
-    A file of the ColabFold server holds several, parted by NUL; those of one query are joined. InputError names file,
-    row and position: no rows, ragged rows, what is no letter, a query row with gaps or insertions.
+    A file of the ColabFold server holds several alignments, separated by NUL; those of one query are joined.
+    InputError names file, row and position: no rows, rows of unequal length, invalid characters, gaps or insertions in
+    the query row.
     """
     found: dict[str, ParsedAlignment] = {}
     for block in text.split("\0"):
@@ -96,20 +101,20 @@ def parse_alignments(text: str, path: Path) -> dict[str, ParsedAlignment]:
 
 
 def a3m_text(alignment: Alignment) -> str:
-    """An alignment as A3M; of what is inserted only the number is known, so that it is written as x."""
+    """Write an alignment as A3M; inserted residues are written as x, since only their number is known."""
     letters = np.array([*LETTERS_X, "-"])[alignment.tokens]
     cells = np.char.add(np.char.multiply("x", alignment.deletions), letters)
     return "".join(f">{number or 'query'}\n{''.join(row)}\n" for number, row in enumerate(cells))
 
 
 def stacked(sequence: str, texts: Iterable[str]) -> str:
-    """Alignments of one query in A3M below one another, the query's row once."""
+    """Concatenate A3M alignments of one query; the query row comes once."""
     rows = [row for text in texts for row in f"\n{text}".replace("\0", "").rstrip().split("\n>")[2:]]
     return "".join(f">{row}\n" for row in [f"query\n{sequence}", *rows])
 
 
 def deduplicate(rows: ParsedAlignment) -> ParsedAlignment:
-    """Drop rows whose aligned letters stood before, whatever their insertions."""
+    """Drop rows whose aligned letters equal those of an earlier row, whatever their insertions."""
     first: dict[bytes, int] = {}
     for number, letters in enumerate(rows.letters):
         first.setdefault(letters.tobytes(), number)
@@ -124,7 +129,7 @@ def _join(above: ParsedAlignment, below: ParsedAlignment) -> ParsedAlignment:
 
 
 def parse_a3m(text: str, path: Path) -> ParsedAlignment:
-    """Read A3M: upper case and '-' are columns of the query, lower case stands between them, '.' only fills."""
+    """Parse A3M: upper case and '-' are query columns, lower case are insertions, '.' is padding."""
     before, records = fasta_records(text)
     _check_start(before, path)
     if not records:
@@ -140,14 +145,14 @@ def parse_a3m(text: str, path: Path) -> ParsedAlignment:
     if (TOKENS[letters] < 0).sum() > len(ends):
         raise _no_letter(written, titles, path)
     _check_widths(np.diff(ends, prepend=-1) - 1, titles, path)
-    # the last entry of a row, its line end, holds what is inserted behind the last column: nobody asks for it
+    # the last entry of each row is its line end; it would hold insertions after the last column, which are not used
     between = np.diff(columns, prepend=-1) - 1
     shape = len(written), -1
     return ParsedAlignment(titles[0], letters.reshape(shape)[:, :-1], between.astype(np.int32).reshape(shape)[:, :-1])
 
 
 def _check_start(before: str, path: Path) -> None:
-    """What may stand above an A3M's first header: comments, among them ColabFold's `#lengths<TAB>copies`."""
+    """Allow only comments before the first header; ColabFold's `#lengths<TAB>copies` must be of one chain."""
     for line in before.splitlines():
         if line.strip() and not line.startswith("#"):
             raise InputError(f"{path}: starts with '{line.strip()[:20]}'; expected a header line that starts with '>'")
@@ -175,7 +180,7 @@ def _check_widths(widths: NDArray[np.int64], titles: tuple[str, ...], path: Path
 
 
 def _no_letter(written: list[str], titles: tuple[str, ...], path: Path) -> InputError:
-    """The error for the first character that is neither a letter nor a gap."""
+    """Make the error for the first character that is neither a letter nor a gap."""
     row, position = next(
         (row, position)
         for row, text in enumerate(written)
@@ -189,7 +194,7 @@ def _no_letter(written: list[str], titles: tuple[str, ...], path: Path) -> Input
 
 
 def parse_stockholm(text: str, path: Path) -> ParsedAlignment:
-    """Read Stockholm, in one block or several: columns where the first row has '-' or '.' are insertions."""
+    """Parse Stockholm, in one block or several: columns where the first row has '-' or '.' are insertions."""
     parts = _stockholm_parts(text, path)
     titles = tuple(parts)
     written = ["".join(part).upper().replace(".", "-") for part in parts.values()]
@@ -208,6 +213,7 @@ def parse_stockholm(text: str, path: Path) -> ParsedAlignment:
 
 
 def _stockholm_parts(text: str, path: Path) -> dict[str, list[str]]:
+    """The pieces of each row, by name: a row has one piece in each block."""
     parts: dict[str, list[str]] = {}
     body, _, after = text.partition("\n//")
     if after.strip():

@@ -1,4 +1,4 @@
-"""Which alignment belongs to which record."""
+"""Match alignment files to the records of the input."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ NAMED_IN_MESSAGES = 5
 
 
 def attach_alignments(queries: Sequence[Query], msa: Path) -> list[Query]:
-    """Give records their alignments from `msa`: one file, matched by sequence, or a folder, matched by record name.
+    """Attach alignments from `msa` to records: from one file by sequence, from a folder by record name.
 
-    A record without a file in the folder stays a single sequence. InputError: an alignment of no record, two for one
-    record, a query row that differs from its record, and what `read_alignments` finds.
+    A record without an alignment stays a single sequence. InputError: an alignment that matches no record, two
+    alignments of one record, a query row that differs from its record, and as in `read_alignments`.
     """
     found = _from_folder(queries, msa) if msa.is_dir() else _from_file(queries, msa)
     return [found.get(query.name, query) for query in queries]

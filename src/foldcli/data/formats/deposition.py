@@ -1,4 +1,4 @@
-"""What mmCIF and PDB files share: protein chains, and how their residues fill AlphaFold's 37 slots."""
+"""Protein chains of a structure file, mmCIF or PDB, and their atoms in AlphaFold's 37-slot layout."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,9 +14,9 @@ from foldcli.data.query import Alignment
 from foldcli.protein.residues import ATOM14, ATOM37_INDEX, INDEX, LETTERS, LETTERS_X, UNKNOWN
 
 BACKBONE = ("N", "CA", "C")
-# A peptide bond has 1.33 angstrom; residues further apart are not neighbours.
+# Angstrom; a peptide bond has 1.33, and residues with C and N further apart are not bonded.
 LONGEST_BOND = 2.0
-# For each letter, the slots of the atoms that it has; of an unknown residue, what it shares with an alanine.
+# For each residue letter, atom name -> slot; an unknown residue keeps the atoms that it shares with alanine.
 SLOTS = {
     letter: {name: ATOM37_INDEX[name] for name in ATOM14[INDEX["A" if letter == "X" else letter]] if name}
     for letter in LETTERS_X
@@ -25,7 +25,7 @@ SLOTS = {
 
 @dataclass(frozen=True)
 class Polymer:
-    """A protein chain: the author's name for it, all residues of its construct, and those observed, by position."""
+    """A protein chain: its author chain name, the full sequence (SEQRES), and the observed residues by position."""
 
     chain: str
     sequence: str
@@ -38,9 +38,9 @@ class Polymer:
 
 @dataclass(frozen=True)
 class Deposition:
-    """The protein chains of a file; released YYYY-MM-DD, empty if unknown; resolution in angstrom, 0 if there is none.
+    """The protein chains of a file's first model, without D-peptides.
 
-    The chains are those of the first model; D-peptides and nucleic acids are left out.
+    released: YYYY-MM-DD, empty if unknown; resolution in angstrom, 0 if there is none.
     """
 
     path: Path
@@ -53,7 +53,7 @@ class Deposition:
         return self.path.name.partition(".")[0]
 
     def chain(self, polymer: Polymer, alignment: Alignment | None = None) -> Chain:
-        """A polymer with the coordinates of its observed residues, named as OpenFold does: 2q2k_A."""
+        """Lay a polymer's observed residues out as a chain, named as in OpenFold: 2q2k_A."""
         positions = np.zeros((len(polymer.sequence), 37, 3), np.float32)
         mask = np.zeros((len(polymer.sequence), 37), np.bool_)
         for position, residue in polymer.residues.items():
@@ -66,7 +66,7 @@ class Deposition:
 
 
 def protein_polymers(structure: gemmi.Structure) -> tuple[Polymer, ...]:
-    """The proteins of the first model, one for each of the author's chain names."""
+    """The proteins of the first model, one for each author chain name."""
     structure.setup_entities()
     found: dict[str, Polymer] = {}
     for chain in structure[0]:
@@ -83,7 +83,7 @@ def _polymer(chain: str, construct: list[str], span: gemmi.ResidueSpan) -> Polym
     names = [gemmi.Entity.first_mon(name) for name in construct]
     residues: dict[int, gemmi.Residue] = {}
     for residue in span:
-        # Where a place is taken by several kinds of residue, the first one named stands for it.
+        # of several residue types at one position (microheterogeneity), the first of the sequence is taken
         if residue.label_seq is not None and (
             residue.label_seq - 1 not in residues or residue.name == names[residue.label_seq - 1]
         ):
@@ -92,7 +92,7 @@ def _polymer(chain: str, construct: list[str], span: gemmi.ResidueSpan) -> Polym
 
 
 def _polymer_as_numbered(chain: str, span: gemmi.ResidueSpan) -> Polymer:
-    """The chain of a file that does not tell its construct: where it breaks, X fills the gap in the numbers."""
+    """Make a chain of a file without SEQRES: at chain breaks, X fills the gap in residue numbers."""
     residues: dict[int, gemmi.Residue] = {}
     position = -1
     for before, residue in pairwise([None, *span]):
@@ -122,10 +122,10 @@ def letter_of(name: str) -> str:
 
 
 def _atoms(residue: gemmi.Residue, letter: str) -> dict[int, gemmi.Atom]:
-    """The atom of each slot; of alternate locations the one of highest occupancy, the first of equals."""
+    """The atom of each slot; of alternate locations the one with the highest occupancy, the first among equals."""
     chosen: dict[int, gemmi.Atom] = {}
     for atom in residue:
-        # Selenomethionine is taken for methionine (Suppl. Sec. 1.2.1).
+        # selenomethionine becomes methionine (Suppl. Sec. 1.2.1)
         name = "SD" if letter == "M" and atom.name == "SE" else atom.name
         slot = SLOTS[letter].get(name)
         if slot is not None and np.isfinite(atom.pos.x) and (slot not in chosen or atom.occ > chosen[slot].occ):
@@ -134,7 +134,7 @@ def _atoms(residue: gemmi.Residue, letter: str) -> dict[int, gemmi.Atom]:
 
 
 def _name_arginine_as_defined(sequence: str, positions: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
-    """NH1 is the one nearer to CD; many files have it the other way (Suppl. Sec. 1.2.1)."""
+    """Swap NH1 and NH2 where needed, so that NH1 is nearer to CD (Suppl. Sec. 1.2.1)."""
     cd, nh1, nh2 = (ATOM37_INDEX[name] for name in ("CD", "NH1", "NH2"))
     arginines = [k for k, letter in enumerate(sequence) if letter == "R" and mask[k, [cd, nh1, nh2]].all()]
     for k in arginines:

@@ -1,4 +1,4 @@
-"""Sequences to fold: FASTA files, alignments that carry their query, or a folder of both."""
+"""Read the sequences to fold from FASTA files, A3M files (whose first row is the query), or a folder of both."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -18,9 +18,9 @@ SPECIAL = {"*": "a stop: take it out", "-": "a gap: take it out"}
 
 
 def read_queries(path: Path) -> list[Query]:
-    """All records of a FASTA file, of an .a3m file, or of a folder of such files, in order, under names of their own.
+    """Read all records of a FASTA file, an .a3m file or a folder of such files, in order, with unique names.
 
-    InputError names file, record and position of what cannot be folded.
+    InputError names file, record and position of a record that cannot be folded.
     """
     if not path.is_dir():
         return with_unique_names(_read_file(path))
@@ -31,7 +31,7 @@ def read_queries(path: Path) -> list[Query]:
 
 
 def with_unique_names(queries: Iterable[Query]) -> list[Query]:
-    """The queries, each under a name that no other one has."""
+    """Rename queries so that no two have the same name."""
     queries = list(queries)
     names = unique_names([query.name for query in queries])
     return [dataclasses.replace(query, name=name) for query, name in zip(queries, names, strict=True)]
@@ -42,7 +42,7 @@ def _read_file(path: Path) -> list[Query]:
 
 
 def _read_a3m(path: Path) -> Query:
-    """The query is the first row; named after the file, since programs write `>101` or `>query` there."""
+    """Read the first row as the query, named after the file, since programs write `>101` or `>query` as its header."""
     queries = read_alignments(path)
     if len(queries) > 1:
         raise InputError(
@@ -65,8 +65,8 @@ def _read_fasta(path: Path) -> Iterable[Query]:
 
 
 def check_sequence(letters: str, where: str) -> str:
-    """The sequence in upper case; InputError, beginning with `where`, if it is empty or more than the 20 and X."""
-    # ASCII alone: the upper case of some other letters is among A to Z
+    """Return the sequence in upper case; InputError, starting with `where`, if empty or with other letters than the 21."""
+    # only ASCII: some other letters have an upper case among A to Z
     sequence = "".join(letter.upper() if letter.isascii() else letter for letter in letters)
     if not sequence:
         raise InputError(f"{where} has no sequence")

@@ -1,4 +1,4 @@
-"""What is to be folded, however it is given: a file or folder, a sequence, or queries that were made before."""
+"""Turn what the user gives to fold into queries: a file or folder, a sequence, or queries."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +11,10 @@ from foldcli.protein.residues import LETTERS_X
 
 
 def read_input(source: str | Path | Query | Sequence[Query], msa: str | Path | None = None) -> list[Query]:
-    """The queries of a file or folder, or those given, with their alignments from `msa`.
+    """Return the queries of a file or folder, or those given, with their alignments from `msa`.
 
-    A `str` of nothing but the capital letters of amino acids is a sequence, any other the name of a file.
-    InputError: of `read_queries` and `attach_alignments`.
+    A `str` of only capital one-letter codes is a sequence; any other is a file name. InputError as in `read_queries`
+    and `attach_alignments`.
     """
     if isinstance(source, str) and source and set(source) <= set(LETTERS_X):
         source = Query("query", "", source, "the sequence")
@@ -26,6 +26,6 @@ def read_input(source: str | Path | Query | Sequence[Query], msa: str | Path | N
 
 
 def require_foldable(query: Query) -> None:
-    """InputError for a record that no model can place."""
+    """Raise InputError for a record of unknown residues only."""
     if set(query.sequence) == {"X"}:
         raise InputError(f"{query.source} ({query.name}) has only X; give at least one residue that is known")

@@ -1,4 +1,4 @@
-"""Arrays of an .npz file, mapped from the disk where they lie there as they are."""
+"""Memory-map the arrays of an .npz file where they are stored without compression."""
 
 import atexit
 import contextlib
@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 
 from foldcli.errors import InputError
 
-# Of a zip member's local header, and where the lengths of the two fields behind it stand in it.
+# A zip member's local header: its size, and the position of the lengths of the two fields that follow it.
 HEADER, LENGTHS = 30, slice(26, 30)
 AT_ONCE = 2**20
 
 
 def open_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a file by name; those stored without compression are mapped and cost no memory of their own.
+    """Open the arrays of a file by name; those stored without compression are memory-mapped.
 
-    InputError: no such file, no .npz, cut.
+    InputError: no such file, not an .npz file, truncated.
     """
     with _archive(path) as archive:
         members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
@@ -33,9 +33,9 @@ def open_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def unpacked(path: Path) -> Path:
-    """The file itself, or a copy without compression that is there until this process ends, for others to map too.
+    """The file itself, or an uncompressed copy that other processes can map too and that is deleted at exit.
 
-    InputError: what `open_arrays` finds, no room for the copy.
+    InputError: as in `open_arrays`, or no space for the copy.
     """
     with _archive(path) as archive:
         if all(member.compress_type == zipfile.ZIP_STORED for member in archive.infolist()):
@@ -82,7 +82,7 @@ def _open(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDAr
 
 
 def _start(path: Path, member: zipfile.ZipInfo) -> int:
-    """Where a member's bytes begin: its local header has a length of its own."""
+    """Offset of a member's bytes, which follow a local header of variable length."""
     with path.open("rb") as file:
         file.seek(member.header_offset)
         name, extra = np.frombuffer(file.read(HEADER)[LENGTHS], "<u2")

@@ -13,10 +13,7 @@ MMCIF_SUFFIXES = (".cif", ".cif.gz", ".mmcif")
 
 
 def read_mmcif(path: Path) -> Deposition:
-    """Read the protein chains of a file's first model.
-
-    InputError: no such file, no mmCIF, cut before its end, no atoms.
-    """
+    """Read the protein chains of a file's first model; InputError: no such file, not mmCIF, truncated, no atoms."""
     block = _atom_block(path)
     try:
         structure = gemmi.make_structure_from_block(block)
@@ -28,7 +25,7 @@ def read_mmcif(path: Path) -> Deposition:
 
 
 def first_line(error: Exception) -> str:
-    """What a parser complains of, without the excerpt of the file that it adds."""
+    """The first line of a parser's message, without the excerpt of the file that follows."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
@@ -47,7 +44,7 @@ def _atom_block(path: Path) -> gemmi.cif.Block:
 
 
 def _check_complete(block: gemmi.cif.Block, path: Path) -> None:
-    """A file that was cut between two rows of atoms reads well, but lists chains that have none."""
+    """Refuse a file truncated between two rows of atoms: it parses, but lists chains without atoms."""
     present = set(block.find_values("_atom_site.label_asym_id"))
     for chain in block.find_values("_struct_asym.id"):
         if chain not in present:
@@ -55,12 +52,12 @@ def _check_complete(block: gemmi.cif.Block, path: Path) -> None:
 
 
 def _release_date(block: gemmi.cif.Block) -> str:
-    """The first revision, as AlphaFold counts it; YYYY-MM-DD, empty if the file does not say."""
+    """The date of the first revision, as in AlphaFold: YYYY-MM-DD, empty if the file has none."""
     return min(block.find_values("_pdbx_audit_revision_history.revision_date"), default="").strip("?.'\"")
 
 
 def _resolution(block: gemmi.cif.Block) -> float:
-    """The first number that X-ray diffraction or electron microscopy gives; 0 if there is none."""
+    """Resolution in angstrom by X-ray diffraction or electron microscopy, the first one given; 0 if there is none."""
     for tag in RESOLUTIONS:
         for value in block.find_values(tag):
             with contextlib.suppress(ValueError):

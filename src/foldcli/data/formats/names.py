@@ -3,21 +3,21 @@
 import re
 from collections.abc import Sequence
 
-# Files are called NAME_unrelaxed_rank_001_..., and file systems take 255 bytes.
+# Output files are called NAME_unrelaxed_rank_001_..., and file systems allow 255 bytes.
 LONGEST = 100
 
 
 def safe_name(title: str, otherwise: str) -> str:
-    """The first word of a header in A-Z a-z 0-9 . _ - alone, with no dot in front; `otherwise` if nothing is left."""
+    """Reduce a header's first word to A-Z a-z 0-9 . _ -, without a leading dot; `otherwise` if nothing is left."""
     word = (title.split() or [""])[0]
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", word).lstrip("._").rstrip("_")
     return name[:LONGEST] or otherwise
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """Tell equal names apart by a suffix, the first keeping its own: a, b, a -> a, b, a_2.
+    """Make names unique by a suffix; the first of equal names stays: a, b, a -> a, b, a_2.
 
-    Names that differ in case alone are equal: they would be one file on some file systems.
+    Names that differ only in case count as equal: some file systems would make one file of them.
     """
     taken = {name.casefold() for name in names}
     seen: set[str] = set()

@@ -1,6 +1,6 @@
-"""Coordinates as 16-bit integers, and the atoms that a bare backbone implies.
+"""Store coordinates as 16-bit integers, and rebuild the O and CB atoms that a backbone of N, CA and C implies.
 
-Integers count hundredths of an angstrom from the chain's mean CA; MISSING stands for an atom that is not there.
+Integers are hundredths of an angstrom from the chain's mean CA; MISSING marks an atom without coordinates.
 """
 
 import numpy as np
@@ -24,12 +24,12 @@ from foldcli.protein.residues import (
 ANGSTROM = 100
 MISSING = np.iinfo(np.int16).min
 BACKBONE = [N, CA, C]
-# A peptide bond has 1.33 angstrom; residues further apart are not neighbours.
+# Angstrom; a peptide bond has 1.33, and residues with C and N further apart are not bonded.
 LONGEST_BOND = 2.0
 
-# Of an unknown residue, what an alanine has.
+# An unknown residue has alanine's atoms.
 _LIKE = np.array([*range(UNKNOWN), INDEX["A"]])
-# Atoms behind N, CA and C in the 14-slot layout: for each residue type their 37-slot places [21, 11], and which exist.
+# Atoms after N, CA and C in the 14-slot layout: for each residue type their 37-slot indices [21, 11], and which exist.
 OTHERS = ATOM14_TO_37[_LIKE, 3:]
 HAS_OTHER = ATOM14_MASK[_LIKE, 3:] > 0
 # O in the frame of psi, CB in the frame of the backbone, angstrom [21, 3].
@@ -39,9 +39,9 @@ IDEAL_O, IDEAL_CB = ATOM14_IDEAL[_LIKE, 3], ATOM14_IDEAL[_LIKE, 4]
 def pack_atoms(
     sequence: str, positions: NDArray[np.float32], mask: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-    """Backbone [i, 3, 3] and other atoms [i, 11, 3] as integers, from the 37 slots of `residues.ATOM37`.
+    """Pack atoms of the 37-slot layout as integers: backbone [i, 3, 3] and other atoms [i, 11, 3].
 
-    InputError for a chain that reaches further than 327 angstrom from its middle.
+    InputError: the chain reaches further than 327 angstrom from its middle.
     """
     aatype = residue_types(sequence)
     centre = positions[mask[:, CA], CA].mean(axis=0) if mask[:, CA].any() else np.zeros(3, np.float32)
@@ -57,7 +57,7 @@ def pack_atoms(
 def unpack_atoms(
     sequence: str, backbone: NDArray[np.int16], others: NDArray[np.int16] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Positions [i, 37, 3] in angstrom and mask [i, 37]; without other atoms, O and CB stand at their ideal places."""
+    """Unpack positions [i, 37, 3] in angstrom and mask [i, 37]; without other atoms, O and CB are ideal."""
     aatype = residue_types(sequence)
     positions, mask = np.zeros((len(aatype), 37, 3), np.float32), np.zeros((len(aatype), 37), np.bool_)
     _place(positions, mask, np.broadcast_to(BACKBONE, backbone.shape[:2]), backbone, np.True_)
@@ -82,7 +82,7 @@ def _place(
 
 
 def _imply_oxygen(aatype: NDArray[np.int8], positions: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
-    """O lies in the peptide plane, across from the next residue's N; the last residue's is unknown."""
+    """Place O in the peptide plane, opposite the next residue's N; the last residue gets none."""
     ca, c, following = positions[:-1, CA], positions[:-1, C], positions[1:, N]
     x = _unit(c - ca)
     y = _unit(_reject(c - following, x))
@@ -93,6 +93,7 @@ def _imply_oxygen(aatype: NDArray[np.int8], positions: NDArray[np.float32], mask
 
 
 def _imply_beta(aatype: NDArray[np.int8], positions: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
+    """Place CB at its ideal position in the backbone frame, but for glycine."""
     n, ca, c = (positions[:, slot] for slot in BACKBONE)
     x = _unit(c - ca)
     y = _unit(_reject(n - ca, x))
@@ -102,7 +103,7 @@ def _imply_beta(aatype: NDArray[np.int8], positions: NDArray[np.float32], mask: 
 
 
 def _reject(v: NDArray[np.float32], axis: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What of v is at right angles to a unit axis."""
+    """The component of v perpendicular to a unit axis."""
     return v - (v * axis).sum(-1, keepdims=True) * axis
 
 

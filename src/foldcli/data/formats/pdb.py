@@ -1,4 +1,4 @@
-"""Depositions from PDB files, packed with gzip or not."""
+"""Read protein chains from PDB files, gzipped or not."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ PDB_SUFFIXES = (".pdb", ".ent", ".pdb.gz", ".ent.gz")
 
 
 def read_pdb(path: Path) -> Deposition:
-    """Read the protein chains of a file's first model; a PDB file does not say when it was released.
+    """Read the protein chains of a file's first model, without a release date, which PDB files do not have.
 
     InputError: no such file, no atoms.
     """

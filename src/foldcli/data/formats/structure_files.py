@@ -1,4 +1,4 @@
-"""Depositions from structure files of either format."""
+"""Find and read structure files, mmCIF or PDB."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ STRUCTURE_SUFFIXES = MMCIF_SUFFIXES + PDB_SUFFIXES
 
 
 def read_structure(path: Path) -> Deposition:
-    """The protein chains of a PDB file, by its suffix, or of an mmCIF file; InputError if it cannot be read."""
+    """Read the protein chains of a file: PDB if its suffix says so, else mmCIF; InputError if it cannot be read."""
     return read_pdb(path) if path.name.lower().endswith(PDB_SUFFIXES) else read_mmcif(path)
 
 
 def structure_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """The structure files of a folder and its folders, by name; InputError if there are none."""
+    """List the structure files below a folder, sorted; InputError if there are none."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     files = sorted(file for file in folder.rglob("*") if file.name.lower().endswith(suffixes) and file.is_file())

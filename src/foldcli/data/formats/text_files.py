@@ -1,4 +1,4 @@
-"""Files from users: found and read whole, or refused with the reason."""
+"""Read text files of the user, or say why that cannot be done."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 from foldcli.errors import InputError
 
 GZIP = b"\x1f\x8b"
-# What no text holds. 1 is left out: NCBI's merged headers are parted by it.
+# Control characters that text files do not contain; 1 separates merged headers of NCBI's databases.
 CONTROLS = {*range(2, 9), *range(14, 32)}
 
 
 def read_text(path: Path, separator: bool = False) -> str:
-    """The text of a file, line ends as `\\n`; `separator` allows NUL, by which ColabFold's server parts alignments.
+    """Read a text file, line ends as `\\n`; `separator` allows NUL, which separates alignments of ColabFold's server.
 
     InputError: no such file, not readable, empty, compressed, not a text file.
     """
@@ -32,7 +32,7 @@ def read_text(path: Path, separator: bool = False) -> str:
 
 
 def list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    """The files of a folder that end in one of `suffixes`, by name; InputError if the folder cannot be read."""
+    """List a folder's files that end in one of `suffixes`, sorted; InputError if the folder cannot be read."""
     try:
         return sorted(file for file in folder.iterdir() if file.suffix.lower() in suffixes and file.is_file())
     except OSError as error:
