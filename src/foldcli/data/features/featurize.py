@@ -1,4 +1,4 @@
-"""From a sequence and its alignment to what the model takes (Suppl. Sec. 1.2.7 to 1.2.9, Table 1)."""
+"""Turn a sequence and its alignment into the model's input features (Suppl. Sec. 1.2.7 to 1.2.9, Table 1)."""
 
 from collections.abc import Iterator
 
@@ -16,14 +16,13 @@ from foldcli.protein.residues import INDEX, MASK, UNKNOWN
 
 
 def featurize(query: Query, config: MsaConfig, seed: int, passes: int) -> Iterator[Features]:
-    """Features of each recycling pass, drawn anew for each and made when asked for.
+    """Make the features of each recycling pass lazily, sampling the MSA anew for each.
 
-    Same seed, same features as AlphaFold with the same number of passes. AlphaFold fills the rows up to the preset's
-    largest number with masked ones; here there are as many rows as were chosen. That changes nothing: every operation
-    either treats rows one by one, or weighs them by their mask (column attention, outer product mean), where a masked
-    row counts exactly zero. Without rows for the extra stack there is one masked row, so that it has something to work
-    on. Without an alignment the query stands alone, and is masked like any other row. A preset of one row, which is
-    none of AlphaFold's, is shown an alignment as `choose_msa_input` says.
+    The same seed and number of passes give the same features as AlphaFold. AlphaFold pads the MSA to the preset's
+    maximum with masked rows; here it has as many rows as were chosen. Results are the same: every operation treats rows
+    one by one, or weights them by their mask (column attention, outer product mean), so that padding counts zero.
+    Without extra rows there is one masked row, so that the extra MSA stack has an input. Without an alignment the query
+    is the only row, and masked like any other. For presets of one row see `choose_msa_input`.
     """
     msa_input = choose_msa_input(query.sequence, query.alignment, None, config)
     for index in range(passes):
@@ -32,7 +31,7 @@ def featurize(query: Query, config: MsaConfig, seed: int, passes: int) -> Iterat
 
 
 def make_features(sequence: str, msa_input: MsaInput, rows: SampledMsa, window: slice) -> Features:
-    """The features of one pass in some of the columns, which keep their numbers in the whole sequence."""
+    """Make the features of one pass within a window; residue_index counts in the whole sequence."""
     rows = rows.crop(window)
     extra = _extra_rows(rows)
     aatype = torch.tensor([INDEX[letter] for letter in sequence[window]])
@@ -40,9 +39,9 @@ def make_features(sequence: str, msa_input: MsaInput, rows: SampledMsa, window: 
         aatype=aatype,
         residue_index=torch.arange(window.start, window.stop),
         seq_mask=torch.ones(len(aatype)),
-        # the first channel would mark a break between domains
+        # the first channel marks a break between domains, of which there is none here
         target_feat=torch.nn.functional.pad(torch.eye(UNKNOWN + 1)[aatype], (1, 0)),
-        msa_feat=_msa_feat(rows, msa_input.columns[window] if msa_input.profile_only else None),
+        msa_feat=_msa_feat(rows, msa_input.profile[window] if msa_input.profile_only else None),
         msa_mask=torch.ones(rows.true_msa.shape),
         extra_msa=torch.from_numpy(extra.tokens.astype(np.int64)),
         extra_mask=torch.full(extra.tokens.shape, float(len(rows.extra) > 0)),
@@ -58,14 +57,14 @@ def _extra_rows(rows: SampledMsa) -> Alignment:
     return rows.others.rows(rows.extra)
 
 
-def _msa_feat(rows: SampledMsa, columns: NDArray[np.float32] | None) -> torch.Tensor:
-    """Channels [s, i, 49]: letter (23), has a deletion, its length, the cluster's letters (23) and mean deletion.
+def _msa_feat(rows: SampledMsa, profile: NDArray[np.float32] | None) -> torch.Tensor:
+    """msa_feat [s, i, 49]: letter (23), has_deletion, deletion value, cluster profile (23), mean deletion.
 
-    columns [i, 22]: the letters of the one cluster, where its rows are not there to be counted.
+    profile [i, 22]: replaces the profile of the only cluster where its rows are not known.
     """
     letters, deletions = summarize_clusters(rows.clusters, rows.others, rows.nearest)
-    if columns is not None:
-        letters = np.pad(columns, ((0, 0), (0, 1)))[None]
+    if profile is not None:
+        letters = np.pad(profile, ((0, 0), (0, 1)))[None]
     channels = [
         np.eye(MASK + 1, dtype=np.float32)[rows.clusters.tokens],
         _has_deletion(rows.clusters.deletions)[..., None],
@@ -81,5 +80,5 @@ def _has_deletion(deletions: NDArray[np.int32]) -> NDArray[np.float32]:
 
 
 def _squash(deletions: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A count of deleted residues, laid into 0 to 1."""
+    """Map a number of deleted residues to 0..1."""
     return np.arctan(deletions / np.float32(3)) * np.float32(2 / np.pi)

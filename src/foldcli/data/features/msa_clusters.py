@@ -1,4 +1,4 @@
-"""What the rows that were not chosen say of the clusters nearest to them (Suppl. Sec. 1.2.7, items 3 and 4)."""
+"""Assign MSA rows to their nearest cluster centres, and summarise clusters (Suppl. Sec. 1.2.7, items 3 and 4)."""
 
 import numpy as np
 import torch
@@ -7,20 +7,20 @@ from numpy.typing import NDArray
 from foldcli.data.query import Alignment
 from foldcli.protein.residues import GAP, MASK
 
-# Letters looked at together: bounds the memory, which is 21 floats for each in the product.
+# Letters compared at a time, which bounds the memory: the product needs 21 floats for each.
 LETTERS_AT_ONCE = 2**19
 
 
 def nearest_clusters(clusters: NDArray[np.int8], others: NDArray[np.int8]) -> NDArray[np.int64]:
-    """The cluster with which each row agrees in most places, the first of several; gaps and masks agree with nothing.
+    """The cluster centre with most identical letters for each row, the first of equals; gaps and masks match nothing.
 
-    clusters [s, i], with their hidden letters; others [e, i]. Returns [e].
+    clusters [s, i], masked; others [e, i]. Returns [e].
     """
     if not len(others):
         return np.zeros(0, np.int64)
     length = clusters.shape[1]
     centres = _one_hot(clusters).T.contiguous()
-    # float32 counts exactly up to 2**24 places
+    # float32 holds counts exactly up to 2**24
     nearest = [(_one_hot(others[part]) @ centres).argmax(dim=1) for part in _parts(len(others), length)]
     return torch.cat(nearest).numpy()
 
@@ -38,10 +38,10 @@ def _one_hot(tokens: NDArray[np.int8]) -> torch.Tensor:
 def summarize_clusters(
     clusters: Alignment, others: Alignment, nearest: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Letters [s, i, 23] and deletions [s, i], averaged over each cluster with its centre."""
+    """Average letters [s, i, 23] and deletions [s, i] over each cluster, its centre included."""
     depth, length = clusters.tokens.shape
     members = np.bincount(nearest, minlength=depth).astype(np.float32)
-    # 1e-6 as in AlphaFold: a cluster of n rows is divided by a little more than n
+    # 1e-6 as in AlphaFold
     count = (np.float32(1e-6) + np.float32(1) + members)[:, None]
 
     letters = np.eye(MASK + 1, dtype=np.float32)[clusters.tokens]

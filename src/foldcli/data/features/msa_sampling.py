@@ -1,4 +1,4 @@
-"""Which rows of an alignment the model sees, and which letters are hidden from it (Suppl. Sec. 1.2.6 and 1.2.7)."""
+"""Choose the MSA rows that the model sees, and mask letters as in BERT (Suppl. Sec. 1.2.6 and 1.2.7)."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,19 +11,19 @@ from foldcli.data.features.philox import RandomOperation
 from foldcli.data.query import Alignment
 from foldcli.protein.residues import GAP, MASK
 
-# Below the logarithm of a probability, as in AlphaFold: a letter that is never drawn keeps a finite logit.
+# Added to probabilities before the logarithm, as in AlphaFold: a letter of probability 0 keeps a finite logit.
 EPSILON = np.float32(1e-10)
 
 
 class RandomNumbers(Protocol):
-    """Where random numbers come from: AlphaFold's own when folding, numpy's, which are quicker made, when training."""
+    """A source of random numbers: AlphaFold's generator for folding, numpy's, which is faster, for training."""
 
     def uniform(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Numbers from 0 up to 1."""
+        """Float32 numbers in [0, 1)."""
         ...
 
     def thresholds(self, count: int) -> NDArray[np.float64]:
-        """Numbers from 0 up to 1, for draws of one class among several."""
+        """Float64 numbers in [0, 1), one for each categorical draw."""
         ...
 
     def permutation(self, count: int) -> NDArray[np.int64]:
@@ -33,7 +33,7 @@ class RandomNumbers(Protocol):
 
 @dataclass(frozen=True)
 class NumpyRandom:
-    """Numbers from one of numpy's generators."""
+    """Random numbers from a numpy generator."""
 
     random: np.random.Generator
 
@@ -49,7 +49,7 @@ class NumpyRandom:
 
 @dataclass(frozen=True)
 class MsaDraws:
-    """The four random operations of one pass: choice of clusters, masked places, letters put there, extra rows."""
+    """The four random operations of one pass: cluster centres, masked positions, letters put there, extra rows."""
 
     clusters: RandomNumbers
     places: RandomNumbers
@@ -58,27 +58,28 @@ class MsaDraws:
 
     @classmethod
     def of_pass(cls, seed: int, index: int, passes: int) -> "MsaDraws":
-        """The draws of pass `index`, numbered as AlphaFold's graph numbers them.
+        """The draws of pass `index`, numbered as the random operations of AlphaFold's TensorFlow graph.
 
-        Two draws that change nothing come before these four in the graph; a loop over passes is a graph of its own.
+        With one pass, two random operations without effect come before these four in the graph; with several, the loop
+        over passes is a graph of its own.
         """
         first = 2 if passes == 1 else 0
         return cls(*(RandomOperation(seed, first + k, index) for k in range(4)))
 
     @classmethod
     def of_generator(cls, random: np.random.Generator) -> "MsaDraws":
-        """The draws of a training sample's next pass."""
+        """The draws of the next pass of a training sample."""
         return cls(*4 * [NumpyRandom(random)])
 
 
 def choose_clusters(depth: int, config: MsaConfig, draw: RandomNumbers) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Row numbers of the cluster centres, the query first, and of all other rows."""
+    """Choose cluster centres at random, the query first; return their row numbers and those of all other rows."""
     order = np.append(0, 1 + draw.permutation(depth - 1))
     return order[: config.max_clusters], order[config.max_clusters :]
 
 
 def letter_frequencies(alignment: Alignment) -> NDArray[np.float32]:
-    """How often each of the 20 amino acids, X and the gap stands in each column [i, 22]."""
+    """Frequencies of the 20 amino acids, X and the gap in each column [i, 22]."""
     length = alignment.tokens.shape[1]
     cells = np.arange(length) * (GAP + 1) + alignment.tokens
     counts = np.bincount(cells.ravel(), minlength=length * (GAP + 1)).reshape(length, GAP + 1)
@@ -86,28 +87,28 @@ def letter_frequencies(alignment: Alignment) -> NDArray[np.float32]:
 
 
 def masked_positions(shape: tuple[int, ...], config: MsaConfig, draw: RandomNumbers) -> NDArray[np.bool_]:
-    """Where letters are hidden [s, i]: those that BERT leaves as they are count as well."""
+    """Choose masked positions [s, i], including those whose letter BERT masking then leaves unchanged."""
     return draw.uniform(shape) < np.float32(config.mask_fraction)
 
 
 def mask_letters(
     tokens: NDArray[np.int8],
-    columns: NDArray[np.float32],
-    hidden: NDArray[np.bool_],
+    profile: NDArray[np.float32],
+    masked: NDArray[np.bool_],
     config: MsaConfig,
     draw: RandomNumbers,
 ) -> NDArray[np.int8]:
-    """Replace letters as BERT does: by any amino acid, by one of the column, by itself or by a mask.
+    """Mask as BERT does: a letter becomes a random amino acid, one drawn from the profile, itself, or the mask token.
 
-    tokens and hidden places [s, i]; columns: the profile [i, 22] before sampling.
+    tokens and masked [s, i]; profile [i, 22], of the whole alignment.
     """
-    rows, places = np.nonzero(hidden)
+    rows, places = np.nonzero(masked)
     uniform = np.array([0.05] * 20 + [0, 0], np.float32)
     itself = np.eye(GAP + 1, dtype=np.float32)[tokens[rows, places]]
-    masked = 1 - config.profile_prob - config.same_prob - config.uniform_prob
-    chances = np.full((len(rows), MASK + 1), masked, np.float32)
+    mask_prob = 1 - config.profile_prob - config.same_prob - config.uniform_prob
+    chances = np.full((len(rows), MASK + 1), mask_prob, np.float32)
     chances[:, :MASK] = (
-        config.uniform_prob * uniform + config.profile_prob * columns[places] + config.same_prob * itself
+        config.uniform_prob * uniform + config.profile_prob * profile[places] + config.same_prob * itself
     )
 
     thresholds = draw.thresholds(tokens.size).reshape(tokens.shape)[rows, places]
@@ -117,6 +118,6 @@ def mask_letters(
 
 
 def _draw(logits: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.int8]:
-    """One class of each row of logits [n, 23], by the inverse of its cumulative distribution."""
+    """Draw one class for each row of logits [n, 23] by inverse transform sampling."""
     cumulative = np.cumsum(np.exp(logits - logits.max(axis=1, keepdims=True)), axis=1)
     return (cumulative > (thresholds * cumulative[:, -1])[:, None]).argmax(axis=1).astype(np.int8)

@@ -1,9 +1,8 @@
-"""The random numbers that AlphaFold draws, so that one seed gives both programs the same features.
+"""TensorFlow's random number generator, so that a seed gives the same features as in AlphaFold.
 
-The generator is Philox-4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): a counter,
-scrambled by ten rounds of a keyed cipher. TensorFlow's random operations take the graph's seed as the key and the
-operation's own seed as the upper half of the counter; each run of an operation starts where the run before it
-reserved up to.
+It is Philox-4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): a counter, encrypted by ten
+rounds with a key. In TensorFlow the key is the graph's seed, and the upper half of the counter the operation's seed;
+each run of an operation starts at the end of the counters that the run before it reserved.
 """
 
 import math
@@ -17,7 +16,7 @@ HALF = np.uint64(32)
 MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 WEYL = 0x9E3779B9, 0xBB67AE85
 LARGEST_SEED = 2**31 - 1
-# Blocks that TensorFlow sets aside for each number of a uniform draw, since some distributions reject and redraw.
+# Blocks that TensorFlow reserves for each number of a uniform draw, since some distributions reject and redraw.
 RESERVED = 256
 
 
@@ -37,26 +36,26 @@ def philox(key: int, high: int, first: int, count: int) -> NDArray[np.uint32]:
 
 @dataclass(frozen=True)
 class RandomOperation:
-    """One random operation of a TensorFlow graph: the `number`-th to be built, at its `run`-th run (from 0)."""
+    """The `number`-th random operation of a TensorFlow graph in its `run`-th run (from 0)."""
 
     seed: int
     number: int
     run: int = 0
 
     def uniform(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Numbers from 0 up to 1: 23 random bits each."""
+        """Numbers in [0, 1) with 23 random bits each."""
         count = math.prod(shape)
         words = self._words(count, self.run * count * RESERVED)
         return ((words & 0x7FFFFF | 0x3F800000).view(np.float32) - np.float32(1)).reshape(shape)
 
     def thresholds(self, count: int) -> NDArray[np.float64]:
-        """The numbers from 0 up to 1, 52 random bits each, with which `count` one-sample categorical draws are made."""
+        """Numbers in [0, 1) with 52 random bits each, as TensorFlow draws them for `count` categorical samples."""
         words = self._words(2 * count, self.run * count * 8 * RESERVED).astype(np.uint64)
         bits = (words[0::2] & np.uint64(0xFFFFF)) << HALF | words[1::2]
         return (bits | np.uint64(1023) << np.uint64(52)).view(np.float64) - 1
 
     def permutation(self, count: int) -> NDArray[np.int64]:
-        """0 to count - 1 in random order (Fisher and Yates, from the front)."""
+        """0 to count - 1 in random order (Fisher-Yates shuffle, from the front)."""
         steps = max(count - 1, 0)
         words = self._words(steps, self.run * math.ceil(steps / 4))
         order = list(range(count))

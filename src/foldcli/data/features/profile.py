@@ -1,4 +1,4 @@
-"""An alignment as frequencies alone: what a model of one row is told of it."""
+"""The sequence profile of an alignment, for models that take it instead of rows."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,12 +7,12 @@ from foldcli.data.query import Alignment
 from foldcli.protein.residues import GAP, LETTERS
 
 
-def frequencies(alignment: Alignment) -> NDArray[np.float32]:
-    """How often each of the 20 amino acids stands in each column [i, 20], gaps left out; even where none stands.
+def amino_acid_profile(alignment: Alignment) -> NDArray[np.float32]:
+    """Weighted frequencies of the 20 amino acids in each column [i, 20], without gaps; uniform in an empty column.
 
-    Rows count by how much they differ from the others: each column gives the same weight to every amino acid in it, to
-    be shared by the rows that have it, and a row's weight is the mean over its letters (Henikoff and Henikoff 1994,
-    "Position-based sequence weights"; the mean as in HMMER, so that fragments count too).
+    Rows have position-based weights (Henikoff and Henikoff 1994): in each column every amino acid present shares the
+    same weight among the rows that have it, and a row's weight is the mean over its letters, as in HMMER, so that
+    fragments count too.
     """
     cells = np.arange(alignment.tokens.shape[1]) * (GAP + 1) + alignment.tokens
     counts = _amino_acids(cells, np.ones(alignment.depth))
@@ -25,7 +25,7 @@ def frequencies(alignment: Alignment) -> NDArray[np.float32]:
 
 
 def _amino_acids(cells: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sum of the rows' weights by column and amino acid [i, 20]."""
+    """Sum the rows' weights by column and amino acid [i, 20]."""
     length = cells.shape[1]
     summed = np.bincount(cells.ravel(), np.repeat(weights, length), minlength=length * (GAP + 1)).astype(np.float64)
     return summed.reshape(length, GAP + 1)[:, : len(LETTERS)]

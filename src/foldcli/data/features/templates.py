@@ -1,4 +1,4 @@
-"""Known structures laid over the query, as the model takes them (Suppl. Table 1, template rows)."""
+"""Template features: structures aligned to the query (Suppl. Table 1, template rows)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,10 +16,10 @@ from foldcli.shapes import Float, Int, Tensor
 def template_features(
     aatype: Int[Tensor, "*b t i"], positions: Float[Tensor, "*b t i 37 3"], mask: Float[Tensor, "*b t i 37"]
 ) -> TemplateFeatures:
-    """Describe templates by their residue types, pseudo-beta atoms, backbones and torsions (Suppl. Sec. 1.2.9).
+    """Make template features: residue types, pseudo-beta atoms, backbone masks and torsions (Suppl. Sec. 1.2.9).
 
-    aatype: 0..20, 21 a gap; positions in angstrom and mask in the 37-slot layout of `residues.ATOM37`, missing atoms at
-    the origin. The pseudo-beta atom is CB, and CA for glycine.
+    aatype: 0..20, 21 for a gap; positions in angstrom and mask in the slots of `residues.ATOM37`, missing atoms at the
+    origin. The pseudo-beta atom is CB, and CA for glycine.
     """
     glycine = aatype == INDEX["G"]
     torsions, torsions_alt, torsions_mask = torsion_angles(aatype, positions, mask)
@@ -36,7 +36,7 @@ def template_features(
 
 
 def stack_templates(templates: Sequence[Template], places: int, window: slice) -> TemplateFeatures:
-    """Templates cut to the window, in so many places [t]; those left over are masked."""
+    """Stack templates, cut to the window, into `places` slots [t]; empty slots are masked."""
     length = window.stop - window.start
     if not templates:
         return empty_templates(places, length)
@@ -50,7 +50,7 @@ def stack_templates(templates: Sequence[Template], places: int, window: slice) -
 
 
 def empty_templates(count: int, length: int) -> TemplateFeatures:
-    """Places for `count` templates over `length` residues with none in them: all masked."""
+    """`count` masked template slots over `length` residues."""
     return TemplateFeatures(
         mask=torch.zeros(count),
         aatype=torch.full((count, length), GAP),

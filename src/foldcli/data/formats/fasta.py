@@ -65,7 +65,7 @@ def _read_fasta(path: Path) -> Iterable[Query]:
 
 
 def check_sequence(letters: str, where: str) -> str:
-    """Return the sequence in upper case; InputError, starting with `where`, if empty or with other letters than the 21."""
+    """Return the sequence in upper case; InputError, starting with `where`, if empty or with an invalid letter."""
     # only ASCII: some other letters have an upper case among A to Z
     sequence = "".join(letter.upper() if letter.isascii() else letter for letter in letters)
     if not sequence:

@@ -1,4 +1,4 @@
-"""Contiguous blocks of an alignment left out, so that training sees shallow ones too (Suppl. Sec. 1.2.6)."""
+"""MSA block deletion, so that training sees shallow alignments too (Suppl. Sec. 1.2.6)."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from foldcli.data.query import Alignment
 
 
 def delete_blocks(alignment: Alignment, blocks: int, share: float, random: np.random.Generator) -> Alignment:
-    """Leave out `blocks` blocks, each a share of the rows, that may overlap; the query stays (Suppl. Alg. 1)."""
+    """Delete `blocks` blocks of rows, each a share of all, which may overlap; the query stays (Suppl. Alg. 1)."""
     size = int(alignment.depth * share)
     starts = random.integers(alignment.depth, size=blocks)
     kept = np.ones(alignment.depth, np.bool_)

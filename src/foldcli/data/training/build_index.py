@@ -1,4 +1,4 @@
-"""From folders of mmCIF files and alignments to an index of their chains."""
+"""Build the index of chains of a folder of mmCIF files and a folder of alignments."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from foldcli.errors import InputError
 
 @dataclass(frozen=True)
 class BuiltIndex:
-    """The chains of a folder, where their clusters come from, and what became of the files."""
+    """The chains found; clusters: how they were clustered, for the user; files: how many were read and failed."""
 
     records: list[IndexedChain]
     clusters: str
@@ -28,10 +28,10 @@ class BuiltIndex:
 def build_index(
     structures: Path, alignments: Path, clusters: Path | None, workers: int, progress: ReadProgress
 ) -> BuiltIndex:
-    """Read every mmCIF file and look for its chains' alignments.
+    """Index the chains of all mmCIF files with their alignments.
 
-    A chain without alignments takes those of a chain with its sequence, since sets of alignments often hold each
-    sequence once. InputError: a folder that is not there; FoldcliError: no chain at all.
+    A chain without alignments takes those of a chain of the same sequence, since collections of alignments often hold
+    each sequence once. InputError: no such folder; FoldcliError: no chain found.
     """
     if not alignments.is_dir():
         raise InputError(f"{alignments}: no such folder")

@@ -1,4 +1,4 @@
-"""From a folder of structure files, with alignments or without, to a chain shard."""
+"""Build a chain shard from a folder of structure files, with or without alignments."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ from foldcli.protein.residues import GAP, LETTERS, residue_types
 
 @dataclass(frozen=True)
 class BuiltShard:
-    """How many clusters there are and where they come from; chains whose profile is their sequence; the files."""
+    """Number of clusters and how they were made; alone: how many chains have no alignment; files: what was read."""
 
     clusters: int
     how: str
@@ -30,9 +30,9 @@ class BuiltShard:
 def build_shard(
     folder: Path, out: Path, alignments: Path | None, clusters: Path | None, workers: int, progress: ReadProgress
 ) -> BuiltShard:
-    """Write the protein chains of all files to `out`; InputError for a folder that is not there.
+    """Write the protein chains of all files to `out`.
 
-    FoldcliError: no chain at all, or `out` cannot be written.
+    InputError: no such folder; FoldcliError: no chain found, or `out` cannot be written.
     """
     if alignments and not alignments.is_dir():
         raise InputError(f"{alignments}: no such folder")
@@ -46,7 +46,7 @@ def build_shard(
 
 
 def _read_chains(path: Path, alignments: Path | None) -> list[tuple[PackedChain, bool]]:
-    """Each chain, and whether its profile comes from an alignment."""
+    """The chains of a file, each with whether its profile comes from an alignment."""
     deposition = read_structure(path)
     found = []
     for polymer in deposition.polymers:
@@ -65,10 +65,10 @@ def _own_profile(sequence: str) -> NDArray[np.float32]:
 
 
 def weighted_profile(alignment: Alignment) -> NDArray[np.float32]:
-    """How often each of the 20 amino acids stands in each column [i, 20], rows alike counting less.
+    """Weighted frequencies of the 20 amino acids in each column [i, 20]; a column of gaps and X only is zero.
 
-    Each letter of a column brings its row 1 / (kinds of letter there x rows that have it); gaps and X do not count, and
-    a column of nothing else is zero (Henikoff & Henikoff 1994, position-based weights).
+    A row's weight is the sum over its letters of 1 / (kinds of amino acid in the column x rows that have this one), so
+    that similar rows count less (position-based weights, Henikoff & Henikoff 1994).
     """
     length = alignment.tokens.shape[1]
     kinds = len(LETTERS)

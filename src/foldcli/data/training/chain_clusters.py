@@ -1,4 +1,4 @@
-"""Which chains are alike: from a file, by MMseqs2, or by a plain search where neither is there."""
+"""Cluster chains by sequence: from a file, with MMseqs2, or with a k-mer search of our own where there is neither."""
 
 import re
 import shutil
@@ -18,29 +18,29 @@ from foldcli.data.formats.text_files import read_text
 from foldcli.errors import FoldcliError, InputError
 from foldcli.protein.residues import INDEX, NAMES
 
-# Chains are alike with so many identical residues for each aligned one, over so much of the shorter chain.
+# Chains belong together at this identity over aligned residues, and this coverage of the shorter chain.
 IDENTITY, COVERAGE = 0.3, 0.8
-# What MMseqs2 says of chains so short, or so plain, that none has a word for it to look up.
+# MMseqs2's message where no chain has a k-mer to look up: all are too short or of low complexity.
 NO_WORDS = "No k-mer could be extracted"
-# The plain search: letters in a word, width of a band of diagonals, bands aligned, words in one for it to count.
+# Our k-mer search: letters of a k-mer, width of a band of diagonals, bands that are aligned, fewest hits of a band.
 WORD, BAND, CANDIDATES, WORDS_IN_BAND = 3, 16, 10, 2
-# BLOSUM62, and the score, gaps at the ends not counted, that each residue of the shorter chain must bring: of 2,000
-# pairs of unlike chains one in 1,000 had 0.15, of alike ones 19 in 20.
+# BLOSUM62, and the least score per residue of the shorter chain, end gaps free: of 2,000 pairs of unrelated chains one
+# in 1,000 reaches 0.15, of related pairs 19 in 20.
 SCORING, SCORE = gemmi.AlignmentScoring("b"), 0.2
-# More residues than any chain has: parts chains in one number with the place in the chain.
+# More than any chain's length: chain number * STRIDE + position is unique.
 STRIDE = 2**17
 
 
 @dataclass(frozen=True)
 class Clustering:
-    """A cluster number for each chain, and where they come from, for the user."""
+    """A cluster number for each chain, and how they were made, for the user."""
 
     numbers: list[int]
     how: str
 
 
 def cluster_chains(names: Sequence[str], sequences: Sequence[str], file: Path | None) -> Clustering:
-    """Number the clusters of chains; InputError for a file that cannot be read, FoldcliError if MMseqs2 fails."""
+    """Cluster chains; InputError if the file cannot be read, FoldcliError if MMseqs2 fails."""
     if file:
         return _from_file(names, file)
     if (program := shutil.which("mmseqs")) and (numbers := _by_mmseqs(sequences, program)):
@@ -49,7 +49,7 @@ def cluster_chains(names: Sequence[str], sequences: Sequence[str], file: Path | 
 
 
 def _from_file(names: Sequence[str], file: Path) -> Clustering:
-    """OpenFold's file: a line for each cluster, names parted by blanks; who is not named is a cluster of its own."""
+    """Read OpenFold's file: one cluster a line, names separated by blanks; a chain not named is its own cluster."""
     lines = read_text(file).splitlines()
     known = {_plain_name(name): number for number, line in enumerate(lines) for name in line.split()}
     alone = [name for name in names if _plain_name(name) not in known]
@@ -61,17 +61,17 @@ def _from_file(names: Sequence[str], file: Path) -> Clustering:
 
 
 def _plain_name(name: str) -> str:
-    """PDB ids are written in upper or lower case; the names of chains differ by it."""
+    """Lower the case of the PDB id only: chain names are case-sensitive."""
     entry, _, chain = name.rpartition("_")
     return f"{entry.lower()}_{chain}"
 
 
 def _by_mmseqs(sequences: Sequence[str], program: str) -> list[int] | None:
-    """The cluster of each chain, None where MMseqs2 cannot compare a single one."""
+    """Cluster with MMseqs2; None if it finds no k-mer in any chain."""
     with tempfile.TemporaryDirectory() as scratch:
         fasta = Path(scratch, "chains.fasta")
         fasta.write_text("".join(f">{k}\n{sequence}\n" for k, sequence in enumerate(sequences)))
-        # mode 1: coverage of the member, which is no longer than the chain that it joins
+        # cov-mode 1: coverage of the cluster member, which is no longer than the representative
         options = ["--min-seq-id", str(IDENTITY), "-c", str(COVERAGE), "--cov-mode", "1", "-v", "1"]
         command = [program, "easy-cluster", str(fasta), f"{scratch}/result", f"{scratch}/tmp", *options]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -82,15 +82,15 @@ def _by_mmseqs(sequences: Sequence[str], program: str) -> list[int] | None:
             raise FoldcliError(f"{program}: {reason[0]}; give the clusters as a file with --clusters")
         pairs = [line.split("\t") for line in Path(scratch, "result_cluster.tsv").read_text().splitlines()]
     first = {int(member): int(centre) for centre, member in pairs}
-    # MMseqs2 leaves out chains that are shorter than its words
+    # MMseqs2 leaves out chains shorter than a k-mer
     return [first.get(k, k) for k in range(len(sequences))]
 
 
 def _plain(sequences: Sequence[str]) -> list[int]:
-    """Each chain, longest first, joins the first chain that it is like, or is a cluster of its own.
+    """Greedy clustering: each chain, longest first, joins the first similar representative or becomes one.
 
-    Looked at are the CANDIDATES chains with most common words of three letters on nearby diagonals, and these are
-    aligned over their whole length (BLOSUM62); meant for some thousand chains, a minute for 5,000.
+    The CANDIDATES representatives with most common 3-mers on nearby diagonals are aligned globally (BLOSUM62). Meant
+    for some thousand chains: 5,000 take a minute.
     """
     centres = _Centres()
     numbers: dict[str, int] = {}
@@ -105,7 +105,7 @@ def _plain(sequences: Sequence[str]) -> list[int]:
 
 @dataclass
 class _Centres:
-    """The first chain of each cluster, and where each word stands in them."""
+    """The representative of each cluster, and the positions of each k-mer in them."""
 
     sequences: list[str] = field(default_factory=list)
     places: "dict[int, array[int]]" = field(default_factory=lambda: defaultdict(lambda: array("q")))
@@ -116,7 +116,7 @@ class _Centres:
         self.sequences.append(sequence)
 
     def candidates(self, sequence: str) -> Iterator[int]:
-        """Numbers of the chains with most words in common, the best first."""
+        """Numbers of the representatives with most k-mers in common, the best first."""
         hits = [
             np.frombuffer(self.places[word], np.int64) + (len(sequence) - place)
             for place, word in enumerate(_words(sequence).tolist())

@@ -1,4 +1,4 @@
-"""Where training gets its chains: one interface, whatever they are kept in."""
+"""The interface from which training gets its chains, their filters and sampling weights."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,16 +13,16 @@ from foldcli.config import SourceConfig
 from foldcli.data.chain import Chain
 from foldcli.data.formats.name_list import read_names
 
-# Lengths between which a chain's chance grows with its length (Suppl. Sec. 1.2.5).
+# Lengths between which a chain's sampling weight grows with its length (Suppl. Sec. 1.2.5).
 SHORTEST, LONGEST = 256, 512
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of a chain before it is loaded.
+    """What filters and sampling weights need of a chain before it is loaded.
 
-    cluster: chains alike have one number; released: YYYY-MM-DD, empty if nobody knows; resolution in angstrom, 0 where
-    there is none; share of its commonest kind of residue, 0 to 1.
+    cluster: number of its sequence cluster; released: YYYY-MM-DD, empty if unknown; resolution in angstrom, 0 where
+    there is none; share: fraction of its most common residue type.
     """
 
     name: str
@@ -34,23 +34,23 @@ class Entry:
 
 
 class ChainSource(Protocol):
-    """Chains that passed the filters. Worker processes may get it by fork or by pickle, which carries no chain."""
+    """Chains that passed the filters; it can be pickled to worker processes without the chains themselves."""
 
     @property
     def entries(self) -> Sequence[Entry]: ...
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """How many chains were left out, by reason."""
+        """Numbers of chains left out, by reason."""
         ...
 
     def load(self, position: int) -> Chain:
-        """The chain of an entry; InputError names file and record of one that cannot be read."""
+        """Load the chain of an entry; InputError names file and record if it cannot be read."""
         ...
 
 
 def filter_entries(entries: Sequence[Entry], config: SourceConfig) -> tuple[list[int], Counter[str]]:
-    """Positions of the entries that pass the filters (Suppl. Sec. 1.2.5), and counts of the others by reason."""
+    """Apply the filters (Suppl. Sec. 1.2.5): positions of entries that pass, and numbers of the others by reason."""
     excluded = read_names(Path(config.exclude)) if config.exclude else frozenset()
     reasons = ["excluded by name" if entry.name in excluded else _reason(entry, config) for entry in entries]
     return [k for k, reason in enumerate(reasons) if not reason], Counter(filter(None, reasons))
@@ -69,20 +69,19 @@ def _reason(entry: Entry, config: SourceConfig) -> str:
 
 
 def describe_dropped(dropped: Mapping[str, int]) -> str:
-    """Counts by reason, on one line."""
+    """Numbers by reason, on one line."""
     return ", ".join(f"{count} {reason}" for reason, count in dropped.items())
 
 
 def commonest_share(sequence: str) -> float:
-    """The share of a sequence's commonest kind of residue."""
+    """Fraction of a sequence's most common residue type."""
     return max(Counter(sequence).values()) / len(sequence)
 
 
 def sampling_weights(entries: Sequence[Entry]) -> NDArray[np.float64]:
-    """How likely each entry is drawn, summing to 1 (Suppl. Sec. 1.2.5).
+    """Probability of drawing each entry, with sum 1 (Suppl. Sec. 1.2.5).
 
-    Inverse to its cluster's size among the entries, times the chance that its length is accepted, 1/2 up to 256
-    residues and 1 from 512.
+    Proportional to the inverse size of its cluster among the entries, and to its length clipped to 256..512 residues.
     """
     sizes = Counter(entry.cluster for entry in entries)
     accepted = np.clip([entry.length for entry in entries], SHORTEST, LONGEST) / LONGEST

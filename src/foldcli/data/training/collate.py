@@ -1,4 +1,4 @@
-"""Samples of one micro-batch, filled up to one shape and stacked."""
+"""Pad the samples of a micro-batch to one shape and stack them."""
 
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
@@ -11,15 +11,15 @@ from foldcli.data.training.sample import Sample
 
 
 def stack(samples: Sequence[Sample]) -> Sample:
-    """Lay samples along a leading axis [b, ...], each filled up to the largest of them with masked zeros at the end.
+    """Stack samples along a leading axis [b, ...], padded at the end with zeros, which are masked, to the largest.
 
-    The samples must have equally many passes.
+    All samples must have the same number of passes.
     """
     return _stack(samples)
 
 
 def _stack(values: Sequence[Any]) -> Any:
-    """Stack what stands in the same place of each value; names are strung together."""
+    """Stack dataclasses and tuples field by field; tuples of names are concatenated."""
     first = values[0]
     if isinstance(first, Tensor):
         return torch.stack(_filled(values))
@@ -39,7 +39,7 @@ def _filled(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 
 def fill(tensor: Tensor, shape: Sequence[int]) -> Tensor:
-    """Zeros of this shape with the tensor in their first corner."""
+    """Pad a tensor with zeros at the end of each axis to a shape."""
     filled = tensor.new_zeros(shape)
     filled[tuple(slice(size) for size in tensor.shape)] = tensor
     return filled

@@ -1,4 +1,4 @@
-"""The index of a folder of mmCIF files: what training must know of each chain before it is loaded."""
+"""The index of a folder of mmCIF files: what training needs of each chain before loading it."""
 
 import dataclasses
 import json
@@ -13,15 +13,16 @@ from foldcli.errors import InputError
 from foldcli.files import write_atomic
 
 VERSION = 1
-# What JSON makes of a field of each type.
+# The types that JSON values may have for a field's type.
 KINDS: dict[Any, Any] = {str: str, int: int, float: (int, float)}
 
 
 @dataclass(frozen=True)
 class IndexedChain:
-    """A chain: its file in the folder of structures, its name there, and the name of its alignments, empty for none.
+    """A chain of the index.
 
-    released, resolution, cluster and share are those of `chain_source.Entry`.
+    file: relative to the folder of structures; chain: its name in the file; alignment: the chain whose alignments it
+    takes, empty for none; released, resolution, cluster and share as in `chain_source.Entry`.
     """
 
     name: str
@@ -40,13 +41,13 @@ class IndexedChain:
 
 
 def write_index(path: Path, records: Sequence[IndexedChain]) -> None:
-    """Write the index as JSON, a line for each chain."""
+    """Write the index as JSON, one chain a line."""
     lines = ",\n".join(json.dumps(dataclasses.asdict(record)) for record in records)
     write_atomic(path, f'{{"version": {VERSION}, "chains": [\n{lines}\n]}}\n')
 
 
 def read_index(path: Path) -> list[IndexedChain]:
-    """Read what `write_index` wrote; InputError for anything else."""
+    """Read an index; InputError if the file is not one of this version."""
     try:
         content = json.loads(read_text(path))
         if content["version"] != VERSION:

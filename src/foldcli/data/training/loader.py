@@ -1,4 +1,4 @@
-"""Training's input: each step's micro-batches, and whole chains to validate on."""
+"""Load the micro-batches of each training step, and whole chains for validation."""
 
 import logging
 import time
@@ -16,16 +16,16 @@ from foldcli.data.training.workers import stream
 from foldcli.errors import FoldcliError, InputError
 
 log = logging.getLogger(__name__)
-# Draws before the share of unreadable chains is judged.
+# Fewest draws before the share of unreadable chains is judged.
 ENOUGH = 100
 
 
 class Loader:
-    """A data rank's share of each step's batch: an equal run of its micro-batches.
+    """Loads one data rank's micro-batches of each step, an equal contiguous share of the batch.
 
-    What a step sees depends on the seed and its number alone: not on ranks, workers, timing, or where a run began.
-    waited: seconds that the caller has waited for samples; drawn: chains drawn so far, bad: those that could not be
-    read and were replaced. InputError: a batch that cannot be split evenly.
+    A step's samples depend on the seed and the step number only, not on ranks, workers, timing, or where a run resumed.
+    waited: seconds the caller has waited for samples; drawn: chains drawn so far; bad: those that could not be read and
+    were replaced. InputError: the batch cannot be split evenly.
     """
 
     def __init__(self, source: ChainSource, config: TrainConfig, rank: int = 0, ranks: int = 1) -> None:
@@ -42,7 +42,7 @@ class Loader:
         self._stream = stream(self.batches, (), 0)
 
     def start(self, step: int) -> None:
-        """Begin at a step, from 0, and make the samples of the steps after it ahead of time."""
+        """Start at a step, from 0; workers prefetch the steps after it."""
         self.close()
         first = self.rank * self.share
         keys = (
@@ -53,14 +53,14 @@ class Loader:
         self._stream = stream(self.batches, keys, self.config.workers)
 
     def step(self) -> list[Sample]:
-        """This rank's micro-batches of the next step; FoldcliError: too many of the chains drawn cannot be read."""
+        """The micro-batches of the next step; FoldcliError: too many of the chains drawn cannot be read."""
         began = time.perf_counter()
         batches = list(islice(self._stream, self.share))
         self.waited += time.perf_counter() - began
         return [self._checked(batch) for batch in batches]
 
     def close(self) -> None:
-        """End the worker processes."""
+        """Stop the worker processes."""
         self._stream.close()
 
     def _checked(self, batch: MicroBatch) -> Sample:
@@ -84,9 +84,9 @@ class Loader:
 def validation_samples(
     source: ChainSource, config: TrainConfig, alone: bool, rank: int = 0, ranks: int = 1
 ) -> Iterator[Sample]:
-    """Whole chains [1, ...] in a fixed order, each data rank its share of the first `config.validation_chains`.
+    """Whole chains [1, ...] in a fixed order: this data rank's share of the first `config.validation_chains`.
 
-    alone: without relatives and templates. A chain that cannot be read is left out, with a line in the log.
+    alone: without homologs and templates. A chain that cannot be read is logged and left out.
     """
     count = min(config.validation_chains, len(source.entries))
     for item in stream(WholeChains(source, config, alone), range(rank, count, ranks), config.workers):
@@ -98,7 +98,7 @@ def validation_samples(
 
 @dataclass(frozen=True)
 class WholeChains:
-    """Samples of whole chains by position."""
+    """Makes samples of whole chains by their position in the source."""
 
     source: ChainSource
     config: TrainConfig

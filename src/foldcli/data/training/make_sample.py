@@ -1,7 +1,7 @@
-"""From a chain to a training sample: crop, rows, templates, truth (Suppl. Sec. 1.2.3 and 1.2.6 to 1.2.8).
+"""Turn a chain into a training sample: crop, MSA, templates, labels (Suppl. Sec. 1.2.3 and 1.2.6 to 1.2.8).
 
-The order is AlphaFold's: rows are chosen, masked and clustered on the whole chain, then cut. What a cluster's rows say
-is counted in the crop alone, which gives the same numbers sooner.
+As in AlphaFold, MSA rows are chosen, masked and clustered on the whole chain, then cropped. Cluster profiles are
+counted within the crop only, which gives the same numbers in less time.
 """
 
 from collections.abc import Sequence
@@ -23,10 +23,10 @@ from foldcli.model.features import Features, TemplateFeatures
 
 
 def draw_sample(chain: Chain, config: TrainConfig, recycles: int, random: np.random.Generator) -> Sample:
-    """Crop a chain at random and draw `recycles` + 1 passes of it, the alignment's rows and masks anew for each.
+    """Crop a chain at random and make `recycles` + 1 passes, with MSA rows and masks drawn anew for each.
 
-    Blocks are deleted once, for all passes. A model with templates gets `config.sample.templates` places for them,
-    masked where there are fewer, so that samples can be stacked.
+    MSA blocks are deleted once for all passes. A model with templates gets `config.sample.templates` slots, masked
+    where there are fewer, so that samples can be stacked.
     """
     clamped = bool(random.random() < config.loss.clamp)
     window = draw_crop(len(chain.sequence), config.sample.crop, clamped, random)
@@ -41,9 +41,9 @@ def draw_sample(chain: Chain, config: TrainConfig, recycles: int, random: np.ran
 
 
 def whole_sample(chain: Chain, config: TrainConfig, alone: bool) -> Sample:
-    """A whole chain with all passes, as it is featurised to be folded: the same at each call.
+    """Make a sample of a whole chain with all passes, featurised as for folding: the same at each call.
 
-    alone: its sequence without relatives and templates; else with the first of its templates.
+    alone: the sequence without homologs and templates; else with its first templates.
     """
     window = slice(0, len(chain.sequence))
     if alone:
@@ -59,9 +59,9 @@ def whole_sample(chain: Chain, config: TrainConfig, alone: bool) -> Sample:
 
 
 def draw_crop(length: int, crop: int, clamped: bool, random: np.random.Generator) -> slice:
-    """A window of `crop` residues, or the whole of a shorter chain (Suppl. Sec. 1.2.8).
+    """Draw a window of `crop` residues, or take all of a shorter chain (Suppl. Sec. 1.2.8).
 
-    Where the backbone's FAPE is not clamped, windows near the front are likelier: as published.
+    Where backbone FAPE is not clamped, windows near the N-terminus are more likely, as published.
     """
     last = max(length - crop, 0)
     if not clamped:
@@ -71,7 +71,7 @@ def draw_crop(length: int, crop: int, clamped: bool, random: np.random.Generator
 
 
 def draw_msa_input(chain: Chain, config: TrainConfig, random: np.random.Generator) -> MsaInput:
-    """What the chain brings along of its relatives, an alignment less some blocks; or its sequence alone."""
+    """Draw the MSA input of a sample: the chain's alignment less some blocks or its profile, or its sequence alone."""
     sample = config.sample
     if random.random() >= sample.alignment_share:
         return MsaInput.of_sequence(chain.sequence)
@@ -82,9 +82,9 @@ def draw_msa_input(chain: Chain, config: TrainConfig, random: np.random.Generato
 
 
 def draw_templates(templates: Sequence[Template], config: SampleConfig, random: np.random.Generator) -> list[Template]:
-    """Some of n templates in random order: k = min(Uniform[0, n], most), so that none or bad ones come up too.
+    """Draw min(Uniform[0, n], `config.templates`) of n templates in random order (Suppl. Sec. 1.2.3).
 
-    (Suppl. Sec. 1.2.3.) A share of them is weakened, which the publication does not do.
+    A share of them is made worse by `weaken`, which AlphaFold does not do.
     """
     if random.random() >= config.template_share:
         return []

@@ -1,4 +1,4 @@
-"""The training stream: which samples make up a micro-batch, by seed, step and place alone."""
+"""Draw micro-batches: which samples they hold depends on seed, step and position only."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,13 @@ from foldcli.data.training.make_sample import draw_sample
 from foldcli.data.training.sample import Sample
 from foldcli.errors import InputError
 
-# Chains that are tried for one place of a batch, each drawn anew.
+# Draws for one position of a batch before unreadable chains stop the run.
 ATTEMPTS = 100
 
 
 @dataclass(frozen=True)
 class UnreadableChain:
-    """A chain that could not be read."""
+    """A chain that could not be read, and why."""
 
     name: str
     reason: str
@@ -25,21 +25,21 @@ class UnreadableChain:
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Samples [b, ...] and the chains that stood in their places before; no samples if all attempts at one failed."""
+    """Samples [b, ...], None if all attempts at one failed; bad: unreadable chains, replaced by other draws."""
 
     sample: Sample | None
     bad: tuple[UnreadableChain, ...]
 
 
 class MicroBatches:
-    """Micro-batches by step and number: sampled with replacement, by the entries' weights."""
+    """Draws micro-batches by step and number, with replacement, by `sampling_weights`."""
 
     def __init__(self, source: ChainSource, config: TrainConfig) -> None:
         self.source, self.config = source, config
         self.cumulative = np.cumsum(sampling_weights(source.entries))
 
     def __call__(self, key: tuple[int, int]) -> MicroBatch:
-        """Micro-batch `number` of a step's global batch; any rank and any process draws the same."""
+        """Draw micro-batch `number` of a step's global batch, the same in every rank and process."""
         step, number = key
         size = self.config.micro_batch
         recycles = draw_recycles(self.config, step)
@@ -62,7 +62,7 @@ class MicroBatches:
 
 
 def draw_recycles(config: TrainConfig, step: int) -> int:
-    """Passes before a step's last one, uniform from 0 up, and the same on all ranks (Suppl. Alg. 31)."""
+    """Draw the number of recycling passes of a step, uniform and the same on all ranks (Suppl. Alg. 31)."""
     return int(_generator(config.seed, step).integers(config.sample.max_recycle + 1))
 
 

@@ -1,4 +1,4 @@
-"""OpenFold's folders: mmCIF files in one, in another a folder of alignments for each chain, `2q2k_A/*.a3m|*.sto`."""
+"""Training data in OpenFold's layout: a folder of mmCIF files, and a folder of alignments, `2q2k_A/*.a3m|*.sto`."""
 
 from pathlib import Path
 
@@ -16,17 +16,14 @@ from foldcli.data.training.index import IndexedChain, read_index
 from foldcli.errors import InputError
 from foldcli.protein.residues import UNKNOWN, residue_types
 
-# The order in which AlphaFold joins the searches of one chain (Suppl. Sec. 1.2.3), with the most rows it takes of each.
+# The order in which AlphaFold joins the searches of a chain, and how many rows it takes of each (Suppl. Sec. 1.2.3).
 SEARCHES = {"uniref90": 10_000, "bfd": None, "small_bfd": None, "uniref30": None, "uniclust30": None, "mgnify": 501}
-# Made for pairing the chains of complexes, and for the template search.
+# Searches for MSA pairing in complexes, and for templates.
 NOT_JOINED = ("uniprot", "hmm_output", "pdb")
 
 
 def alignment_files(folder: Path, name: str) -> list[Path]:
-    """A chain's alignments in the order in which they are joined: those in `folder/name`, however deep, or name.a3m.
-
-    None if there are none.
-    """
+    """List a chain's alignments in the order of joining: any depth below `folder/name`, or `folder/name.a3m|.sto`."""
     inside = folder / name
     files = inside.rglob("*") if inside.is_dir() else [folder / f"{name}{suffix}" for suffix in ALIGNMENT_SUFFIXES]
     searches = [
@@ -41,9 +38,9 @@ def _rank(file: Path) -> int:
 
 
 def join_alignments(files: list[Path], sequence: str) -> Alignment:
-    """The rows of several searches for one chain, each once, the chain's own first.
+    """Join the alignments of several searches for one chain, without duplicate rows.
 
-    InputError names the file: one that cannot be read, or whose query is another chain.
+    InputError names the file that cannot be read or whose query is another chain.
     """
     parts = [_read_search(file, sequence) for file in files]
     letters, deletions = (
@@ -63,7 +60,7 @@ def _read_search(file: Path, sequence: str) -> ParsedAlignment:
 
 
 def _check_query(rows: ParsedAlignment, sequence: str, file: Path) -> None:
-    """Modified residues may be X in the one and their parent in the other."""
+    """Require the query to be the chain's sequence; X matches anything: modified residues may be X in one of both."""
     query, chain = rows.alignment().tokens[0], residue_types(sequence)
     if len(query) != len(chain):
         raise InputError(f"{file}: its query has {len(query)} residues, the chain has {len(chain)}")
@@ -76,7 +73,7 @@ def _check_query(rows: ParsedAlignment, sequence: str, file: Path) -> None:
 
 
 class OpenFoldSource:
-    """Chains that `foldcli data index` found, read from mmCIF files on demand (a `chain_source.ChainSource`)."""
+    """The chains of an index, read from mmCIF files on demand (a `chain_source.ChainSource`)."""
 
     def __init__(self, config: SourceConfig, key: str) -> None:
         self._origin = config, key
@@ -94,7 +91,7 @@ class OpenFoldSource:
         self._records: list[IndexedChain] = [records[k] for k in taken]
 
     def __reduce__(self) -> tuple[type["OpenFoldSource"], tuple[SourceConfig, str]]:
-        """A process that gets it by pickle reads the index itself."""
+        """Pickle the configuration only; the other process reads the index itself."""
         return OpenFoldSource, self._origin
 
     def load(self, position: int) -> Chain:

@@ -1,4 +1,4 @@
-"""Values full of tensors, moved between processes and devices as one piece."""
+"""Pack all tensors of a value into one buffer, to move them between processes at once."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from torch import Tensor
 from foldcli.data.training.tensors import map_tensors, named_tensors
 
 T = TypeVar("T")
-# Bytes: every tensor begins at a multiple, so that it can be read in place whatever its type.
+# Bytes; every tensor starts at a multiple, so that it can be viewed in place whatever its type.
 ALIGNMENT = 64
 
 
 @dataclass(frozen=True)
 class Packed(Generic[T]):
-    """A value whose tensors lie in one buffer, one after another; in the value itself only their shapes are left.
+    """A value whose tensors are packed into one buffer; outline: the value with meta tensors.
 
-    A process hands on each tensor as a file descriptor, of which it may have few, and a sample has about a hundred.
+    Processes share each tensor by a file descriptor, whose number is limited; a sample has about a hundred tensors.
     """
 
     outline: T

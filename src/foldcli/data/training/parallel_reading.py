@@ -1,4 +1,4 @@
-"""Many structure files read in several processes; one that cannot be read is reported, counted and left out."""
+"""Read many structure files in several processes; those that cannot be read are reported, counted and left out."""
 
 import multiprocessing
 import signal
@@ -17,14 +17,14 @@ FILES_AT_ONCE = 8
 
 
 class ReadProgress(Protocol):
-    """Hears of each file: how many are done, of how many, and what was wrong with it, nothing if it was read."""
+    """Called after each file; complaint: why it could not be read, empty if it was."""
 
     def __call__(self, done: int, total: int, complaint: str) -> None: ...
 
 
 @dataclass
 class FilesRead(Generic[T]):
-    """What was found in all files; files without protein, and files that could not be read, are counted."""
+    """What was found in all files, and how many were read, had no protein, or could not be read."""
 
     found: list[T] = field(default_factory=list)
     files: int = 0
@@ -35,7 +35,7 @@ class FilesRead(Generic[T]):
 def read_in_parallel(
     read: Callable[[Path], list[T]], files: Sequence[Path], workers: int, progress: ReadProgress
 ) -> FilesRead[T]:
-    """Join what `read` finds in each file, in order; FoldcliError if nothing is found or a process dies."""
+    """Concatenate what `read` finds in each file, in order; FoldcliError if nothing is found or a process dies."""
     gathered: FilesRead[T] = FilesRead(files=len(files))
     for done, result in enumerate(_results(read, files, workers), start=1):
         if isinstance(result, InputError):
@@ -54,7 +54,7 @@ def _results(read: Callable[[Path], list[T]], files: Sequence[Path], workers: in
     if workers == 1:
         yield from map(attempt, files)
         return
-    # Spawned, not forked: the parent has threads that draw its progress.
+    # spawn, not fork: the parent has threads, which draw its progress bar
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
     try:

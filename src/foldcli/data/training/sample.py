@@ -1,4 +1,4 @@
-"""What one training step takes of one chain; stacked along leading axes, a micro-batch."""
+"""A training sample: features and labels; stacked along leading axes it is a micro-batch."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,11 @@ from foldcli.shapes import Atoms37, Atoms37Mask, Float, Int, Tensor
 
 @dataclass(frozen=True)
 class Labels:
-    """The truth that a prediction is scored against.
+    """The ground truth of a sample.
 
-    positions in angstrom and mask in the slots of `residues.ATOM37`, missing atoms at the origin; letters [s i], 0..22,
-    the alignment's rows as they were before letters were hidden, and hidden [s i], 1 where one was (of the last pass);
-    resolution in angstrom, 0 where there is none; clamped, 1 for a sample whose backbone FAPE is clamped.
+    positions in angstrom and mask in the slots of `residues.ATOM37`, missing atoms at the origin; true_msa [s i]:
+    letters 0..22 before masking, and bert_mask [s i]: 1 where masked, both of the last pass; resolution in angstrom, 0
+    where there is none; clamped: 1 for a sample whose backbone FAPE is clamped.
     """
 
     positions: Atoms37
@@ -25,9 +25,9 @@ class Labels:
 
 @dataclass(frozen=True)
 class Sample:
-    """A chain's crop: the features of each recycling pass, the last of which is learnt from, and the truth.
+    """A crop of a chain: features of each recycling pass, the last of which has gradients, and labels.
 
-    Shorter crops are filled up with masked residues, so that samples of one micro-batch have one shape.
+    Shorter crops are padded with masked residues, so that samples of one micro-batch have one shape.
     """
 
     names: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Chain shards: many chains laid end to end in one .npz file.
+"""Chain shards: many chains concatenated in one .npz file.
 
 | array | shape, type | meaning |
 | --- | --- | --- |
@@ -6,13 +6,13 @@
 | lengths | [chains] int32 | residues of each chain |
 | sequence | [residues] S1 | the 20 amino acids and X |
 | backbone | [residues, 3, 3] int16 | N, CA, C as in `packed_atoms` |
-| profile | [residues, 20] uint8 | how often each amino acid stands in the column, times 255; zeros: nobody knows |
-| atoms, optional | [residues, 11, 3] int16 | the atoms behind N, CA and C in the 14-slot layout; X as alanine |
-| cluster, optional | [chains] int32 | chains alike have one number in all files of a source; else each is its own |
+| profile | [residues, 20] uint8 | amino acid frequencies of the column, times 255; all zero: unknown |
+| atoms, optional | [residues, 11, 3] int16 | the atoms after N, CA and C in the 14-slot layout; X as alanine |
+| cluster, optional | [chains] int32 | sequence cluster, over all files of a source; else each chain is its own |
 | released, resolution, optional | [chains] str, float32 | YYYY-MM-DD; angstrom, 0 where there is none |
 
-Other arrays are left alone. Files that foldcli writes are not compressed, so that reading maps them; compressed ones
-are unpacked once, and worker processes map the copy.
+Other arrays are ignored. foldcli writes shards without compression, so that they can be memory-mapped; a compressed one
+is unpacked once, and worker processes map the copy.
 """
 
 from bisect import bisect_right
@@ -34,7 +34,7 @@ from foldcli.errors import InputError
 from foldcli.files import atomic_file
 from foldcli.protein.residues import LETTERS_X
 
-# Type and shape behind the first axis, which is the chains' or the residues'; of a type, its kind counts.
+# Type and shape after the first axis of arrays by chain and by residue; of a type only its kind is checked.
 BY_CHAIN = {"names": ("str", ()), "lengths": ("int32", ())}
 BY_RESIDUE = {"sequence": ("S1", ()), "backbone": ("int16", (3, 3)), "profile": ("uint8", (20,))}
 CHAIN_OPTIONS = {"cluster": ("int32", ()), "released": ("str", ()), "resolution": ("float32", ())}
@@ -43,7 +43,7 @@ RESIDUE_OPTIONS = {"atoms": ("int16", (11, 3))}
 
 @dataclass(frozen=True)
 class PackedChain:
-    """A chain as a shard keeps it; the arrays are those of the table above."""
+    """A chain as stored in a shard; its arrays are those of the table above."""
 
     name: str
     sequence: str
@@ -55,14 +55,14 @@ class PackedChain:
 
 
 def pack_chain(chain: Chain, profile: NDArray[np.float32], released: str = "") -> PackedChain:
-    """A chain with all its atoms and a profile [i, 20]; InputError if it is too long for 16-bit integers."""
+    """Pack a chain with all its atoms and a profile [i, 20]; InputError if too large for 16-bit coordinates."""
     backbone, atoms = pack_atoms(chain.sequence, chain.positions, chain.mask)
     columns = np.rint(profile * 255).astype(np.uint8)
     return PackedChain(chain.name, chain.sequence, backbone, columns, atoms, released, chain.resolution)
 
 
 def write_shard(path: Path, chains: Sequence[PackedChain], clusters: Sequence[int]) -> None:
-    """Write chains and their cluster numbers, side chains if all of them have some; FoldcliError if it cannot be."""
+    """Write chains and their cluster numbers, with side chains if all chains have them; FoldcliError if that fails."""
     arrays: dict[str, NDArray[Any]] = {
         "names": np.array([chain.name for chain in chains]),
         "lengths": np.array([len(chain.sequence) for chain in chains], np.int32),
@@ -81,7 +81,7 @@ def write_shard(path: Path, chains: Sequence[PackedChain], clusters: Sequence[in
 
 
 class Shard:
-    """One file of chains, or its copy without compression; InputError names what does not fit together."""
+    """One shard file, or its uncompressed copy; InputError names an array that is missing or of another shape."""
 
     def __init__(self, path: Path, copy: Path | None = None) -> None:
         self.path, self.copy = path, copy or unpacked(path)
@@ -103,9 +103,9 @@ class Shard:
                 raise InputError(f"{self.path}: '{name}' is {found}, expected {dtype} {shape}")
 
     def entries(self, before: int = 0) -> list[Entry]:
-        """What is known of each chain; `before` counts the chains of the source's other files."""
+        """The entry of each chain; `before`: the number of chains in the files before this one."""
         lengths, count = self.arrays["lengths"], len(self.ends)
-        # one for each chain, and below all numbers in use
+        # each chain its own cluster, with negative numbers, which no file uses
         clusters = self.arrays.get("cluster", -1 - before - np.arange(count))
         released = self.arrays.get("released", np.full(count, ""))
         resolution = self.arrays.get("resolution", np.zeros(count))
@@ -113,7 +113,7 @@ class Shard:
         return [Entry(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
     def _shares(self) -> NDArray[np.float64]:
-        """The share of each chain's commonest residue; a byte has 256 values."""
+        """Fraction of each chain's most common residue type, counted over the 256 values of a byte."""
         owner = np.repeat(np.arange(len(self.ends)), self.arrays["lengths"])
         cells = owner * 256 + self.arrays["sequence"].view(np.uint8)
         counts = np.bincount(cells, minlength=len(self.ends) * 256).reshape(-1, 256)
@@ -132,14 +132,14 @@ class Shard:
 
 
 def _normalise(counts: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Rows that sum to 1; where nothing is known, every amino acid is as likely."""
+    """Normalise rows to sum 1; unknown rows become uniform."""
     known = counts.any(axis=1, keepdims=True)
     frequencies = np.where(known, counts, 1).astype(np.float32)
     return frequencies / frequencies.sum(axis=1, keepdims=True)
 
 
 class ShardSource:
-    """Chains of the shards that a configuration names, behind one another (a `chain_source.ChainSource`)."""
+    """The chains of all shards of a configuration (a `chain_source.ChainSource`)."""
 
     def __init__(self, config: SourceConfig, key: str, copies: Sequence[Path] = ()) -> None:
         self._origin = config, key
@@ -157,7 +157,7 @@ class ShardSource:
         self.entries: list[Entry] = [everything[k] for k in self._taken]
 
     def __reduce__(self) -> tuple[type["ShardSource"], tuple[SourceConfig, str, list[Path]]]:
-        """A process that gets it by pickle maps the same files."""
+        """Pickle the paths only; the other process maps the same files."""
         return ShardSource, (*self._origin, [shard.copy for shard in self._shards])
 
     def load(self, position: int) -> Chain:

@@ -1,4 +1,4 @@
-"""All tensors of a typed value, dataclasses and tuples within each other, at once."""
+"""Walk the tensors of nested dataclasses and tuples."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], value: T) -> T:
-    """The same value with each tensor replaced; what is neither tensor, tuple nor dataclass stays."""
+    """Apply a function to each tensor of a value; what is neither tensor, tuple nor dataclass stays."""
     return _mapped(function, value)
 
 
@@ -25,7 +25,7 @@ def _mapped(function: Callable[[Tensor], Tensor], value: Any) -> Any:
 
 
 def named_tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Each tensor with the path to it, such as `passes.0.aatype`."""
+    """Yield each tensor with its path, such as `passes.0.aatype`."""
     if isinstance(value, Tensor):
         yield name, value
     elif isinstance(value, tuple):

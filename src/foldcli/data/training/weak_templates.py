@@ -1,4 +1,4 @@
-"""Templates made worse, as those of far relatives are: shorter, or with a stretch aligned a few residues off."""
+"""Template augmentation: make templates worse, like those of remote homologs, by truncation or misalignment."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ SHORTEST, FURTHEST = 0.3, 4
 
 
 def weaken(template: Template, random: np.random.Generator) -> Template:
-    """The template cut down to a stretch of 30 to 100 % of its columns, or with such a stretch shifted by 1 to 4."""
+    """Truncate a template to a stretch of 30 to 100 % of its columns, or shift such a stretch by 1 to 4 residues."""
     columns = np.flatnonzero(template.aatype != GAP)
     if not len(columns):
         return template
@@ -21,7 +21,7 @@ def weaken(template: Template, random: np.random.Generator) -> Template:
 
 
 def _stretch(count: int, random: np.random.Generator) -> tuple[int, int]:
-    """First and last of a random stretch of `count` places."""
+    """First and last of a random stretch of `count` columns."""
     length = max(1, int(count * random.uniform(SHORTEST, 1)))
     first = int(random.integers(count - length + 1))
     return first, first + length - 1
@@ -39,7 +39,7 @@ def _cut(template: Template, span: slice) -> Template:
 
 
 def _shifted(template: Template, span: slice, random: np.random.Generator) -> Template:
-    """What stands in the span, moved along in it; what falls off one end comes in at the other, as misplaced."""
+    """Roll the residues within the span: those that leave at one end enter at the other, misplaced too."""
     by = int(random.integers(1, FURTHEST + 1)) * int(random.choice((-1, 1)))
     aatype, positions, mask = template.aatype.copy(), template.positions.copy(), template.mask.copy()
     for array in (aatype, positions, mask):

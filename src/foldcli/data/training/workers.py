@@ -1,4 +1,4 @@
-"""Items made ahead of time by worker processes, handed over in order."""
+"""Prefetch items with worker processes, in order."""
 
 import contextlib
 import multiprocessing
@@ -17,17 +17,17 @@ from foldcli.errors import FoldcliError
 
 K = TypeVar("K")
 T = TypeVar("T")
-# Items that each worker makes ahead. One that is slow holds nothing up until the others' are used up too.
+# Items that each worker prefetches; a slow item delays nothing until the other workers' items are used up.
 AHEAD = 4
 
 
 def stream(make: Callable[[K], T], keys: Iterable[K], workers: int) -> Generator[T, None, None]:
-    """Make the items of `keys`, in their order however long each takes; without workers, in this process.
+    """Yield `make(key)` for each key, in order, made by worker processes, or here without workers.
 
-    `make` is pickled for each worker, and may use nothing but itself and the key. There is no deadline for a slow item:
-    what the model sees would depend on it. Tensors arrive in pinned memory where there is a GPU. Workers end when the
-    iterator is closed or this process is gone. An exception in a worker is raised here, with where it came from;
-    FoldcliError: a worker died.
+    `make` is pickled for each worker and must depend on itself and the key only. Slow items have no deadline, since
+    samples would then depend on timing. Tensors arrive in pinned memory where there is a GPU. Workers stop when the
+    iterator is closed or this process ends. An exception in a worker is raised here with its traceback; FoldcliError: a
+    worker died.
     """
     workers = min(workers, os.cpu_count() or 1)
     loader: DataLoader[Packed[T]] = DataLoader(
@@ -40,7 +40,7 @@ def stream(make: Callable[[K], T], keys: Iterable[K], workers: int) -> Generator
         multiprocessing_context=_context() if workers else None,
         worker_init_fn=_settle,
         pin_memory=torch.cuda.is_available(),
-        # its own: the loader draws a seed that nothing uses, and resumed runs must draw what they drew before
+        # its own: the loader draws a seed, and must not advance torch's generator, which resumed runs restore
         generator=torch.Generator(),
     )
     return _unpacked(iter(loader))
@@ -48,7 +48,7 @@ def stream(make: Callable[[K], T], keys: Iterable[K], workers: int) -> Generator
 
 @dataclass(frozen=True)
 class Items(Dataset[Packed[T]], Generic[K, T]):
-    """What the data loader asks each item of."""
+    """A torch dataset whose items are made by key."""
 
     make: Callable[[K], T]
 
@@ -67,20 +67,20 @@ def _unpacked(items: Iterator[Packed[T]]) -> Generator[T, None, None]:
 
 
 def _context() -> multiprocessing.context.ForkServerContext:
-    """Workers are forked from a process that has imported torch and done nothing else: no threads, no GPU."""
+    """Fork workers from a server process that has imported torch but has no threads and no GPU context."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     return context
 
 
 def _settle(worker: int) -> None:
-    """Leave Ctrl-C to the parent, and end when it is gone."""
+    """Ignore Ctrl-C, which the parent handles, and exit with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    # torch watches for another parent, but here that is the process all workers are forked from, which outlives ours
+    # torch watches the fork server, which is the workers' parent process and outlives ours
     if parent := multiprocessing.parent_process():
         parent.join()
         os._exit(1)
