@@ -14,6 +14,7 @@ from foldcli_kernels.triangle_multiplication import (
     update_backward,
     update_forward,
 )
+from foldcli_kernels.triangle_multiplication.tiles import TILES
 from foldcli_kernels.tuning import forced
 from torch import Tensor
 
@@ -140,15 +141,7 @@ def test_without_biases() -> None:
 def test_every_candidate_tile_agrees() -> None:
     inputs, mask = _operand_inputs(SHAPES[1], torch.float32)
     flat = _update_inputs(SHAPES[1], torch.float32)
-    kernels = {
-        "triangle_operands": operands_module.OPTIONS,
-        "triangle_operands_pairs": operands_backward.PAIRS,
-        "triangle_operands_parameters": operands_backward.PARAMETERS,
-        "triangle_update": update_module.OPTIONS,
-        "triangle_update_pairs": update_backward.PAIRS,
-        "triangle_update_parameters": update_backward.PARAMETERS,
-    }
-    for name, candidates in kernels.items():
+    for name, (candidates, _) in TILES.items():
         for options in candidates:
             with forced(f"{name}_32", options):
                 if name.startswith("triangle_operands"):
