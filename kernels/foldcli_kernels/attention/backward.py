@@ -33,8 +33,8 @@ def attention_backward_gate(
     delta,  # [b, h, g, n] float32: written, sum of dO O over a head's channels
     gate_sums,  # [b row_groups blocks, h d] float32: written, each program's share of the gradient of gate_bias
     heads, groups, length,  # h, g and n
-    row_groups,  # groups of `rows` rows
-    rows,  # that one program takes
+    row_groups,  # how many groups of `rows` rows there are
+    rows,  # of one program
     grad_b: tl.int64, grad_g: tl.int64, grad_n: tl.int64,  # strides
     out_b: tl.int64, out_g: tl.int64, out_n: tl.int64,
     packed_b: tl.int64, packed_g: tl.int64, packed_n: tl.int64,
@@ -59,7 +59,7 @@ def attention_backward_gate(
         value = load_head(out + row * out_g, first, out_n, length, BLOCK_M, DIM, WIDTH).to(tl.float32)
         gate = load_head(gates + row * packed_g, first, packed_n, length, BLOCK_M, DIM, WIDTH).to(tl.float32)
         gate = tl.sigmoid(gate + shift[None, :])
-        # out holds the gate as a factor: out (1 - gate) is O times the sigmoid's slope, and grad out is dO O.
+        # out is O times the gate: out (1 - gate) is O times the sigmoid's derivative, and grad out is dO O.
         product = after * value
         slope = product * (1 - gate)
         total += slope
@@ -152,8 +152,8 @@ def attention_backward_dq(
     bias_sums,  # [b, h, shares, n, pitch] float32 or None: written, each share's sum of the logits' gradients
     heads, groups, length,  # h, g and n
     pitch,  # entries from one row of the bias to the next, a multiple of 16
-    shares,  # among which the groups of ROWS rows are dealt out
-    per_share,  # groups of rows in each share
+    shares,  # in how many shares the groups of ROWS rows are divided
+    per_share,  # groups of rows in a share
     packed_b: tl.int64, packed_g: tl.int64, packed_n: tl.int64,  # strides
     packed_grad_b: tl.int64, packed_grad_g: tl.int64, packed_grad_n: tl.int64,
     mask_b: tl.int64, mask_g: tl.int64, mask_n: tl.int64,
@@ -194,7 +194,7 @@ def attention_backward_dq(
             inners += (tl.load(delta + (lines + r) * length + query, mask=query < limit, other=0.0),)
             grad_queries += (tl.zeros((BLOCK_M, WIDTH), tl.float32),)
 
-        written = tl.where(share * per_share < group, length, 0)  # the first group of rows finds no sums yet
+        written = tl.where(share * per_share < group, length, 0)  # nothing is there to read for the first group of rows
         ahead = load_pair_bias(bias, b * heads + h, first, 0, length, pitch, BLOCK_M, BLOCK_N)
         for start in tl.range(0, length, BLOCK_N):
             offset = ahead.to(tl.float32) * (1 / SCALE)
@@ -222,7 +222,7 @@ def attention_backward_dq(
             if bias_sums is not None:
                 tl.store(sums_at, before + total, mask=sums_inside)
 
-        # What other threads of this program wrote is read back from here on: dO before dQ, and the sums of the bias.
+        # All threads must have read dO before dQ is written over it, and written the bias's sums before they are read.
         tl.debug_barrier()
         for r in tl.static_range(ROWS):
             row = group * ROWS + r

@@ -9,7 +9,7 @@ import triton.language as tl
 # The logit of a masked key, in place of its own: a power of two, so that times the logits' scale it is exact, and a row
 # with masked keys alone has the weight exp2(0) throughout. (Other bodies add MASK_BIAS to the logits of such keys.)
 MASKED_LOGIT = tl.constexpr(-(2.0**30))
-PADDED_LOGIT = tl.constexpr(-(2.0**32))  # keys past the end: no weight even beside masked keys
+PADDED_LOGIT = tl.constexpr(-(2.0**32))  # keys past the end: without weight even where all other keys are masked
 ALL_MASKED = tl.constexpr(1e30)  # stands for the log-sum-exp of a row whose keys are all masked
 LOG2E = tl.constexpr(1.4426950408889634)
 

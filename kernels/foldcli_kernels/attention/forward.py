@@ -79,7 +79,7 @@ def attention_forward(
     ahead = load_pair_bias(bias, b * heads + h, first, 0, length, pitch, BLOCK_M, BLOCK_N)
     for start in tl.range(0, length, BLOCK_N):
         offset = ahead.to(tl.float32) * (1 / SCALE)
-        # Loaded a step early by hand: only operands of products are loaded ahead by the compiler.
+        # Loaded one step ahead here, since the compiler does so only for operands of products.
         ahead = load_pair_bias(bias, b * heads + h, first, start + BLOCK_N, length, pitch, BLOCK_M, BLOCK_N)
         new_totals, new_peaks, new_masses = (), (), ()
         for r in tl.static_range(ROWS):
@@ -105,6 +105,6 @@ def attention_forward(
         gate = load_head(packed + row * packed_g + 3 * hd, first, packed_n, limit, BLOCK_M, DIM, WIDTH)
         gated = totals[r] / masses[r][:, None] * tl.sigmoid(gate.to(tl.float32) + shift[None, :])
         store_head(out + b * out_b + row * out_g + h * DIM, first, out_n, limit, gated, BLOCK_M, DIM, WIDTH)
-        # Beside a peak of -2^30 the logarithm of the sum would be lost to rounding.
+        # Added to a peak of -2^30, the logarithm of the sum would be lost to rounding.
         sums = tl.where(peaks[r] > MASKED_LOGIT / 2, peaks[r] * UNIT + tl.log2(masses[r]), ALL_MASKED)
         tl.store(lse + ((b * heads + h).to(tl.int64) * groups + row) * length + query, sums, mask=query < limit)

@@ -57,7 +57,7 @@ def launch_backward(
     with torch.cuda.device_of(packed):
         grad_gate_bias = _launch_gate(grad, packed, gate_bias, out, grad_packed, delta, heads)
         _launch_dkv(packed, mask, bias, grad_packed, lse, delta, heads)
-        # Last: dO lies in the place of dQ until then.
+        # Last, since dO is kept in the place of dQ until then.
         sums = _launch_dq(packed, mask, bias, grad_packed, lse, delta, heads, bias_grad)
     return grad_packed, grad_gate_bias, sums
 
@@ -103,7 +103,7 @@ def _launch_dq(
     sums, shares = None, row_groups
     if bias is not None and bias_grad:
         shares = min(row_groups, triton.cdiv(programs, blocks * b * heads))
-        shares = triton.cdiv(row_groups, triton.cdiv(row_groups, shares))  # so that each has rows
+        shares = triton.cdiv(row_groups, triton.cdiv(row_groups, shares))  # so that no share is empty
         sums = packed.new_empty((b, heads, shares, n, bias.shape[-1]), dtype=torch.float32)
     backward.attention_backward_dq[(blocks * shares * b * heads,)](
         packed, mask, bias, grad_packed, lse, delta, sums, heads, g, n, 0 if bias is None else bias.shape[-1],

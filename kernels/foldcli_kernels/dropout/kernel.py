@@ -1,7 +1,7 @@
 """Residual with dropout, forward and backward: the mask is drawn again in backward, so that none is stored.
 
-Drawing a number takes about 70 integer operations, more than memory leaves time for: each is drawn once for a run of
-positions along the axis that shares it.
+Drawing a number needs about 70 integer operations, more than fit into the time that memory traffic takes: each is drawn
+once for several positions along the shared axis.
 """
 
 # Triton's decorator and kernels carry no types.
@@ -14,7 +14,7 @@ import triton.language as tl
 @triton.jit
 def dropout_apply_mask(
     x,  # [outer, second, shared, between, channels]: residual, as all tensors here; read where HAS_X
-    update,  # what is dropped in part
+    update,  # added with dropout
     out,  # written: x + update * mask / (1 - rate)
     seed,  # one int64
     threshold,  # rate * 2^24: numbers below it are dropped

@@ -36,7 +36,7 @@ def global_attention_backward(
     inner = tl.sum(incoming.to(tl.float32) * result.to(tl.float32), axis=1)
     line = statistics + program * (2 * HEADS) + head
     highest = tl.load(line, mask=head < HEADS, other=0.0)
-    # Heads that pad the tile weigh nothing in the keys' and values' sums over heads.
+    # Zero for heads that pad the tile, which keeps them out of the keys' and values' sums over heads.
     share = tl.where(head < HEADS, 1.0 / tl.load(line + HEADS, mask=head < HEADS, other=1.0), 0.0)
     total = tl.zeros([BLOCK_H, BLOCK_D], tl.float32)
     for start in range(0, keys, BLOCK_S):

@@ -11,7 +11,7 @@ from foldcli_kernels.matmul import matmul
 # Added to the logits of masked keys, as in foldcli.ops.attention. Finite, so that a column with every key masked
 # attends evenly instead of becoming NaN.
 MASK_BIAS = tl.constexpr(-1e9)
-PADDED_LOGIT = tl.constexpr(-1e30)  # keys past the end: no weight even beside masked keys
+PADDED_LOGIT = tl.constexpr(-1e30)  # keys past the end: without weight even where all other keys are masked
 LOG2E = tl.constexpr(1.4426950408889634)
 
 

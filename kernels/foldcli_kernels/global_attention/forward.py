@@ -55,7 +55,7 @@ def global_attention_forward(
         (result / total[:, None]).to(out.dtype.element_ty),
         mask=(head < HEADS)[:, None] & (channel < DIM)[None, :],
     )
-    # Apart, not as one log-sum-exp: beside -1e9, where all keys are masked, float32 would lose the sum.
+    # Separate, not as one log-sum-exp: added to -1e9, where all keys are masked, the sum would be lost to rounding.
     line = statistics + program * (2 * HEADS) + head
     tl.store(line, highest, mask=head < HEADS)
     tl.store(line + HEADS, total, mask=head < HEADS)

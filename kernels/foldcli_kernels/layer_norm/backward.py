@@ -17,8 +17,8 @@ def layer_norm_backward(
     scale,  # [WIDTH]
     grad_x,  # [rows, WIDTH]: written, dense
     partial,  # [programs, 2, WIDTH] float32: written, each program's share of the gradients of scale and offset
-    rows, middle, inner,  # number of rows, and the two inner of the three axes that they are counted along
-    blocks,  # of BLOCK_M rows
+    rows, middle, inner,  # number of rows, which lie along three axes, and the lengths of the two inner ones
+    blocks,  # how many blocks of BLOCK_M rows there are
     g0, g1, g2,  # strides of grad along the three axes
     x0, x1, x2, x_channel,  # strides of x along those axes and its channels
     WIDTH: tl.constexpr,  # channels

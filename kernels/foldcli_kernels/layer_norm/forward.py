@@ -15,7 +15,7 @@ def layer_norm_forward(
     x,  # [rows, WIDTH], with any strides
     scale, offset,  # [WIDTH]
     out,  # [rows, WIDTH]: written, dense
-    rows, middle, inner,  # number of rows, and the two inner of the three axes that they are counted along
+    rows, middle, inner,  # number of rows, which lie along three axes, and the lengths of the two inner ones
     x0, x1, x2, x_channel,  # strides of x along those axes and its channels
     WIDTH: tl.constexpr,  # channels
     BLOCK_C: tl.constexpr,  # WIDTH rounded up to a power of two

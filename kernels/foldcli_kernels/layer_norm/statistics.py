@@ -66,7 +66,7 @@ def load_normed_rows(x, start, inside, scale, offset, WIDTH: tl.constexpr, BLOCK
 def store_norm_gradient(
     x,  # [rows, WIDTH]: input of the layer norm
     start,  # [BLOCK_M]: offset of each row in x
-    row, inside,  # [BLOCK_M]: number of each row, and whether it exists
+    row, inside,  # [BLOCK_M]: index of each row, and whether it exists
     scale,  # [WIDTH]
     total,  # [BLOCK_M, BLOCK_C] float32: gradient of the normalised rows
     grad_x,  # [rows, WIDTH]: written, dense

@@ -39,7 +39,7 @@ def norm_linear_backward_input(
     grad2, weight2,  # [rows, OUT2], [OUT2, WIDTH]: those of the second
     grad_x,  # [rows, WIDTH]: written, dense
     partial,  # [programs, 2, WIDTH] float32: written, each program's share of the gradients of scale and offset
-    rows, middle, inner,  # number of rows, and the two inner of the three axes that they are counted along
+    rows, middle, inner,  # number of rows, which lie along three axes, and the lengths of the two inner ones
     x0, x1, x2, g0, g1, g2, h0, h1, h2,  # strides along those axes of x, grad and grad2
     WIDTH: tl.constexpr,  # channels
     OUT: tl.constexpr, OUT2: tl.constexpr,  # columns of both projections, OUT2 = 0 where there is one
@@ -68,8 +68,8 @@ def norm_linear_backward_weights(
     grad,  # [rows, OUT]: gradient of the result
     partial,  # [groups, OUT, WIDTH] float32: written, each group's share of the weight's gradient
     partial_bias,  # [groups, OUT] float32: written, that of the bias's
-    rows, middle, inner,  # number of rows, and the two inner of the three axes that they are counted along
-    blocks,  # of BLOCK_M rows
+    rows, middle, inner,  # number of rows, which lie along three axes, and the lengths of the two inner ones
+    blocks,  # how many blocks of BLOCK_M rows there are
     x0, x1, x2, g0, g1, g2,  # strides along the three axes of x and grad
     WIDTH: tl.constexpr,  # channels
     OUT: tl.constexpr,  # columns of the projection

@@ -25,7 +25,7 @@ def project_rows(
     weight,  # [OUT, WIDTH]
     bias,  # [OUT]
     out,  # [rows, OUT]: written, dense
-    row, rows,  # number of each row [BLOCK_M], and of all
+    row, rows,  # index of each row [BLOCK_M], and how many rows there are
     WIDTH: tl.constexpr, OUT: tl.constexpr, HAS_BIAS: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -56,7 +56,7 @@ def norm_linear_forward(
     out,  # [rows, OUT]: written, dense
     weight2, bias2,  # [OUT2, WIDTH], [OUT2] or None: second projection
     out2,  # [rows, OUT2]: written, dense
-    rows, middle, inner,  # number of rows, and the two inner of the three axes that they are counted along
+    rows, middle, inner,  # number of rows, which lie along three axes, and the lengths of the two inner ones
     x0, x1, x2,  # strides of x along those axes
     WIDTH: tl.constexpr,  # channels
     OUT: tl.constexpr, OUT2: tl.constexpr,  # columns of both projections, OUT2 = 0 where there is one

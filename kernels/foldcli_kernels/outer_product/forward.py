@@ -18,7 +18,7 @@ def outer_product_mean_forward(
     out,  # [b, i, j, WIDTH]: written, dense
     sequences, rows, length,  # lengths of s, i and j
     left_b, left_s, left_i, right_b, right_s, right_j, count_b, count_i, count_j,  # strides
-    epsilon,  # added to count
+    epsilon,  # added to count, against division by 0
     C: tl.constexpr, E: tl.constexpr, WIDTH: tl.constexpr,  # channels of left, right and the result
     BLOCK_E: tl.constexpr, BLOCK_F: tl.constexpr,  # E and WIDTH rounded up to what a tile can have
     TILE_I: tl.constexpr, TILE_J: tl.constexpr,  # pairs of a program

@@ -21,7 +21,7 @@ def transition_backward_input(
     grad_x,  # [rows, c]: written, dense
     partial,  # [programs, 2, c] float32: written, each program's share of the gradients of scale and offset
     partial_bias,  # [programs, c] float32: written where CONTRACT_BIAS, that of the contracting layer's bias
-    rows, middle, inner,  # number of rows, and the two inner of the three axes that they are counted along
+    rows, middle, inner,  # number of rows, which lie along three axes, and the lengths of the two inner ones
     x0, x1, x2, g0, g1, g2,  # strides of x and grad along those axes
     WIDTH: tl.constexpr,  # channels c
     HIDDEN: tl.constexpr,  # hidden channels h
@@ -69,7 +69,7 @@ def transition_backward_input(
             hidden += tl.load(expand_bias + column, mask=known, other=0.0).to(tl.float32)[None, :]
         grad_hidden = tl.where(hidden > 0, grad_hidden, 0.0).to(x.dtype.element_ty)
         total = matmul(grad_hidden, tile, total, PRECISION)
-    # Axis 1 of the grid is 0, which the compiler cannot know: else it keeps the addresses in registers all the while.
+    # program_id(1) is always 0, which the compiler cannot know: otherwise it would keep the addresses in registers.
     row += tl.program_id(1)
     inside = row < rows
     start = row_offset(row, middle, inner, x0, x1, x2)
@@ -90,8 +90,8 @@ def transition_backward_weights(
     grad,  # [rows, c]: gradient of the result
     partial,  # [groups, 2, h, c] float32: written, shares of the gradients of expand and contract.T
     partial_bias,  # [groups, h] float32: written where EXPAND_BIAS, that of the expanding layer's bias
-    rows, middle, inner,  # number of rows, and the two inner of the three axes that they are counted along
-    blocks,  # of BLOCK_M rows
+    rows, middle, inner,  # number of rows, which lie along three axes, and the lengths of the two inner ones
+    blocks,  # how many blocks of BLOCK_M rows there are
     x0, x1, x2, g0, g1, g2,  # strides of x and grad along those axes
     WIDTH: tl.constexpr,  # channels c
     HIDDEN: tl.constexpr,  # hidden channels h

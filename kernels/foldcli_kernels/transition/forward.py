@@ -18,7 +18,7 @@ def transition_forward(
     expand, expand_bias,  # [h, c], [h] or None
     contract, contract_bias,  # [c, h], [c] or None
     out,  # [rows, c]: written, dense
-    rows, middle, inner,  # number of rows, and the two inner of the three axes that they are counted along
+    rows, middle, inner,  # number of rows, which lie along three axes, and the lengths of the two inner ones
     x0, x1, x2,  # strides of x along those axes
     WIDTH: tl.constexpr,  # channels c
     HIDDEN: tl.constexpr,  # hidden channels h

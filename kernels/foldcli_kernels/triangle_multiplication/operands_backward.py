@@ -34,7 +34,7 @@ def triangle_operands_backward_input(
     weight, bias,  # [4 c, c_z], [4 c] or None: left and right values, left and right gates
     mask,  # [b, i, k]
     grad_z,  # [b, i, k, c_z]: written
-    rows, length, padded,  # of i and of k, and that of k rounded up
+    rows, length, padded,  # lengths of i and k, and that of k rounded up to a multiple of 16
     left_b, left_c, left_i, right_b, right_c, right_i, z_b, z_i, z_k, mask_b, mask_i, mask_k,  # strides
     grad_b, grad_i, grad_k,  # those of grad_z
     WIDTH: tl.constexpr, HIDDEN: tl.constexpr,  # c_z and c
@@ -87,7 +87,7 @@ def triangle_operands_backward_weights(
     partial,  # [programs, 4 c, c_z] float32: written, sums over pairs of gradients of values and gates times inputs
     sums,  # [programs, 4 c] float32: written, sums of those gradients
     side,  # 0 for the left operand, 1 for the right
-    rows, length, padded,  # of i and of k, and that of k rounded up
+    rows, length, padded,  # lengths of i and k, and that of k rounded up to a multiple of 16
     per_batch, count,  # tiles of pairs in one batch entry, and in all
     incoming_b, incoming_c, incoming_i, z_b, z_i, z_k, mask_b, mask_i, mask_k,  # strides
     WIDTH: tl.constexpr, HIDDEN: tl.constexpr,  # c_z and c

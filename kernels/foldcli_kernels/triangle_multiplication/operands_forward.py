@@ -22,7 +22,7 @@ def triangle_operands_forward(
     weight, bias,  # [4 c, c_z], [4 c] or None: left and right values, left and right gates
     mask,  # [b, i, k]
     left, right,  # [b, c, i, padded]: written, channel-major
-    rows, length, padded,  # of i and of k, and that of k rounded up
+    rows, length, padded,  # lengths of i and k, and that of k rounded up to a multiple of 16
     z_b, z_i, z_k, mask_b, mask_i, mask_k,  # strides
     plane,  # entries of one channel of an operand, i * padded
     WIDTH: tl.constexpr, HIDDEN: tl.constexpr,  # c_z and c
@@ -35,7 +35,7 @@ def triangle_operands_forward(
     batch = tl.program_id(1).to(tl.int64)
     i, k, inside = pair_indices(tl.program_id(0), rows, length, padded, BLOCK_P)
     normed = load_normed_pairs(z, batch * z_b + i * z_i + k * z_k, inside, 1, scale, offset, WIDTH, BLOCK_C)
-    # Zero outside, and with it the operands: what pads a row is defined.
+    # Zero outside, so that the operands' padding is zero too.
     keep = tl.load(mask + batch * mask_b + i * mask_i + k * mask_k, mask=inside, other=0.0).to(tl.float32)
     position = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
     for side in tl.static_range(2):

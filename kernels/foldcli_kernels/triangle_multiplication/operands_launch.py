@@ -54,8 +54,8 @@ def launch_backward(
     """Return the gradients of z (in its memory order), scale, offset, weight and bias, from those of both operands."""
     grad_z = empty_rows(z, z.shape[-1])
     rows, length = z.shape[-3:-1]
-    # A library product returns the gradient of its transposed factor transposed; read so, every value would cost a
-    # sector of 32 bytes.
+    # torch.matmul returns the gradient of a transposed factor transposed; read like that, every value would cost a
+    # memory sector of 32 bytes.
     left, right, z, mask = channel_planes(left), channel_planes(right), one_batch(z), mask.reshape(-1, rows, length)
     arguments = (z, scale, offset, weight, bias, mask)
     strides = (*z.stride()[:3], *mask.stride())
@@ -74,7 +74,7 @@ def _launch_input(
     z = arguments[0]
     options = launch_options("triangle_operands_pairs", z, constants, "BLOCK_H")
     batch, rows, length, _ = z.shape
-    # A view: its rows are dense, whatever their order.
+    # A view, since its rows are dense in any memory order.
     target = one_batch(grad_z)
     operands_backward.triangle_operands_backward_input[(tile_count(z, constants["BLOCK_P"]), batch)](
         left, right, *arguments, target, rows, length, padded_length(length), *left.stride()[:3], *right.stride()[:3],

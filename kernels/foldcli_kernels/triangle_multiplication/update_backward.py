@@ -34,7 +34,7 @@ def triangle_update_backward_input(
     scale, offset,  # [c_z]: layer norm of the pairs
     gate, gate_bias,  # [c_z, c_z], [c_z] or None: gate
     grad_triangles, grad_z,  # as triangles and z: written
-    rows, length, padded,  # of i and of k, and that of k rounded up
+    rows, length, padded,  # lengths of i and k, and that of k rounded up to a multiple of 16
     grad_b, grad_i, grad_k, triangles_b, triangles_c, triangles_i, z_b, z_i, z_k,  # strides
     to_b, to_c, to_i, out_b, out_i, out_k,  # those of grad_triangles and grad_z
     WIDTH: tl.constexpr, HIDDEN: tl.constexpr,  # c_z and c
@@ -89,7 +89,7 @@ def triangle_update_backward_weights(
     gate, gate_bias,  # [c_z, c_z], [c_z] or None: gate
     output_partial, output_sums,  # [programs, c_z, c], [programs, c_z] float32: written, sums for the projection
     gate_partial, gate_sums,  # [programs, c_z, c_z], [programs, c_z] float32: those for the gate
-    rows, length, padded,  # of i and of k, and that of k rounded up
+    rows, length, padded,  # lengths of i and k, and that of k rounded up to a multiple of 16
     per_batch, count,  # tiles of pairs in one batch entry, and in all
     grad_b, grad_i, grad_k, triangles_b, triangles_c, triangles_i, z_b, z_i, z_k,  # strides
     WIDTH: tl.constexpr, HIDDEN: tl.constexpr,  # c_z and c

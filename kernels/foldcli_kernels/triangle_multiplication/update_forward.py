@@ -24,7 +24,7 @@ def triangle_update_forward(
     scale, offset,  # [c_z]: layer norm of the pairs
     gate, gate_bias,  # [c_z, c_z], [c_z] or None: gate
     out,  # [b, i, k, c_z]: written
-    rows, length, padded,  # of i and of k, and that of k rounded up
+    rows, length, padded,  # lengths of i and k, and that of k rounded up to a multiple of 16
     triangles_b, triangles_c, triangles_i, z_b, z_i, z_k, out_b, out_i, out_k,  # strides
     WIDTH: tl.constexpr, HIDDEN: tl.constexpr,  # c_z and c
     BLOCK_C: tl.constexpr, BLOCK_H: tl.constexpr,  # those rounded up to what a tile can have

@@ -25,7 +25,7 @@ def launch_forward(
 ) -> Tensor:  # fmt: skip
     """Return the update of the pairs, in the memory order of z."""
     out = empty_rows(z, z.shape[-1])
-    # Views: the result is dense, whatever the order of its rows.
+    # one_batch(out) is a view, since its rows are dense in any memory order.
     triangles, z, target = channel_planes(triangles), one_batch(z), one_batch(out)
     batch, rows, length, width = z.shape
     constants = tile_constants(width, triangles.shape[1])
