@@ -54,11 +54,14 @@ parity: $(VENV)/installed-dev  ## compare with DeepMind's model at full depth, f
 	$(BIN)/foldcli bench peers --prepare
 	$(BIN)/python -m tests.parity
 
+# Results of different processors lie side by side: amd-epyc, intel-r-xeon-r-...
+PROCESSOR = $(shell sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1 | tr -cs 'A-Za-z0-9\n' - | tr A-Z a-z)
 bench-cpu: $(VENV)/installed  ## one pass on the CPU, in turns with DeepMind's model
 	$(BIN)/foldcli bench peers --prepare
 	$(BIN)/foldcli bench peers --seq-len 96 --msa-depth 128 --extra-depth 256 --peers jax --rounds 3 \
-	  --json benchmarks/results/peers-96.json
-	$(BIN)/foldcli bench peers --seq-len 191 --peers jax --rounds 3 --json benchmarks/results/peers-191.json
+	  --json benchmarks/results/peers-96-$(PROCESSOR).json
+	$(BIN)/foldcli bench peers --seq-len 191 --peers jax --rounds 3 \
+	  --json benchmarks/results/peers-191-$(PROCESSOR).json
 
 bench-parallel: $(VENV)/installed  ## one block over 2 and 4 CPU ranks: efficiency, memory, and as root a slow link
 	$(BIN)/python benchmarks/parallel.py
