@@ -39,7 +39,7 @@ class Chunked(nn.Module):
         self.executors: dict[Any, Executor] = like.executors if like else {}
 
     def use(self, choose: Choose, extra_key: Any) -> None:
-        """Choose plans by this function from now on; extra_key: cache key of its plans beside the inputs' shapes."""
+        """Choose plans by this function from now on; extra_key: cache key of its plans, in addition to shapes."""
         self.choose, self.extra_key = choose, extra_key
 
     def forward(self, *args: Any) -> Any:
@@ -81,7 +81,7 @@ class Chunked(nn.Module):
 
 
 def autochunk(module: nn.Module, budget: float) -> Chunked:
-    """The module wrapped to take at most `budget` bytes beside its parameters and inputs, or as little as it can."""
+    """The module wrapped to take at most `budget` bytes on top of parameters and inputs, or as little as it can."""
     return Chunked(module, lambda planner: planner.fit(budget) or planner.tightest())
 
 

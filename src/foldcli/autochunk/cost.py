@@ -25,7 +25,7 @@ class DeviceRates:
 
     rate: floating-point operations of matrix products, per second; feed: bytes of their operands and results, which
     libraries repack, per second; bandwidth: bytes that any call reads or writes, per second; logit: seconds that each
-    logit of attention takes beside its products; overhead: seconds that every call takes.
+    logit of attention takes on top of its products; overhead: seconds that every call takes.
     """
 
     rate: float

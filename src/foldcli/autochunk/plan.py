@@ -36,8 +36,8 @@ class Loop:
 class Plan:
     """How to run a program: its steps in order, and plans for the calls that are blocks.
 
-    peak: bytes at once beside parameters and inputs that are not donated; seconds: estimated time; extra: seconds more
-    than without loops.
+    peak: bytes at once, without parameters and inputs that are not donated; seconds: estimated time; extra: seconds
+    more than without loops.
     """
 
     program: Program

@@ -90,7 +90,7 @@ class ChunkedModels:
         return self.wrapped[name]
 
     def _bytes(self, parameters: list[torch.nn.Parameter]) -> float:
-        """Bytes that a pass may take beside the parameters and what the process holds already."""
+        """Bytes that a pass may take on top of the parameters and what the process holds already."""
         if not self.config.memory_budget:
             free = available_bytes(self.device)
             return float("inf") if free is None else FREE_SHARE * free

@@ -24,7 +24,7 @@ LENGTHS = (384, 1024)
 class Forecast:
     """What a job is predicted to take with one model.
 
-    tokens: residues; parameters: their number; whole: peak bytes beside the parameters if not chunked; planned: the
+    tokens: residues; parameters: their number; whole: peak bytes without the parameters if not chunked; planned: the
     same by the plan, None if none fits; seconds: of all passes; words: the plan's loops, a line each; longest: residues
     that would fit, by number of devices like this one.
     """

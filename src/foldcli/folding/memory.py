@@ -21,7 +21,7 @@ NO_MEMORY = ("allocate memory", "could not create a primitive", "could not execu
 def predicted_bytes(config: ModelConfig, length: int, depth: int, width: int) -> int:
     """Peak bytes of a fold of `length` residues and `depth` MSA rows, at `width` bytes a number in the trunk.
 
-    The most that any step of the trunk allocates, with the operations' reference bodies, beside what is alive
+    The most that any step of the trunk allocates, with the operations' reference bodies, plus what is alive
     throughout: features, representations, and those of the previous pass in float32.
     """
     main, extra, c_z, pairs = config.evoformer, config.extra_msa, config.c_z, length * length
