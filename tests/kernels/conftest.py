@@ -9,7 +9,7 @@ from foldcli.ops import dispatch
 
 @pytest.fixture(autouse=True)
 def _fresh_choice() -> Iterator[None]:
-    """Let no test see what another one made the dispatcher remember."""
+    """Clear what the dispatcher remembers, before and after each test."""
     dispatch._decisions.clear()
     dispatch._warned.clear()
     yield

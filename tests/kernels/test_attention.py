@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foldcli import ops
 from foldcli.ops.dispatch import backend
-from tests.kernels.dense_agreement import (
+from tests.kernels.agreement import (
     DTYPES,
     assert_agrees,
     bfloat16_as_on_a_gpu,
@@ -45,14 +45,14 @@ def tiles(dim: int, **parameters: int) -> Iterator[None]:
 def inputs(
     batch: tuple[int, ...], g: int, n: int, h: int, dim: int, dtype: torch.dtype = torch.float32, biased: bool = True
 ) -> list[Tensor]:
-    """packed, gate_bias and perhaps bias, the same for every precision."""
+    """Return packed, gate_bias and, if biased, bias: the same numbers in every precision."""
     generator = torch.Generator().manual_seed(n)
     sizes = [(*batch, g, n, 4 * h * dim), (h * dim,), (*batch, h, n, n)]
     return [torch.randn(size, generator=generator).bfloat16().to(dtype) for size in sizes[: 2 + biased]]
 
 
 def masked(batch: tuple[int, ...], g: int, n: int) -> Tensor:
-    """A mask of which every row keeps its last key, and a third of the others is gone."""
+    """Return a mask that masks about a third of the keys, but never the last of a row."""
     mask = (torch.rand((*batch, g, n), generator=torch.Generator().manual_seed(g)) > 0.3).float()
     mask[..., -1] = 1
     return mask
@@ -123,7 +123,7 @@ def test_columns_are_read_and_written_in_place(dtype: torch.dtype, monkeypatch: 
 
 
 class _Spy:
-    """A kernel that notes what it is launched with."""
+    """A kernel that records the arguments of each launch."""
 
     def __init__(self, kernel: object, seen: list[tuple[Tensor, ...]]) -> None:
         self.kernel, self.seen = kernel, seen
@@ -153,7 +153,7 @@ def test_fully_masked_rows_attend_evenly(biased: bool) -> None:
     mask[1:3] = 0
 
     def spelled_out(packed: Tensor, gate_bias: Tensor, bias: Tensor | None = None) -> Tensor:
-        """In float32, which beside -1e9 forgets the logits; torch's fused attention has no right gradient there."""
+        """In float32 a bias of -1e9 absorbs the logits; torch's fused attention has wrong gradients."""
         q, k, v, gate = packed.chunk(4, -1)
         logits = q @ k.mT / 4 + (mask[:, None, :] - 1) * 1e9
         weights = (logits if bias is None else logits + bias).softmax(-1)
@@ -181,7 +181,7 @@ def test_fully_masked_rows_are_finite_in_half_precision(dtype: torch.dtype) -> N
 @pytest.mark.parametrize("n", [1, 2])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_hardly_any_positions(n: int, dtype: torch.dtype) -> None:
-    """One position has weight 1 whatever the logits, so that of their gradients only rounding is left."""
+    """With one position its weight is 1 for any logits, so that their gradients are rounding errors alone."""
     case, tensors = Case(1, torch.ones(3, n)), inputs((), 3, n, 1, 16, dtype)
     eps = torch.finfo(dtype).eps
     found, exact = outcome(case.kernel, tensors), outcome(case.body, [x.double() for x in tensors])

@@ -18,7 +18,7 @@ KERNELS = [name for text in SOURCES.values() for name in re.findall(r"\.(\w+)\["
 
 
 def test_kernels_are_named_after_operation_and_step() -> None:
-    """A profile of a GPU shows nothing but these names."""
+    """A GPU profile shows these names alone."""
     assert sorted(FUNCTIONS) == sorted(set(FUNCTIONS))
     for path, text in SOURCES.items():
         operation = path.parent.name.removesuffix("_multiplication")
@@ -27,7 +27,7 @@ def test_kernels_are_named_after_operation_and_step() -> None:
 
 
 def _report(tmp_path: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
-    """Run the report in a process of its own: here triton interprets."""
+    """Run the report in another process, since in this one Triton interprets kernels."""
     table = tmp_path / "table.json"
     command = [sys.executable, str(ROOT / "benchmarks" / "kernels_report.py"), "--json", str(table), *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -44,7 +44,7 @@ def test_every_kernel_compiles_within_its_limits(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """What the report finds wrong with the configurations that are bad on purpose."""
+    """The faults that the report finds in the configurations that are bad on purpose."""
     done, rows = _report(tmp_path_factory.mktemp("report"), "tests.kernels.bad_aot_configs")
     assert done.returncode == 1, done.stdout + done.stderr
     return {row["config"]: row["faults"] for row in rows}

@@ -1,4 +1,4 @@
-"""Which of body and kernel runs, what a forced kernel says when it cannot, and that tracing passes through."""
+"""Whether body or kernel runs, what is said of a kernel that is asked for and cannot, and that tracing works."""
 
 import importlib.util
 import logging
@@ -40,7 +40,7 @@ def _(x: Tensor, factor: float) -> Tensor:
 
 
 def kernel(x: Tensor, factor: float = 1.0) -> Tensor:
-    """A kernel whose result gives it away."""
+    """A kernel whose result differs from the body's, to tell which one ran."""
     return operator(x, factor)
 
 
@@ -123,7 +123,7 @@ def _device(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], shared
 
 
 def _runs_kernel() -> bool:
-    """Trace on a tensor that says cuda, and look whether the kernel's operator is in the graph."""
+    """Trace with a fake CUDA tensor, and say whether the kernel's operator is in the graph."""
     with FakeTensorMode():
         x = torch.empty(2, 4, device="cuda")
     traced = torch.fx.experimental.proxy_tensor.make_fx(lambda x: scaled(x, 2.0))(x)
@@ -168,7 +168,7 @@ def test_unknown_backend_is_refused() -> None:
 
 
 def _unhooked(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Load the dispatcher once more, without the run-time type checks of tests, which take time and do not trace."""
+    """Load the dispatcher again, without the tests' run-time type checks, which are slow and cannot be traced."""
     spec = importlib.util.spec_from_file_location("unhooked_dispatch", dispatch.__file__)
     assert spec is not None
     assert spec.loader is not None
@@ -251,7 +251,7 @@ for strict in (False, True):
 
 
 def test_operations_import_without_a_compiler_and_export() -> None:
-    # A process of its own: here the compilers are long imported, and the bodies checked at run time.
+    # In another process, since in this one the compilers are imported and the bodies type-checked at run time.
     done = subprocess.run([sys.executable, "-c", EXPORT], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foldcli import ops
 from foldcli.ops import dropout as definition
-from tests.kernels.dense_agreement import (
+from tests.kernels.agreement import (
     DTYPES,
     assert_agrees,
     bfloat16_as_on_a_gpu,
@@ -28,7 +28,7 @@ __all__ = ["bfloat16_as_on_a_gpu"]  # a fixture that pytest finds here
 
 @pytest.fixture(autouse=True)
 def small_tiles() -> Iterator[None]:
-    """Several tiles of every axis at small sizes."""
+    """Use tiles so small that every axis has several."""
     with forced("dropout_add", {"block_m": 64, "block_s": 2, "steps": 2}):
         yield
 
@@ -67,7 +67,7 @@ def test_definition_draws_the_numbers_of_triton(seed: int) -> None:
 
 
 def test_definition_draws_the_published_numbers() -> None:
-    """The known answer of the Random123 library for a counter and key of zeros."""
+    """Compare with the value that the Random123 library publishes for a counter and key of zeros."""
     assert definition.philox(torch.tensor(0), torch.tensor([0])).item() == 0x6627E8D5
 
 

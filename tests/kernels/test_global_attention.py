@@ -10,7 +10,7 @@ from torch import Tensor
 
 from foldcli import ops
 from foldcli.ops import attention
-from tests.kernels.dense_agreement import DTYPES, assert_agrees, bfloat16_as_on_a_gpu, break_kernel, opcheck, rejected
+from tests.kernels.agreement import DTYPES, assert_agrees, bfloat16_as_on_a_gpu, break_kernel, opcheck, rejected
 
 __all__ = ["bfloat16_as_on_a_gpu"]
 # leading axes, columns, keys, heads, head dim; the tiles have 128 keys
@@ -25,7 +25,7 @@ SHAPES = [
 
 
 def _inputs(shape: tuple[tuple[int, ...], int, int, int, int], dtype: torch.dtype) -> tuple[list[Tensor], Tensor]:
-    """Queries, and keys with values as one projection has them side by side; a mask with at least one key a column."""
+    """Return queries, keys and values side by side, and a mask that leaves each column at least one key."""
     batch, columns, keys, heads, dim = shape
     generator = torch.Generator().manual_seed(keys)
     q = torch.randn(*batch, columns, heads, dim, generator=generator)
@@ -51,7 +51,7 @@ def test_agrees_with_body(shape: tuple[tuple[int, ...], int, int, int, int], dty
 
 
 def test_transposed_columns() -> None:
-    """Keys, values and masks of an alignment that is stored row by row."""
+    """Keys, values and mask are those of an MSA that is stored row by row."""
     (q, packed), mask = _inputs(((2,), 5, 11, 4, 8), torch.float32)
     packed, mask = packed.transpose(1, 2).contiguous(), mask.transpose(1, 2).contiguous().transpose(1, 2)
 
@@ -119,7 +119,7 @@ def test_mask_has_no_gradient() -> None:
 FORWARD, BACKWARD = (forward, "global_attention_forward"), (backward, "global_attention_backward")
 LOGITS = (blocks, "masked_logits")
 BREAKS = [
-    (FORWARD, "shrink[:, None]", "1.0", {"result 0"}),  # the sum of earlier tiles is not brought down
+    (FORWARD, "shrink[:, None]", "1.0", {"result 0"}),  # the sum of earlier tiles is not rescaled
     (LOGITS, "((keep - 1.0) * (-MASK_BIAS * LOG2E))[None, :]", "keep[None, :]", {"result 0"}),  # masked keys count
     (LOGITS, "(scale * LOG2E)", "scale", {"result 0"}),  # the wrong base
     (BACKWARD, "- inner[:, None]", "", {"gradient of input 0"}),  # the softmax's own term is lost
@@ -133,7 +133,7 @@ def test_broken_kernel_is_rejected(
     kernel: tuple[ModuleType, str], old: str, new: str, wrong: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inputs, mask = _inputs(((), 2, 150, 3, 8), torch.float32)
-    # Only the last tile's share of the queries' gradient is kept.
+    # Keeps only the last tile's share of the queries' gradient.
     new = new.replace("zero_total", "tl.zeros([BLOCK_H, BLOCK_D], tl.float32)")
     break_kernel(monkeypatch, *kernel, old, new)
     assert wrong <= rejected(_on_halves(global_attention, mask), _on_halves(ops.global_attention, mask), inputs)

@@ -1,4 +1,4 @@
-"""The report for a CUDA GPU, as far as it can be tested without one: parts, limits, checks and tuning."""
+"""The GPU report, as far as it can be tested without a GPU: parts, time limits, checks and tuning."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from foldcli.bench.gpu import cases, checks, report, tuning
 from foldcli.ops import dispatch
 
 CPU = torch.device("cpu")
-# Makes an environment with torch, triton and numpy out of one that has everything.
+# Hides all packages but torch, triton, numpy and what they need.
 PLAIN = """
 from importlib.machinery import PathFinder
 hidden = {"jaxtyping", "beartype", "rich", "typer", "hydra", "omegaconf", "safetensors", "Bio", "modelcif",
@@ -89,7 +89,7 @@ def test_no_part_starts_when_the_time_is_used_up() -> None:
 
 
 def _norm_times(factor: Callable[[], float], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Break the layer norm kernel: its results are multiplied."""
+    """Break the layer norm kernel: multiply its results by a factor."""
     sound = foldcli_kernels.layer_norm.layer_norm
 
     def broken(x: Tensor, norm: tuple[Tensor, Tensor]) -> Tensor:
@@ -125,7 +125,7 @@ def test_repeatability_rejects_a_kernel_that_differs_between_runs(monkeypatch: p
 
 @pytest.fixture
 def candidates() -> Iterator[tuple[launch.Parameters, ...]]:
-    """Candidates of a kernel that is there for this test alone."""
+    """Candidates of a kernel that is declared for this test alone."""
     found = tuple({"block": block} for block in (64, 128))
     launch.declare("slow", {"block": 16}, candidates=found)
     yield found

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foldcli.ops import dense
-from tests.kernels.dense_agreement import (
+from tests.kernels.agreement import (
     DTYPES,
     assert_agrees,
     bfloat16_as_on_a_gpu,
@@ -25,7 +25,7 @@ __all__ = ["bfloat16_as_on_a_gpu"]  # a fixture that pytest finds here
 
 
 def inputs(shape: tuple[int, ...], dtype: torch.dtype = torch.float32, mean: float = 0.5) -> list[Tensor]:
-    """x, scale and offset, drawn the same for every precision."""
+    """Return x, scale and offset: the same numbers in every precision."""
     generator = torch.Generator().manual_seed(0)
     x, scale, offset = (torch.randn(size, generator=generator) for size in (shape, shape[-1:], shape[-1:]))
     return [(x + mean).to(dtype), (1 + 0.3 * scale).to(dtype), offset.to(dtype)]

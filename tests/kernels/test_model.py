@@ -21,7 +21,7 @@ from foldcli.weights.seeded import seeded_parameters
 from tests.golden.reference_run import ReferenceRun
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-# Every operation that names a kernel; the product of the triangle is the library's own.
+# Every operation that has a kernel; the triangle product itself is torch's.
 KERNELS = {
     name
     for module in (attention, dense, pair)
@@ -46,7 +46,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 def _cut(features: Any, sizes: dict[int, int]) -> Any:
-    """Cut every axis of the golden's features: a length that is a key becomes its value."""
+    """Shorten the axes of the golden run's features: an axis whose length is a key gets its value."""
     cut = {}
     for field in dataclasses.fields(features):
         value = getattr(features, field.name)
@@ -66,9 +66,9 @@ def _tiny() -> AlphaFold:
 
 
 def test_model_gives_the_same_through_every_kernel(calls: Counter[str]) -> None:
-    """The bodies are held to DeepMind's own outputs; here the kernels are held to the bodies."""
+    """Other tests compare the bodies with DeepMind's outputs; this one compares the kernels with the bodies."""
     model = _tiny()
-    # Residues, rows of the alignment and of the extra one: few, since the interpreter takes its time.
+    # Few residues, MSA rows and extra MSA rows, since the interpreter is slow.
     features = _cut(ReferenceRun(GOLDEN / "templates").passes()[0], {24: 7, 30: 5, 48: 3})
     features = dataclasses.replace(features, seq_mask=features.seq_mask.index_fill(0, torch.tensor([6]), 0.0))
     with torch.inference_mode():
@@ -82,7 +82,7 @@ def test_model_gives_the_same_through_every_kernel(calls: Counter[str]) -> None:
 
 
 def _block(n: int, s: int) -> tuple[torch.nn.Module, list[Tensor], list[Tensor]]:
-    """A block as in the tiny model's extra-MSA stack, with every kernel; part of a row and a residue are masked."""
+    """Return a block of the tiny model's extra-MSA stack, which has every kernel, with part of its input masked."""
     config = model_config("tiny")
     stack = config.extra_msa
     torch.manual_seed(0)
@@ -94,7 +94,7 @@ def _block(n: int, s: int) -> tuple[torch.nn.Module, list[Tensor], list[Tensor]]
 
 
 def _gradients(block: torch.nn.Module, leaves: list[Tensor], masks: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
-    """Outputs of a block, and the gradients of a scalar loss of them with respect to inputs and parameters."""
+    """Return a block's outputs and the gradients of a scalar loss of them, for inputs and parameters."""
     block = block.to(dtype)
     leaves = [x.to(dtype).requires_grad_() for x in leaves]
     m, z = block(*leaves, *(mask.to(dtype) for mask in masks))
@@ -112,7 +112,7 @@ def test_gradients_of_a_block(calls: Counter[str]) -> None:
     names = ["m", "z", "gradient of m", "gradient of z", *(name for name, _ in block.named_parameters())]
     usual = statistics.median(map(_rms, exact[2:]))
     for name, y, before, after in zip(names, exact, plain, found, strict=True):
-        # A bias that shifts all logits alike has no gradient: there the floor is what is usual.
+        # A bias that shifts all logits alike has no gradient: there the usual size of a gradient sets the tolerance.
         assert _rms(after - y) <= 3 * _rms(before - y) + 1e-6 * max(_rms(y), 1e-3 * usual), name
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foldcli.ops import dense
-from tests.kernels.dense_agreement import (
+from tests.kernels.agreement import (
     DTYPES,
     assert_agrees,
     bfloat16_as_on_a_gpu,
@@ -26,7 +26,7 @@ __all__ = ["bfloat16_as_on_a_gpu"]  # a fixture that pytest finds here
 
 
 def inputs(shape: tuple[int, ...], outs: list[int], biased: list[bool], dtype: torch.dtype) -> list[Tensor]:
-    """x, scale, offset, then weight and bias (where it has one) of each projection."""
+    """Return x, scale, offset, then weight and bias (if it has one) of each projection."""
     generator = torch.Generator().manual_seed(0)
     width = shape[-1]
     drawn = [0.5 + torch.randn(shape, generator=generator), 1 + 0.3 * torch.randn(width, generator=generator)]

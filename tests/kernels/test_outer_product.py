@@ -9,7 +9,7 @@ from foldcli_kernels.tuning import forced
 from torch import Tensor
 
 from foldcli import ops
-from tests.kernels.dense_agreement import (
+from tests.kernels.agreement import (
     DTYPES,
     assert_agrees,
     bfloat16_as_on_a_gpu,
@@ -32,7 +32,7 @@ SHAPES: list[Shape] = [
 
 
 def _inputs(shape: Shape, dtype: torch.dtype) -> tuple[list[Tensor], Tensor]:
-    """left, right, weight and bias; and how many sequences cover both columns, none in places."""
+    """Return left, right, weight and bias; and how many sequences cover each pair of columns, for some pairs none."""
     batch, sequences, rows, length, c, e, width = shape
     generator = torch.Generator().manual_seed(sequences)
 
@@ -45,7 +45,7 @@ def _inputs(shape: Shape, dtype: torch.dtype) -> tuple[list[Tensor], Tensor]:
     if rows > 1:
         left[..., 0, :] = 0
         count[..., 0, :] = 0
-        bias /= 100  # else a pair without cover is all that an average over pairs sees
+        bias /= 100  # otherwise uncovered pairs, divided by 1e-3, would outweigh all others
     return [x.to(dtype) for x in (left, right, weight, bias)], count
 
 
@@ -92,7 +92,7 @@ def test_slices_of_wider_tensors() -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_gradients_in_many_blocks(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks of two rows, the last of one; so that no intermediate is whole."""
+    """Blocks of two rows, the last of one, so that no intermediate is computed at once."""
     inputs, count = _inputs(((2,), 9, 5, 7, 8, 6, 16), dtype)
     count = count.clamp(min=1)
     monkeypatch.setattr(backward, "BLOCK", 2 * 7 * 48)
@@ -102,7 +102,7 @@ def test_gradients_in_many_blocks(dtype: torch.dtype, monkeypatch: pytest.Monkey
 
 
 def test_intermediates_stay_within_their_block() -> None:
-    """At 2048 residues a block is no more than half a pair tensor; at 256 it is all that a block may be."""
+    """A block is at most BLOCK elements, or half a pair tensor if that is more, and at least half of that limit."""
     weight = torch.empty(128, 1024, device="meta")
     for length in (256, 2048):
         grad = torch.empty(length, length, 128, device="meta")
@@ -140,8 +140,8 @@ def test_count_has_no_gradient() -> None:
 
 KERNEL_BREAKS = [
     ("at_right = right + batch * right_b + tl.cast(sequence, tl.int64) * right_s", "at_right = right"),  # one block
-    ("(0, 2, 1, 3)", "(2, 0, 1, 3)"),  # i and j change places
-    ("(c * E + e_of)[:, None]", "(e_of * C + c)[:, None]"),  # c and e change places
+    ("(0, 2, 1, 3)", "(2, 0, 1, 3)"),  # i and j are swapped
+    ("(c * E + e_of)[:, None]", "(e_of * C + c)[:, None]"),  # c and e are swapped
     ("total = matmul(outer, rows_of, total)", "total = matmul(outer, rows_of, tl.zeros_like(total))"),  # a group lost
     ("inside = sequence + s < sequences", "inside = sequence + s < sequences - 1"),  # the last sequence is lost
     ("covered.to(tl.float32) + epsilon", "covered.to(tl.float32) + 1.0"),
@@ -156,7 +156,7 @@ def test_broken_kernel_is_rejected(old: str, new: str, monkeypatch: pytest.Monke
 
 
 GRADIENT_BREAKS: list[tuple[str, object, set[int]]] = [
-    ("_mean", lambda grad, count: grad.float(), {0, 1, 2, 3}),  # sums in place of means
+    ("_mean", lambda grad, count: grad.float(), {0, 1, 2, 3}),  # sums instead of means
     ("EPS", 0.1, {0, 1, 2, 3}),
 ]
 

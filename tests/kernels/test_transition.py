@@ -11,7 +11,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foldcli.ops import dense
-from tests.kernels.dense_agreement import (
+from tests.kernels.agreement import (
     DTYPES,
     assert_agrees,
     bfloat16_as_on_a_gpu,
@@ -25,7 +25,7 @@ __all__ = ["bfloat16_as_on_a_gpu"]  # a fixture that pytest finds here
 
 
 def inputs(shape: tuple[int, ...], hidden: int, dtype: torch.dtype) -> list[Tensor]:
-    """x, scale, offset, and weight and bias of both layers."""
+    """Return x, scale, offset, and weight and bias of both layers."""
     generator = torch.Generator().manual_seed(0)
     width = shape[-1]
     sizes = [shape, (width,), (width,), (hidden, width), (hidden,), (width, hidden), (width,)]

@@ -19,7 +19,7 @@ from foldcli_kernels.tuning import forced
 from torch import Tensor
 
 from foldcli import ops
-from tests.kernels.dense_agreement import (
+from tests.kernels.agreement import (
     DTYPES,
     assert_agrees,
     bfloat16_as_on_a_gpu,
@@ -41,7 +41,7 @@ def _normal(generator: torch.Generator, *shape: int) -> Tensor:
 
 
 def _operand_inputs(shape: Shape, dtype: torch.dtype) -> tuple[list[Tensor], Tensor]:
-    """z, scale, offset, weight and bias; and a mask."""
+    """Return z, scale, offset, weight and bias; and a mask."""
     batch, rows, length, width, hidden = shape
     g = torch.Generator().manual_seed(length)
     z, scale = _normal(g, *batch, rows, length, width), 1 + 0.3 * _normal(g, width)
@@ -52,7 +52,7 @@ def _operand_inputs(shape: Shape, dtype: torch.dtype) -> tuple[list[Tensor], Ten
 
 
 def _update_inputs(shape: Shape, dtype: torch.dtype) -> list[Tensor]:
-    """product, z, center, output, norm and gate, flat."""
+    """Return product, z, and scale or weight and offset or bias of center, output, norm and gate."""
     batch, rows, length, width, hidden = shape
     g = torch.Generator().manual_seed(length)
     center = 1 + 0.3 * _normal(g, hidden), _normal(g, hidden)
@@ -67,7 +67,7 @@ def _update_inputs(shape: Shape, dtype: torch.dtype) -> list[Tensor]:
 def _operands(
     function: Callable[..., tuple[Tensor, Tensor]], mask: Tensor, flip: bool = False
 ) -> Callable[..., list[Tensor]]:
-    """The operation on a flat list of inputs; flip: as for incoming edges, on the transpose of z and of the mask."""
+    """Return the operation for a flat list of inputs; flip: for incoming edges, with z and mask transposed."""
 
     def apply(z: Tensor, scale: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None = None) -> list[Tensor]:
         keep = mask.to(z.dtype)
@@ -109,7 +109,7 @@ def test_incoming_edges_are_read_and_written_in_place() -> None:
 
 
 def test_whole_multiplication_agrees() -> None:
-    """Both halves around the library's product, whose gradients come transposed and with padded rows."""
+    """Both halves around torch's product, whose gradients come transposed and with padded rows."""
     inputs, mask = _operand_inputs(((), 9, 9, 32, 16), torch.float32)
     rest = _update_inputs(((), 9, 9, 32, 16), torch.float32)[2:]
 
@@ -159,7 +159,7 @@ def test_rows_are_aligned_and_padding_is_zero() -> None:
 
 
 def test_same_bits_twice() -> None:
-    """Tiles enough that several programs share the gradients of the parameters."""
+    """There are so many tiles that several programs share the gradients of the parameters."""
     inputs, mask = _operand_inputs(((), 16, 32, 16, 16), torch.bfloat16)
     first, second = (outcome(_operands(triangle_operands, mask), inputs) for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)

@@ -1,4 +1,4 @@
-"""Where launch parameters come from, and that a damaged cache costs a warning and nothing else."""
+"""Where launch parameters come from, and that a damaged cache file only causes a warning."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ CUDA, BF16 = torch.device("cuda", 0), torch.bfloat16
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A home and shipped defaults of the test's own, on a machine that says it has an H100."""
+    """Give each test its own FOLDCLI_HOME and shipped defaults, on a machine that claims to have an H100."""
     monkeypatch.setenv("FOLDCLI_HOME", str(tmp_path))
     monkeypatch.setattr(tuning, "SHIPPED", tmp_path / "shipped")
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H100")

@@ -91,7 +91,7 @@ def _options(description: str) -> argparse.Namespace:
 
 
 def _about(dry: bool) -> dict[str, Any]:
-    """Device, versions, day and commit."""
+    """Return device, versions, date and commit."""
     import torch
     import triton
 
@@ -119,7 +119,7 @@ def _dry(name: str) -> dict[str, Any]:
 
 
 def supervise(name: str, start: float, dry: bool = False) -> dict[str, Any]:
-    """Run a part in processes of its own, stop it at its limit, and return its rows whatever became of it."""
+    """Run a part in processes of its own, stopped at its time limit; return its rows however it ended."""
     part, began = PARTS[name], time.monotonic()
     limit = min(part.limit, TOTAL - (began - start))
     if limit <= 0:
@@ -193,7 +193,7 @@ def _write(path: Path, report: dict[str, Any]) -> None:
 
 
 def _ship() -> None:
-    """Add what is tuned on this device to the parameters that ship for its architecture."""
+    """Add what was tuned on this device to the parameters that ship for its architecture."""
     import torch
 
     from foldcli.ops import kernel_tuning

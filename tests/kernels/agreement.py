@@ -49,7 +49,7 @@ def outcome(function: Function, inputs: Sequence[Tensor], seed: int = 1) -> dict
     leaves = [x.detach().requires_grad_() for x in inputs]
     results = function(*leaves)
     results = [results] if isinstance(results, Tensor) else results
-    # Drawn in float32 in the logical order, then rounded: the same numbers whatever the precision and strides.
+    # Drawn in float32 in the order of the shape, then rounded: the same numbers for any precision and strides.
     generator = torch.Generator().manual_seed(seed)
     grads = [torch.randn(y.shape, generator=generator).bfloat16().to(y.dtype) for y in results]
     torch.autograd.backward(results, grads)
