@@ -15,7 +15,7 @@ from pyhmmer.plan7 import IterationResult
 from foldcli.data.formats.alignment import parse_a3m, parse_stockholm
 from foldcli.search.chains import KnownChain
 from foldcli.search.database import AMINO, Database
-from foldcli.search.jackhmmer import EVALUE, FILTERS, STRETCH_EVALUE, Jackhmmer, equal_width
+from foldcli.search.jackhmmer import DOMAIN_EVALUE, EVALUE, FILTERS, Jackhmmer, equal_width
 from foldcli.search.progress import Stopped
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
@@ -52,7 +52,7 @@ def in_one_go(path: Path, sequence: str, rounds: int) -> IterationResult:
     results = hmmer.jackhmmer(
         TextSequence(name="query", sequence=sequence).digitize(AMINO), targets, max_iterations=rounds,
         checkpoints=False, cpus=1, F1=f1, F2=f2, F3=f3,
-        E=EVALUE, incE=EVALUE, domE=STRETCH_EVALUE, incdomE=STRETCH_EVALUE,
+        E=EVALUE, incE=EVALUE, domE=DOMAIN_EVALUE, incdomE=DOMAIN_EVALUE,
     )  # fmt: skip
     return next(results)
 

@@ -1,4 +1,4 @@
-"""Where alignments are searched for, and the cache of those that were found, which runs share."""
+"""Search for alignments, by the server or in local databases, and cache them for later runs."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from typing import Protocol
 
 from foldcli.cache_folder import cache_folder
 from foldcli.config import FoldConfig
-from foldcli.data.formats.alignment import parse_alignments, read_alignments, stacked
+from foldcli.data.formats.alignment import join_a3m, parse_alignments, read_alignments
 from foldcli.errors import InputError
 from foldcli.files import write_atomic
 from foldcli.search.database import Database
@@ -21,25 +21,25 @@ from foldcli.weights.download import held
 
 
 class Search(Protocol):
-    """A way to find relatives; its name is what it searches."""
+    """A way to find homologs; str() names what it searches."""
 
     @property
     def methods(self) -> Sequence[str]:
-        """What papers are cited for, as `report.citations` names it."""
+        """The methods to cite, as `report.citations` names them."""
         ...
 
     @property
     def settings(self) -> str:
-        """All that decides what is found."""
+        """Everything that determines the result; part of the cache key."""
         ...
 
-    def search(self, sequence: str, report: SearchProgress) -> str:
-        """The relatives of a sequence in A3M, itself first; FoldcliError if it cannot be done."""
+    def search(self, sequence: str, progress: SearchProgress) -> str:
+        """Find homologs of a sequence, as A3M with the sequence first; FoldcliError if the search fails."""
         ...
 
 
 class Databases:
-    """Databases of this machine, searched one after another; what comes of the first stands above."""
+    """Local databases, searched one after another; their alignments are joined in this order."""
 
     def __init__(self, paths: Sequence[str], rounds: int, threads: int) -> None:
         self.parts: list[Jackhmmer | Mmseqs] = [
@@ -58,12 +58,12 @@ class Databases:
     def settings(self) -> str:
         return json.dumps([part.settings for part in self.parts])
 
-    def search(self, sequence: str, report: SearchProgress) -> str:
-        return stacked(sequence, [part.search(sequence, report) for part in self.parts])
+    def search(self, sequence: str, progress: SearchProgress) -> str:
+        return join_a3m(sequence, [part.search(sequence, progress) for part in self.parts])
 
 
 class Finder:
-    """Finds alignments, each once: what was found before with the same settings is taken from the cache."""
+    """Finds alignments, or takes them from the cache if they were found before with the same settings."""
 
     def __init__(self, search: Search) -> None:
         self.search = search
@@ -71,23 +71,23 @@ class Finder:
 
     @cached_property
     def settings(self) -> str:
-        """All that decides what is found."""
+        """Everything that determines the result; part of the cache key."""
         return self.search.settings
 
-    def find(self, sequence: str, report: SearchProgress) -> str:
-        """The alignment of a sequence in A3M; FoldcliError if it cannot be found.
+    def find(self, sequence: str, progress: SearchProgress) -> str:
+        """Find the alignment of a sequence in A3M; FoldcliError if the search fails.
 
-        Once a server takes no work, the rest of a run does not wait for it again.
+        Once a server is unavailable, the rest of a run does not wait for it again.
         """
         if self.gone:
             raise self.gone
         name = hashlib.sha256(json.dumps([self.settings, sequence]).encode()).hexdigest()
         path = cache_folder() / "alignments" / f"{name}.a3m"
-        with held(path):  # another run that searches for the same is waited for
+        with held(path):  # waits for another run that searches for the same
             if _holds(path, sequence):
                 return path.read_text(encoding="utf-8")
             try:
-                text = self.search.search(sequence, report)
+                text = self.search.search(sequence, progress)
             except Unavailable as error:
                 self.gone = error
                 raise
@@ -97,7 +97,7 @@ class Finder:
 
 
 def _holds(path: Path, sequence: str) -> bool:
-    """Whether a file of the cache is whole."""
+    """Whether a cached file is there and complete."""
     try:
         return list(read_alignments(path)) == [sequence]
     except InputError:
@@ -105,7 +105,7 @@ def _holds(path: Path, sequence: str) -> bool:
 
 
 def open_finder(config: FoldConfig, threads: int) -> Finder | None:
-    """What a run's settings ask for, None where no alignment is to be searched; InputError if it cannot be had."""
+    """The search that a run's settings ask for, None for none; InputError if a database or program is missing."""
     if not config.searches:
         return None
     if config.msa_mode == "server":

@@ -1,4 +1,4 @@
-"""Chain shards as a search needs them: names, clusters, sequences and backbones."""
+"""Read what a search needs of chain shards: names, clusters, sequences and backbones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from foldcli.errors import InputError
 
 @dataclass(frozen=True)
 class KnownChain:
-    """A chain of known structure; backbone [i, 3, 3]: N, CA and C as `data.formats.packed_atoms` has them."""
+    """A chain of known structure; backbone [i, 3, 3]: N, CA and C as in `data.formats.packed_atoms`."""
 
     name: str
     cluster: int
@@ -22,7 +22,7 @@ class KnownChain:
 
 
 def read_chains(paths: Sequence[Path]) -> list[KnownChain]:
-    """The chains of all shards, in order; InputError for a file of another kind or a name that comes twice."""
+    """Read the chains of all shards, in order; InputError: a file that is no shard, or a name that comes twice."""
     known: dict[str, KnownChain] = {}
     for path in paths:
         shard = Shard(path)

@@ -1,4 +1,4 @@
-"""A FASTA database of any size, read in blocks of whole records."""
+"""Stream a FASTA database of any size in blocks of whole records."""
 
 import contextlib
 import gzip
@@ -20,17 +20,17 @@ from foldcli.errors import InputError
 AMINO = Alphabet.amino()
 BLOCK = 1 << 22
 LONGEST_RECORD = 1 << 26
-# HMMER aligns no longer sequence.
+# The longest sequence that HMMER aligns.
 LONGEST_SEQUENCE = 100_000
 SAMPLES, SAMPLE = 64, 1 << 16
 STRANGE = re.compile(rb"[^A-Za-z*\s]")
-# Easel takes names for UTF-8, which the headers of old databases are not.
+# Easel decodes names as UTF-8, which the headers of old databases are not.
 PLAIN = bytes(code if code < 128 else ord("?") for code in range(256))
 
 
 @dataclass(frozen=True)
 class Block:
-    """Whole records as they stand in the file, from a line (from 1) on; share: of the file, read up to their end."""
+    """Whole records of the file; line: their first line, from 1; share: fraction of the file read up to their end."""
 
     text: bytes
     line: int
@@ -38,12 +38,12 @@ class Block:
 
 
 def _beginning(text: bytes) -> str:
-    """What a message shows of a file: the first letters of its first line."""
+    """The first characters of a file, for a message."""
     return text.splitlines()[0][:20].decode("ascii", "replace")
 
 
 class Database:
-    """A FASTA file, packed by gzip or not, read some `most` bytes at a time; InputError if it is none."""
+    """A FASTA file, gzipped or not, read about `most` bytes at a time; InputError if it is not FASTA."""
 
     def __init__(self, path: Path, most: int = BLOCK) -> None:
         self.path, self.most = path, most
@@ -55,7 +55,7 @@ class Database:
 
     @property
     def digest(self) -> str:
-        """What tells this file's content from others: its size, and samples of 64 KiB from all over it."""
+        """A fingerprint of the content: a hash of its size and of 64 KiB samples spread over the file."""
         digest = hashlib.sha256()
         with self._opened() as (raw, _):
             size = os.fstat(raw.fileno()).st_size
@@ -66,7 +66,7 @@ class Database:
         return digest.hexdigest()
 
     def blocks(self) -> Iterator[Block]:
-        """All records in order; InputError for a file that ends in the middle or cannot be read."""
+        """Yield all records in order; InputError if the file is truncated or cannot be read."""
         with self._opened() as (raw, file):
             size, line, rest = max(1, os.fstat(raw.fileno()).st_size), 1, b""
             while data := file.read(self.most):
@@ -83,7 +83,7 @@ class Database:
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[tuple[BinaryIO, BinaryIO | gzip.GzipFile]]:
-        """The file as it lies on the disk, and as it reads."""
+        """Open the raw file, and its decompressed content."""
         try:
             with self.path.open("rb") as raw:
                 packed = raw.read(2) == GZIP
@@ -99,9 +99,9 @@ class Database:
             raise InputError(f"{self.path}: cannot be read: {error.strerror}") from None
 
     def sequences(self, block: Block) -> "DigitalSequenceBlock[Any]":
-        """A block as HMMER takes it, without sequences that are longer than HMMER allows.
+        """Digitise a block for HMMER, without sequences longer than HMMER allows.
 
-        InputError: the line and letter that is none of a protein's.
+        InputError names line and position of an invalid letter.
         """
         try:
             with SequenceFile(io.BytesIO(block.text.translate(PLAIN)), "fasta", digital=True, alphabet=AMINO) as file:
@@ -111,7 +111,7 @@ class Database:
         return DigitalSequenceBlock(AMINO, found)
 
     def _fault(self, block: Block, error: ValueError) -> InputError:
-        """What HMMER cannot read of a block, by the number of its line."""
+        """Find the line of a block that HMMER cannot read."""
         for number, line in enumerate(block.text.splitlines(), start=block.line):
             if line.startswith(b">") and not line[1:].strip():
                 return InputError(f"{self.path}: line {number}: a header without a name")

@@ -1,4 +1,4 @@
-"""Templates from a list of hits, whose structures lie in a folder of mmCIF files."""
+"""Templates from a hit list of another program, with structures from a folder of mmCIF files."""
 
 import hashlib
 import re
@@ -26,16 +26,16 @@ from foldcli.search.templates import (
 )
 from foldcli.weights.files import sha256
 
-# What AlphaFold asks of a hit: residues, share of the query, and of a copy of the query's own part less than this.
+# AlphaFold's filters: fewest residues, least coverage of the query, and the coverage at which an exact copy is dropped.
 FEWEST_RESIDUES, LEAST_SHARE, COPY_SHARE = 10, 0.1, 0.95
-# A sequence that differs by more from the one that the list was made with is another chain's.
+# Least identity of a file's chain with the sequence in the list.
 SAME_CHAIN = 0.9
 
 
 class HitListTemplates:
-    """Hits of a list, or a folder of lists; latest: YYYY-MM-DD after which none may be released, empty for any.
+    """Templates from a hit list or a folder of them; latest: last allowed release date, YYYY-MM-DD, empty for any.
 
-    InputError: a list or a folder that is none.
+    InputError: the list or the folder of structures cannot be read.
     """
 
     def __init__(self, hits: Path, folder: Path, latest: str) -> None:
@@ -46,14 +46,14 @@ class HitListTemplates:
         self.folder, self.sum_of = folder, cache(sha256)
 
     def digest(self, query: Query) -> str:
-        """What tells this query's hits, and their files, from others."""
+        """A fingerprint of this query's hits and their files."""
         listed = self._listed(query)
         files = (self._file(hit) for hit in listed)
         sums = [self.sum_of(file) if file else "" for file in files]
         return hashlib.sha256(repr((listed, sums)).encode()).hexdigest()
 
     def find(self, query: Query) -> FoundTemplates:
-        """The first MAX_TEMPLATES hits that can be shown."""
+        """The first MAX_TEMPLATES hits that can be used."""
         found, unused = list[FoundTemplate](), list[str]()
         for hit in self._listed(query):
             if len(found) == MAX_TEMPLATES:
@@ -80,7 +80,7 @@ class HitListTemplates:
         return found_template(hit, chain, len(query.sequence))
 
     def _chain(self, hit: ListedHit) -> Chain:
-        """The chain that a hit names, or a file's only one."""
+        """Read the chain that a hit names, or the only one of the file."""
         file = self._file(hit)
         if file is None:
             raise InputError(f"{self.folder} has no {hit.name.rpartition('_')[0].lower()}.cif")
@@ -95,7 +95,7 @@ class HitListTemplates:
 
 
 def align(listed: ListedHit, sequence: str, query: Query) -> Hit:
-    """How a listed hit's chain aligns to the query: as the list has it, or as a search finds where it has no alignment.
+    """Align a listed hit's chain to the query: as the list does, or by a search if it has no alignment.
 
     InputError: the list is of another query, or of another chain.
     """
@@ -121,10 +121,9 @@ def _require_query(listed: ListedHit, query: Query) -> None:
 
 
 def _places(part: str, sequence: str) -> NDArray[np.int64]:
-    """The residue of a chain for each letter of a part of it, -1 where there is none; X stands for any.
+    """Locate a part in its chain: the residue for each letter, -1 for none; X matches any.
 
-    Where the chain in the file is another version, the part is aligned to it with BLOSUM62, ends without a penalty.
-    InputError: they are not the same chain.
+    Where the file has another version of the chain, the part is aligned to it. InputError: it is another chain.
     """
     pattern = "".join("." if letter == "X" else f"[{letter}X]" for letter in part)
     if found := re.search(pattern, sequence):
@@ -138,7 +137,7 @@ def _places(part: str, sequence: str) -> NDArray[np.int64]:
 
 
 def realign(part: str, sequence: str) -> NDArray[np.int64]:
-    """The residue of `sequence` for each letter of `part`, -1 for none, by pairwise alignment [len(part)]."""
+    """Align two sequences globally, end gaps free: the residue of `sequence` for each letter of `part`, -1 for none."""
     in_part, in_sequence = _aligner().align(part, sequence)[0].indices
     places = np.full(len(part), -1)
     places[in_part[in_part >= 0]] = in_sequence[in_part >= 0]
@@ -153,7 +152,7 @@ def _aligner() -> PairwiseAligner:
 
 
 def require_telling(hit: Hit, sequence: str, query: Query) -> None:
-    """InputError for a hit that AlphaFold leaves out: too short, over too little of the query, or the query itself."""
+    """Raise InputError for a hit that AlphaFold leaves out: too short, of low coverage, or a copy of the query."""
     first, last = hit.places[0], hit.places[-1]
     part = sequence[first : last + 1]
     if len(part) < FEWEST_RESIDUES:

@@ -1,4 +1,4 @@
-"""Hits that another program has found: lists as HHsearch (.hhr) and MMseqs2 or BLAST (.m8) write them."""
+"""Read hit lists of HHsearch (.hhr) and of MMseqs2 or BLAST (.m8)."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from foldcli.errors import InputError
 
 HIT_SUFFIXES = (".hhr", ".m8")
 M8_COLUMNS, M8_EVALUE = 12, 10
-# A row of an alignment: Q or T, whose it is, its first residue's number, the letters.
+# A row of an alignment: Q or T, name, number of the first residue, letters.
 HHR_ROW = re.compile(r"^([QT]) (\S+) +(\d+) ([A-Za-z-]+) +\d+ \(\d+\)", re.MULTILINE)
 HHR_OTHER_ROWS = ("Consensus", "ss_pred", "ss_dssp", "ss_conf")
 
@@ -23,7 +23,7 @@ HHR_OTHER_ROWS = ("Consensus", "ss_pred", "ss_dssp", "ss_conf")
 class ListedHit:
     """A hit of a list; name: PDB id and chain, as 1abc_A.
 
-    query and known: the rows of its alignment, '-' for a gap, from column `first` of the query on, counted from 0; both
+    query and known: the rows of its alignment, '-' for a gap, starting at residue `first` of the query, from 0; both
     are empty where the list has no alignments.
     """
 
@@ -34,16 +34,16 @@ class ListedHit:
     known: str = ""
 
     def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Query columns, and the aligned residues of the chain, from 0 where the alignment begins."""
+        """Aligned pairs: query columns, and residues of the chain counted from the start of the alignment."""
         in_query, in_known = (np.frombuffer(row.encode(), "S1") != b"-" for row in (self.query, self.known))
         both = in_query & in_known
         return (self.first - 1 + in_query.cumsum())[both], (in_known.cumsum() - 1)[both]
 
 
 def read_lists(path: Path) -> dict[str, list[ListedHit]]:
-    """The hits of each query that a list, or a folder of them by record name, has, the surest first.
+    """Read the hits of each query, best first, from a list or from a folder of lists named after records.
 
-    A list with one query alone has it under the name "". InputError: no such file, or no list of hits.
+    A list of only one query has it under the name "". InputError: no such file, or not a hit list.
     """
     if path.is_dir():
         files = list_files(path, HIT_SUFFIXES)
@@ -77,7 +77,7 @@ def _m8(text: str, path: Path) -> Iterator[tuple[str, ListedHit]]:
 
 
 def _hhr(text: str, path: Path) -> list[tuple[str, ListedHit]]:
-    """Sorted as AlphaFold sorts them, by the sum of the posterior probabilities of their aligned pairs."""
+    """Parse HHsearch's list, sorted by Sum_probs as in AlphaFold."""
     head, *blocks = re.split(r"^No \d+ *$", text, flags=re.MULTILINE)
     query = re.search(r"^Query +(\S+)", head, re.MULTILINE)
     if query is None:
@@ -87,7 +87,7 @@ def _hhr(text: str, path: Path) -> list[tuple[str, ListedHit]]:
 
 
 def _block(block: str, where: str) -> tuple[float, ListedHit]:
-    """The sum of probabilities of one hit, and the hit."""
+    """Sum_probs of a hit, and the hit."""
     name = re.search(r"^>(\S+)", block, re.MULTILINE)
     evalue, probabilities = (re.search(rf"\b{key}=(\d\S*)", block) for key in ("E-value", "Sum_probs"))
     rows = [row for row in HHR_ROW.findall(block) if row[1] not in HHR_OTHER_ROWS]

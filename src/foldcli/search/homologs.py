@@ -1,4 +1,4 @@
-"""Which chains of a library are related to which training chain: found once, kept, and loaded as templates."""
+"""Homologs of training chains in a library of known structures: found once, stored, and loaded as templates."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,18 +19,18 @@ from foldcli.search.hits import Hit
 from foldcli.search.library import Library, bundled
 
 MAX_HITS = 8
-# Far above what anybody would trust: training is to see poor templates too.
+# E-value far beyond significance: training is to see poor templates too.
 WEAKEST = 10.0
 AT_ONCE = 100
 
 
 @dataclass(frozen=True)
 class Homologs:
-    """Hits of n chains among m known ones, those of one chain together and the best first.
+    """Hits of n chains among m library chains, grouped by chain, best first.
 
-    names [n] and known [m]; ends [n]: where each chain's hits end in the arrays of all h hits; hit [h]: which of the
-    known chains; identity and evalue [h]; stretch_ends [h]: where each hit's stretches end; stretches [k, 3]: an
-    aligned run's first query column, first residue of the hit, and length.
+    names [n] and known [m]: names of both; ends [n]: the end of each chain's hits in the arrays of all h hits; hit [h]:
+    index of the library chain; identity and evalue [h]; stretch_ends [h]: the end of each hit's rows in stretches;
+    stretches [k, 3]: first query column, first residue of the hit, and length of each aligned run without gaps.
     """
 
     names: NDArray[np.str_]
@@ -43,7 +43,7 @@ class Homologs:
     stretches: NDArray[np.uint16]
 
     def of(self, number: int, evalue: float = WEAKEST) -> list[Hit]:
-        """The hits of a chain up to an E-value."""
+        """Hits of a chain up to an E-value."""
         first = int(self.ends[number - 1]) if number else 0
         return [self._hit(k) for k in range(first, int(self.ends[number])) if self.evalue[k] <= evalue]
 
@@ -55,27 +55,27 @@ class Homologs:
 
 
 def find_homologs(
-    chains: Sequence[KnownChain], library: Library, threads: int, report: Callable[[int, int], None]
+    chains: Sequence[KnownChain], library: Library, threads: int, progress: Callable[[int, int], None]
 ) -> Homologs:
-    """Search each chain in a library with phmmer, itself left out; `report` hears how many of how many are done."""
+    """Search each chain in a library with phmmer, except itself; `progress` is called with chains done and in total."""
     found: list[list[Hit]] = []
     for first in range(0, len(chains), AT_ONCE):
         queries = [(chain.name, chain.sequence) for chain in chains[first : first + AT_ONCE]]
         for (name, _), hits in zip(queries, library.sequences.phmmer(queries, WEAKEST, threads), strict=True):
             found.append(spread([hit for hit in hits if hit.name != name]))
-        report(len(found), len(chains))
+        progress(len(found), len(chains))
     return pack([chain.name for chain in chains], list(library.sequences.letters), found)
 
 
 def spread(hits: Sequence[Hit]) -> list[Hit]:
-    """At most MAX_HITS of ranked hits: the best, the last, and between them ever wider apart."""
+    """Thin ranked hits out to at most MAX_HITS, the best and the last included, at geometrically spaced ranks."""
     if len(hits) <= MAX_HITS:
         return list(hits)
     return [hits[rank - 1] for rank in np.unique(np.geomspace(1, len(hits), MAX_HITS).round().astype(int))]
 
 
 def pack(names: Sequence[str], known: Sequence[str], found: Sequence[Sequence[Hit]]) -> Homologs:
-    """The hits of each chain, in the order of `names`, as arrays."""
+    """Pack the hits of each chain, in the order of `names`, into arrays."""
     number = {name: k for k, name in enumerate(known)}
     hits = [hit for one in found for hit in one]
     runs = [_stretches(hit) for hit in hits]
@@ -92,7 +92,7 @@ def pack(names: Sequence[str], known: Sequence[str], found: Sequence[Sequence[Hi
 
 
 def _stretches(hit: Hit) -> NDArray[np.uint16]:
-    """Runs along which query and hit advance together [k, 3]."""
+    """Aligned runs without gaps [k, 3]: first query column, first residue, length."""
     breaks = np.flatnonzero((np.diff(hit.columns) != 1) | (np.diff(hit.places) != 1)) + 1
     starts = np.concatenate([[0], breaks])
     lengths = np.diff(np.append(starts, len(hit.columns)))
@@ -105,7 +105,7 @@ def write_homologs(path: Path, relatives: Homologs) -> None:
 
 
 def read_homologs(path: Path) -> Homologs:
-    """What `foldcli data relatives` wrote; InputError for any other file."""
+    """Read what `foldcli data relatives` wrote; InputError for any other file."""
     try:
         return Homologs(**open_arrays(path))
     except TypeError:
@@ -113,12 +113,12 @@ def read_homologs(path: Path) -> Homologs:
 
 
 def with_homologs(source: ChainSource, config: SourceConfig) -> ChainSource:
-    """The same chains, their relatives in the library as templates if the configuration names a file of them."""
+    """Add homologs as templates to a source's chains, if the configuration names a file of them."""
     return HomologSource(source, config) if config.relatives else source
 
 
 class HomologSource:
-    """Chains that bring along what is known of their relatives' structures (a `chain_source.ChainSource`)."""
+    """Chains with structures of homologs as templates (a `chain_source.ChainSource`)."""
 
     def __init__(self, source: ChainSource, config: SourceConfig) -> None:
         self._origin = source, config
@@ -128,7 +128,7 @@ class HomologSource:
         self._number = {name: k for k, name in enumerate(self._homologs.names.tolist())}
 
     def __reduce__(self) -> tuple[type["HomologSource"], tuple[ChainSource, SourceConfig]]:
-        """A process that gets it by pickle opens the files itself."""
+        """Pickle the configuration only; the other process opens the files itself."""
         return HomologSource, self._origin
 
     @property
@@ -140,7 +140,7 @@ class HomologSource:
         return self._source.dropped
 
     def load(self, position: int) -> Chain:
-        """The chain with a template for each relative that the library holds, the best first."""
+        """Load a chain with a template for each homolog in the library, best first."""
         chain = self._source.load(position)
         number = self._number.get(chain.name)
         hits = [] if number is None else self._homologs.of(number, self._evalue)
@@ -149,7 +149,7 @@ class HomologSource:
 
 
 class LazyTemplates(Sequence[Template]):
-    """Templates that are made when they are asked for: a sample is shown few of them, or none."""
+    """Templates made on demand, since a sample uses few of them, or none."""
 
     def __init__(self, hits: Sequence[Hit], library: Library, length: int) -> None:
         self._hits, self._library, self._length = hits, library, length

@@ -1,15 +1,15 @@
-"""The library of known folds: sequences to search, and backbones that become templates.
+"""The library of known structures: sequences to search, and backbones that become templates.
 
 A library is one compressed .npz file:
 
 | array | shape, type | meaning |
 | --- | --- | --- |
 | names | [n] str | PDB id and chain |
-| cluster | [n] int32 | chains alike have one number |
-| lengths | [n] int32 | residues of each chain; the arrays below are the chains laid end to end |
+| cluster | [n] int32 | sequence cluster |
+| lengths | [n] int32 | residues of each chain; the arrays below hold the chains one after another |
 | sequence | [r] S1 | one-letter residue types |
-| steps | [3, r + n] int8 | CA to CA, one more than residues in each chain (see `traces`) |
-| turns | [r + n] uint8 | how each step's peptide plane is turned |
+| steps | [3, r + n] int8 | CA-CA steps, one more than residues in each chain (see `traces`) |
+| turns | [r + n] uint8 | rotation of each step's peptide plane |
 """
 
 import io
@@ -38,7 +38,7 @@ ARRAYS = ("names", "cluster", "lengths", "sequence", "steps", "turns")
 
 
 class Library:
-    """A library's file; InputError if it is none."""
+    """An opened library; InputError if the file is not one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -58,7 +58,7 @@ class Library:
         return name in self._number
 
     def digest(self, query: Query) -> str:
-        """What tells this library from others."""
+        """A fingerprint of the library."""
         return self._digest
 
     @cached_property
@@ -66,12 +66,12 @@ class Library:
         return sha256(self.path)
 
     def find(self, query: Query) -> FoundTemplates:
-        """The known chains that a query is shown."""
+        """Templates for a query."""
         hits = choose_hits(search(self.sequences, query), len(query.sequence))
         return FoundTemplates([FoundTemplate(hit, self.template(hit, len(query.sequence))) for hit in hits])
 
     def template(self, hit: Hit, length: int) -> Template:
-        """The known chain of a hit, laid over a query of `length` residues."""
+        """The template of a hit for a query of `length` residues."""
         sequence = self.sequences.letters[hit.name]
         backbone = np.rint(decode(self._trace(hit.name)) * ANGSTROM).astype(np.int16)
         return template_from_hit(hit, length, residue_types(sequence), *unpack_atoms(sequence, backbone, None))
@@ -84,14 +84,14 @@ class Library:
 
 
 def bundled() -> Path:
-    """The library that comes with the package."""
+    """Path of the library that comes with the package."""
     return Path(str(files("foldcli.search").joinpath("library.npz")))
 
 
 def write_library(path: Path, chains: Sequence[KnownChain], excluded: Collection[str], max_bytes: int) -> int:
-    """Write as many chains as a file of `max_bytes` holds, first one of each cluster; return how many.
+    """Write as many chains as fit into `max_bytes`, first one of each cluster, then more; return how many.
 
-    Chains with a gap are left out. InputError: none fits.
+    Chains with gaps are left out. InputError: no chain fits.
     """
     traced = [(chain, encode(chain.backbone / ANGSTROM)) for chain in _by_cluster(chains) if chain.name not in excluded]
     whole = [(chain, trace) for chain, trace in traced if trace is not None]
@@ -105,7 +105,7 @@ def write_library(path: Path, chains: Sequence[KnownChain], excluded: Collection
 
 
 def _by_cluster(chains: Sequence[KnownChain]) -> list[KnownChain]:
-    """Every cluster's first chain, then every cluster's second one, and so on."""
+    """Order chains: the first chain of every cluster, then the second of every cluster, and so on."""
     seen: Counter[int] = Counter()
     ranks = []
     for chain in chains:

@@ -1,4 +1,4 @@
-"""Iterative profile search with MMseqs2 (Steinegger & Söding 2017), where it is installed, in a database of its own."""
+"""Iterative profile search with MMseqs2 (Steinegger & Söding 2017), if installed, in a MMseqs2 database."""
 
 import contextlib
 import hashlib
@@ -15,19 +15,19 @@ from foldcli.errors import FoldcliError, InputError
 from foldcli.search.jackhmmer import EVALUE, MAX_HITS
 from foldcli.search.progress import SearchProgress
 
-# As ColabFold searches: three rounds, and the highest sensitivity.
+# ColabFold's settings: three rounds, highest sensitivity.
 SEARCH = ("--num-iterations", "3", "-s", "8", "-a", "-e", str(EVALUE), "--max-seqs", str(MAX_HITS))
 A3M = "5"
 LAST_WORDS = 2000
 
 
 def is_database(path: Path) -> bool:
-    """Whether a path is that of a database as `mmseqs createdb` leaves it."""
+    """Whether a path is a database made by `mmseqs createdb`."""
     return path.with_name(f"{path.name}.dbtype").is_file()
 
 
 class Mmseqs:
-    """A database of MMseqs2; InputError if there is no mmseqs on the path."""
+    """A MMseqs2 database; InputError if mmseqs is not on the path."""
 
     methods = ("alignment by MMseqs2",)
 
@@ -41,7 +41,7 @@ class Mmseqs:
 
     @property
     def settings(self) -> str:
-        """All that decides what is found."""
+        """Everything that determines the result; part of the cache key."""
         index = self.path.with_name(f"{self.path.name}.index")
         try:
             digest = hashlib.sha256(index.read_bytes()).hexdigest()
@@ -49,26 +49,26 @@ class Mmseqs:
         except OSError as error:
             raise InputError(f"--db {self.path}: no whole database of MMseqs2 ({error.strerror})") from None
 
-    def search(self, sequence: str, report: SearchProgress) -> str:
-        """The relatives of a sequence in A3M, itself first; FoldcliError: in the words of mmseqs."""
+    def search(self, sequence: str, progress: SearchProgress) -> str:
+        """Find homologs of a sequence, as A3M with the sequence first; FoldcliError: mmseqs' last words."""
         with tempfile.TemporaryDirectory(prefix="foldcli-") as name:
             folder = Path(name)
             query, hits, rows = (str(folder / file) for file in ("query", "hits", "rows"))
             (folder / "query.fasta").write_text(f">query\n{sequence}\n")
             threads = ("--threads", str(self.threads))
-            self._run(report, "createdb", str(folder / "query.fasta"), query)
-            self._run(report, "search", query, str(self.path), hits, str(folder / "tmp"), *SEARCH, *threads)
-            self._run(report, "result2msa", query, str(self.path), hits, rows, "--msa-format-mode", A3M, *threads)
+            self._run(progress, "createdb", str(folder / "query.fasta"), query)
+            self._run(progress, "search", query, str(self.path), hits, str(folder / "tmp"), *SEARCH, *threads)
+            self._run(progress, "result2msa", query, str(self.path), hits, rows, "--msa-format-mode", A3M, *threads)
             return (folder / "rows").read_text(encoding="utf-8", errors="replace").replace("\0", "")
 
-    def _run(self, report: SearchProgress, *arguments: str) -> None:
+    def _run(self, progress: SearchProgress, *arguments: str) -> None:
         start, log = time.monotonic(), Path(arguments[1]).with_name("log")
         with log.open("wb") as output:
-            command = ["mmseqs", *arguments]  # a group of its own: it starts others, which are to end with it
+            command = ["mmseqs", *arguments]  # its own process group: it starts others, which must end with it
             process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
             try:
                 while process.poll() is None:
-                    report(f"mmseqs {arguments[0]}, {time.monotonic() - start:.0f} s")
+                    progress(f"mmseqs {arguments[0]}, {time.monotonic() - start:.0f} s")
                     time.sleep(0.1)
             finally:
                 with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""Templates from structures of the user's own, one of each file."""
+"""Templates from structure files of the user, one from each file."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -26,9 +26,9 @@ from foldcli.weights.files import sha256
 
 
 class OwnTemplates:
-    """Files, and folders of them; latest: YYYY-MM-DD after which none may be released, empty for any.
+    """Structure files, and folders of them; latest: last allowed release date, YYYY-MM-DD, empty for any.
 
-    InputError: a path that is not there, or has no structure. What is wrong inside a file each query is told.
+    InputError: a path does not exist or has no structure. Errors within a file are reported with each query.
     """
 
     def __init__(self, paths: Sequence[Path], latest: str) -> None:
@@ -39,7 +39,7 @@ class OwnTemplates:
         self.latest = latest
 
     def digest(self, query: Query) -> str:
-        """What tells these files from others."""
+        """A fingerprint of the files."""
         return self._digest
 
     def find(self, query: Query) -> FoundTemplates:
@@ -68,7 +68,7 @@ class OwnTemplates:
 
     @cached_property
     def _chains(self) -> tuple[dict[str, tuple[Path, Chain]], list[str]]:
-        """Every chain by its number, with its file; and why others have none."""
+        """All chains by number, with their files; and why files were refused."""
         found: list[tuple[Path, Chain]] = []
         refused = []
         for file in self.files:
@@ -89,7 +89,7 @@ def _chains_of(file: Path, latest: str) -> list[Chain]:
 
 
 def _best(chains: Mapping[str, Chain], hits: Mapping[str, Hit], query: Query) -> FoundTemplate:
-    """The chain of most observed residues identical to the query's; InputError if none aligns."""
+    """The chain with most observed residues identical to the query; InputError if none aligns."""
     aligned = [(replace(hits[number], name=chain.name), chain) for number, chain in chains.items() if number in hits]
     if not aligned:
         raise InputError(f"no chain of it aligns to {query.name} with an E-value up to {CUT_OFF}")

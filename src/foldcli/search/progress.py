@@ -1,13 +1,13 @@
-"""How a search tells of its progress, and hears that nobody waits for it any more."""
+"""Progress of a search, and its cancellation."""
 
 from typing import Protocol
 
 
 class Stopped(Exception):
-    """The run that a search was for is over."""
+    """Raised in a search whose run has ended."""
 
 
 class SearchProgress(Protocol):
-    """Hears in words how far a search is, and which share of it is done where that is known; raises Stopped."""
+    """Called with what a search does, and the fraction done if known; raises Stopped to cancel the search."""
 
     def __call__(self, detail: str, share: float | None = None) -> None: ...

@@ -1,4 +1,4 @@
-"""Alignments from ColabFold's MSA server (Mirdita et al. 2022): a ticket, its states, and the archive at their end."""
+"""Client of ColabFold's MSA server (Mirdita et al. 2022): submit a query, poll its ticket, download the archive."""
 
 import http.client
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
 
 from foldcli.cache_folder import cache_folder
-from foldcli.data.formats.alignment import parse_alignments, stacked
+from foldcli.data.formats.alignment import join_a3m, parse_alignments
 from foldcli.errors import FoldcliError, InputError
 from foldcli.search.progress import SearchProgress
 from foldcli.search.server_archive import members
@@ -26,11 +26,11 @@ STATES = ("PENDING", "RUNNING", "COMPLETE", "ERROR", "UNKNOWN", "RATELIMIT", "MA
 
 @dataclass(frozen=True)
 class Deadlines:
-    """How long to put up with what, in seconds.
+    """Time limits, in seconds.
 
-    silence: without a byte; outage: without an answer that is one; states: RATELIMIT, PENDING, RUNNING and UNKNOWN,
-    each time; download: of the archive; tickets: how many to draw at most; pause: before the first repetition, doubled
-    each time up to longest_pause.
+    silence: without a byte received; outage: without a valid response; ratelimit, pending, running, unknown: in this
+    state of a ticket; download: of the archive; pause: before the first retry, doubled each time up to longest_pause.
+    tickets: most tickets tried for a query.
     """
 
     silence: float = 30.0
@@ -46,15 +46,15 @@ class Deadlines:
 
 
 class LostTicketError(Exception):
-    """A ticket came to nothing; another one may not."""
+    """A ticket failed, but a new one may succeed."""
 
 
 class Unavailable(FoldcliError):
-    """The server takes no work now, from anybody."""
+    """The server accepts no work at present."""
 
 
 class Server:
-    """One server; what it finds is searched one ticket at a time."""
+    """A server, given one query at a time."""
 
     methods = ("alignment from the ColabFold server",)
 
@@ -69,53 +69,53 @@ class Server:
 
     @property
     def settings(self) -> str:
-        """All that decides what is found."""
+        """Everything that determines the result; part of the cache key."""
         return json.dumps(["server", self.host, MODE])
 
-    def search(self, sequence: str, report: SearchProgress) -> str:
-        """The relatives of a sequence in A3M, itself first; FoldcliError: what the server did, or did not in time."""
+    def search(self, sequence: str, progress: SearchProgress) -> str:
+        """Find homologs of a sequence, as A3M with the sequence first; FoldcliError: the server failed or timed out."""
         with held(cache_folder() / "alignments" / f"{urlsplit(self.host).hostname}.server"):  # one ticket at a time
             try:
-                return self._checked(self._download(self._finished(sequence, report), report), sequence)
+                return self._checked(self._download(self._finished(sequence, progress), progress), sequence)
             except FoldcliError as error:
                 raise type(error)(f"{error}; {INSTEAD}") from error
 
-    def _finished(self, sequence: str, report: SearchProgress) -> str:
-        """A ticket whose search is COMPLETE. The query's number is part of the server's name for the ticket: with
-        another one it searches anew, and does not hand out what has failed before."""
+    def _finished(self, sequence: str, progress: SearchProgress) -> str:
+        """Submit until a ticket is COMPLETE. The record's number is part of the ticket's name: with a new number the
+        server searches again instead of returning the failed ticket."""
         lost = "none was drawn"
         for number in range(FIRST_NUMBER, FIRST_NUMBER + self.deadlines.tickets):
             try:
-                ticket = self._submit(f">{number}\n{sequence}\n", report)
-                self._finish(ticket, report)
+                ticket = self._submit(f">{number}\n{sequence}\n", progress)
+                self._finish(ticket, progress)
                 return ticket
             except LostTicketError as error:
                 lost = str(error)
         raise FoldcliError(f"{self.host}: {self.deadlines.tickets} tickets came to nothing, the last because {lost}")
 
-    def _submit(self, query: str, report: SearchProgress) -> str:
-        """The ticket for a query, once the server takes it."""
+    def _submit(self, query: str, progress: SearchProgress) -> str:
+        """Submit a query and return its ticket once the server accepts it."""
         form = urlencode({"q": query, "mode": MODE}).encode()
-        for state, ticket in self._states("ticket/msa", form, report):
+        for state, ticket in self._states("ticket/msa", form, progress):
             if state in ("PENDING", "RUNNING", "COMPLETE"):
                 return ticket
             if state in ("ERROR", "UNKNOWN"):
                 raise LostTicketError(f"it answered {state} to the query")
         raise AssertionError("unreachable: states never end")
 
-    def _finish(self, ticket: str, report: SearchProgress) -> None:
-        """Wait until a ticket is COMPLETE."""
-        for state, _ in self._states(f"ticket/{quote(ticket, safe='')}", None, report):
+    def _finish(self, ticket: str, progress: SearchProgress) -> None:
+        """Poll a ticket until it is COMPLETE."""
+        for state, _ in self._states(f"ticket/{quote(ticket, safe='')}", None, progress):
             if state == "COMPLETE":
                 return
             if state == "ERROR":
                 raise LostTicketError("the search ended in ERROR")
 
-    def _states(self, path: str, form: bytes | None, report: SearchProgress) -> Iterator[tuple[str, str]]:
-        """The state and name of a ticket, asked for with growing pauses; each state has its deadline."""
+    def _states(self, path: str, form: bytes | None, progress: SearchProgress) -> Iterator[tuple[str, str]]:
+        """Poll the state and name of a ticket with growing pauses; each state has a time limit."""
         pause, present, since = self.deadlines.pause, "", time.monotonic()
         while True:
-            state, ticket = self._state(path, form, report)
+            state, ticket = self._state(path, form, progress)
             if state == "MAINTENANCE":
                 raise Unavailable(f"{self.host}: is under maintenance")
             if state != present:
@@ -124,7 +124,7 @@ class Server:
             limit = getattr(self.deadlines, state.lower())
             if time.monotonic() - since > limit:
                 self._too_long(state, limit)
-            _wait(pause, state, report)
+            _wait(pause, state, progress)
             pause = min(2 * pause, self.deadlines.longest_pause)
 
     def _too_long(self, state: str, limit: float) -> None:
@@ -133,8 +133,8 @@ class Server:
             raise Unavailable(f"{self.host}: {reason}")
         raise LostTicketError(reason) if state in ("UNKNOWN", "RUNNING") else FoldcliError(f"{self.host}: {reason}")
 
-    def _state(self, path: str, form: bytes | None, report: SearchProgress) -> tuple[str, str]:
-        text = self._fetch(path, form, LARGEST_ANSWER, self.deadlines.outage, report)
+    def _state(self, path: str, form: bytes | None, progress: SearchProgress) -> tuple[str, str]:
+        text = self._fetch(path, form, LARGEST_ANSWER, self.deadlines.outage, progress)
         try:
             answer = json.loads(text)
             state, ticket = answer["status"], answer.get("id", "")
@@ -144,18 +144,18 @@ class Server:
             raise FoldcliError(f"{self.host}: answered {text[:60]!r}, expected a ticket, as ColabFold's servers give")
         return state, ticket
 
-    def _download(self, ticket: str, report: SearchProgress) -> bytes:
+    def _download(self, ticket: str, progress: SearchProgress) -> bytes:
         path = f"result/download/{quote(ticket, safe='')}"
-        return self._fetch(path, None, LARGEST_ARCHIVE, self.deadlines.download, report)
+        return self._fetch(path, None, LARGEST_ARCHIVE, self.deadlines.download, progress)
 
-    def _fetch(self, path: str, form: bytes | None, most: int, within: float, report: SearchProgress) -> bytes:
-        """A whole answer of bounded size; what may pass is tried again until the time is up."""
+    def _fetch(self, path: str, form: bytes | None, most: int, within: float, progress: SearchProgress) -> bytes:
+        """Fetch a response of at most `most` bytes; temporary failures are retried for `within` seconds."""
         url, pause, until = f"{self.host}/{path}", self.deadlines.pause, time.monotonic() + within
         while True:
             try:
                 with ask(url, {}, self.deadlines.silence, form) as answer:
                     self.reached = True
-                    return self._received(answer, most, until, report)
+                    return self._received(answer, most, until, progress)
             except RefusedError as error:
                 raise FoldcliError(f"{url}: {error}") from error
             except BrokenError as error:
@@ -164,10 +164,10 @@ class Server:
                     raise Unavailable(f"{self.host}: cannot be reached ({error})") from error
                 if time.monotonic() + pause > until:
                     raise Unavailable(f"{url}: no answer in {within:g} s ({error})") from error
-                _wait(pause, str(error), report)
+                _wait(pause, str(error), progress)
                 pause = min(2 * pause, self.deadlines.longest_pause)
 
-    def _received(self, answer: http.client.HTTPResponse, most: int, until: float, report: SearchProgress) -> bytes:
+    def _received(self, answer: http.client.HTTPResponse, most: int, until: float, progress: SearchProgress) -> bytes:
         data = bytearray()
         while block := read_some(answer, 1 << 20):
             data += block
@@ -175,26 +175,26 @@ class Server:
                 raise FoldcliError(f"{self.host}: sends more than the {most >> 10} KiB that an answer may have")
             if time.monotonic() > until:
                 raise BrokenError("it trickled in")
-            if len(data) >= 1 << 10:  # a ticket has less
-                report(f"{len(data) >> 10} KiB received")
-        if answer.length:  # what the server announced and never sent
+            if len(data) >= 1 << 10:  # a ticket is shorter
+                progress(f"{len(data) >> 10} KiB received")
+        if answer.length:  # bytes of Content-Length never received
             raise BrokenError("the connection ended early")
         return bytes(data)
 
     def _checked(self, archive: bytes, sequence: str) -> str:
-        """The alignment in an archive; FoldcliError if it is of another sequence, or none."""
+        """The alignment in an archive; FoldcliError if missing or of another sequence."""
         where = Path(urlsplit(self.host).netloc)
         texts = members(archive, str(where))
         for name, text in texts.items():
             found = parse_alignments(text, where / name)
             if list(found) != [sequence]:
                 raise FoldcliError(f"{where / name}: is the alignment of another sequence than the one sent")
-        return stacked(sequence, texts.values())
+        return join_a3m(sequence, texts.values())
 
 
-def _wait(seconds: float, why: str, report: SearchProgress) -> None:
-    """Sleep, and look often whether anybody still waits."""
+def _wait(seconds: float, why: str, progress: SearchProgress) -> None:
+    """Sleep, calling progress often, which raises if the run has ended."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
-        report(why)
+        progress(why)
         time.sleep(min(left, 0.5))

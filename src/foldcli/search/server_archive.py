@@ -1,4 +1,4 @@
-"""The archive in which ColabFold's server sends alignments, read in memory; nothing of it is unpacked on the disk."""
+"""Read the archive in which ColabFold's server sends alignments, in memory, with nothing written to disk."""
 
 import gzip
 import io
@@ -7,13 +7,13 @@ from pathlib import PurePosixPath
 
 from foldcli.errors import FoldcliError, first_line
 
-# In the order of their trust, as AlphaFold stacks its searches.
+# In the order in which AlphaFold joins its searches, UniRef first.
 ALIGNMENTS = ("uniref.a3m", "bfd.mgnify30.metaeuk30.smag30.a3m")
 LARGEST = 1 << 29
 
 
 class _Bounded(io.RawIOBase):
-    """A stream that is never longer than `LARGEST`: a small archive can unpack without end."""
+    """A stream limited to `LARGEST` bytes, against decompression bombs."""
 
     def __init__(self, stream: gzip.GzipFile) -> None:
         self.stream, self.left = stream, LARGEST
@@ -30,14 +30,14 @@ class _Bounded(io.RawIOBase):
 
 
 def members(archive: bytes, server: str) -> dict[str, str]:
-    """The alignments in an archive by name; FoldcliError, naming the server, for what is no sound archive of them."""
+    """The alignments in an archive, by name; FoldcliError, naming the server, if the archive is damaged or unsafe."""
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(archive)) as unpacked:
             found = _members(_Bounded(unpacked))
-            unpacked.read()  # the sum is compared at the end alone
+            unpacked.read()  # the checksum is compared at the end only
     except FoldcliError as error:
         raise FoldcliError(f"{server}: its archive {error}") from None
-    except Exception as error:  # a damaged stream has many words for it
+    except Exception as error:  # a damaged stream raises exceptions of many types
         raise FoldcliError(f"{server}: its archive is damaged ({first_line(error)})") from error
     if ALIGNMENTS[0] not in found:
         raise FoldcliError(f"{server}: its archive has no {ALIGNMENTS[0]}")

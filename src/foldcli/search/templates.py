@@ -1,4 +1,4 @@
-"""From a query to templates: what is searched, which hits are taken, and how a known chain is laid over the query."""
+"""Find templates for a query: search chains, choose hits, and align their atoms to the query."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ from foldcli.protein.residues import CA, GAP, residue_types
 from foldcli.search.hits import Hit, Sequences
 
 MAX_TEMPLATES = 4
-# Of a hundred queries without a relative, about one gets a hit by chance.
+# E-value: about one query in a hundred without homologs gets a hit by chance.
 CUT_OFF = 0.01
-# With fewer atoms AlphaFold takes a template for empty.
+# AlphaFold treats a template with fewer atoms as empty.
 FEWEST_ATOMS = 5
 
 
 @dataclass(frozen=True)
 class FoundTemplate:
-    """A known chain that a query is shown: how it aligns, and its atoms laid over the query."""
+    """A template and the hit that it was made from."""
 
     hit: Hit
     template: Template
 
     @property
     def residues(self) -> int:
-        """How many of the query's residues stand somewhere in the template."""
+        """Number of query residues with coordinates in the template."""
         return int(self.template.mask[:, CA].sum())
 
     def __str__(self) -> str:
@@ -41,7 +41,7 @@ class FoundTemplate:
 
 @dataclass(frozen=True)
 class FoundTemplates:
-    """What a query is shown, at most MAX_TEMPLATES; unused: of what else was looked at, why not, one line each."""
+    """The templates of a query, at most MAX_TEMPLATES; unused: why other candidates were left out, one line each."""
 
     shown: Sequence[FoundTemplate] = ()
     unused: Sequence[str] = ()
@@ -51,27 +51,26 @@ NO_TEMPLATES = FoundTemplates()
 
 
 class TemplateSource(Protocol):
-    """Where templates come from."""
+    """A source of templates."""
 
     def digest(self, query: Query) -> str:
-        """What tells all that decides this query's templates from anything else."""
+        """A fingerprint of everything that determines this query's templates."""
         ...
 
     def find(self, query: Query) -> FoundTemplates: ...
 
 
 def search(sequences: Sequences, query: Query) -> list[Hit]:
-    """The known chains that a query's alignment finds, or its sequence where it has none, the surest first."""
+    """Search chains with a query's alignment, or its sequence if it has none; hits, best first."""
     if query.alignment is not None and query.alignment.depth > 1:
         return sequences.hmmsearch(query.alignment, CUT_OFF)
     return sequences.jackhmmer(query.sequence, CUT_OFF)
 
 
 def choose_hits(hits: Sequence[Hit], length: int) -> list[Hit]:
-    """At most MAX_TEMPLATES hits, one by one that with most residues identical to the query's.
+    """Choose at most MAX_TEMPLATES hits greedily by number of residues identical to the query's.
 
-    A column that k of those taken cover already counts 1 / (1 + k), so that a part that nothing covers yet comes before
-    one more chain like those taken.
+    A column covered by k hits taken before counts 1 / (1 + k), so that hits to parts not yet covered come first.
     """
     left, taken = list(hits), list[Hit]()
     covered = np.zeros(length)
@@ -85,9 +84,9 @@ def choose_hits(hits: Sequence[Hit], length: int) -> list[Hit]:
 def template_from_hit(
     hit: Hit, length: int, aatype: NDArray[np.int8], positions: NDArray[np.float32], mask: NDArray[np.bool_]
 ) -> Template:
-    """The chain of a hit, laid over a query of `length` residues: what is not aligned is left out.
+    """Place the aligned residues of a hit's chain on a query of `length` residues.
 
-    aatype [n], positions [n, 37, 3] in angstrom and mask [n, 37] are those of the whole chain.
+    aatype [n], positions [n, 37, 3] in angstrom and mask [n, 37] of the whole chain.
     """
     types = np.full(length, GAP, np.int8)
     atoms, present = np.zeros((length, 37, 3), np.float32), np.zeros((length, 37), np.bool_)
@@ -98,7 +97,7 @@ def template_from_hit(
 
 
 def found_template(hit: Hit, chain: Chain, length: int) -> FoundTemplate:
-    """A hit with its chain, of which all atoms are known; InputError if it has none where it aligns."""
+    """Make a template of a hit and its chain; InputError if the aligned residues have no atoms."""
     template = template_from_hit(hit, length, residue_types(chain.sequence), chain.positions, chain.mask)
     if template.mask.sum() < FEWEST_ATOMS:
         raise InputError("has no atoms where it aligns")
@@ -106,7 +105,7 @@ def found_template(hit: Hit, chain: Chain, length: int) -> FoundTemplate:
 
 
 def require_released(deposition: Deposition, latest: str) -> None:
-    """InputError for a structure that was released after a date, YYYY-MM-DD, or does not say when; empty is no date."""
+    """Raise InputError for a structure released after `latest` or without a release date; `latest` empty: any."""
     if latest and not deposition.released:
         raise InputError(f"{deposition.path}: does not say when it was released, and none after {latest} is allowed")
     if latest and deposition.released > latest:

@@ -1,8 +1,8 @@
-"""Backbones in four bytes a residue: CA to CA steps on a grid, and how far each peptide plane is turned about its step.
+"""Store backbones in four bytes a residue: CA-CA steps on a grid, and a rotation of each peptide plane about its step.
 
-A peptide is nearly rigid, so that two CA atoms and one angle place the C and N between them. Each chain is given one
-more CA at either end, for the peptides that hold its first N and last C. Steps are differences of rounded positions, so
-that rounding errors do not add up along the chain.
+A peptide plane is nearly rigid, so that two CA atoms and one angle determine the C and N between them. Each chain gets
+one extra CA at either end, for the peptides of its first N and last C. Steps are differences of rounded positions, so
+that rounding errors do not accumulate along the chain.
 """
 
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# CA moves by at most half of this in each coordinate.
+# Angstrom; rounding moves CA by at most half of this in each coordinate.
 STEP = 0.2
 TURNS = 32
-# C from the CA before it, N from the CA behind it: along the step and across it, in angstrom; medians of 19,178 chains.
+# C from the CA before it, N from the CA after it: along the step and perpendicular, angstrom; medians of 19,178 chains.
 TRANS = np.array([[1.431, 0.528], [-1.407, -0.379]])
 CIS = np.array([[0.802, 1.300], [-0.813, 1.218]])
-# CA to CA is 3.81 over a trans peptide and 2.95 over a cis one.
+# Angstrom; CA-CA is 3.81 in a trans peptide and 2.95 in a cis one.
 LONGEST_CIS, USUAL_STEP = 3.4, 3.8
-# Bonds have up to 1.53 angstrom.
+# Angstrom; backbone bonds are up to 1.53.
 LONGEST_BOND = 2.0
 
 Positions = NDArray[np.float64]
@@ -26,14 +26,14 @@ Positions = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Trace:
-    """A chain of l residues: steps [3, l + 1] in units of STEP, turns [l + 1] in units of a whole turn / TURNS."""
+    """A chain of l residues: steps [3, l + 1] in units of STEP, turns [l + 1] in units of 360 degrees / TURNS."""
 
     steps: NDArray[np.int8]
     turns: NDArray[np.uint8]
 
 
 def encode(backbone: Positions) -> Trace | None:
-    """The trace of N, CA and C [l, 3, 3] in angstrom; None for a chain with a gap."""
+    """Encode N, CA and C [l, 3, 3] in angstrom; None for a chain with a gap."""
     bonds = np.diff(backbone.reshape(-1, 3), axis=0)
     if (bonds**2).sum(-1).max() > LONGEST_BOND**2:
         return None
@@ -51,7 +51,7 @@ def encode(backbone: Positions) -> Trace | None:
 
 
 def decode(trace: Trace) -> Positions:
-    """N, CA and C [l, 3, 3] in angstrom about the chain's mean CA."""
+    """Decode N, CA and C [l, 3, 3] in angstrom, relative to the chain's mean CA."""
     points = np.cumsum(np.pad(trace.steps.astype(np.float64), ((0, 0), (1, 0))), axis=1).T * STEP
     points -= points[1:-1].mean(axis=0)
     axis, up, side, shape = _frames(points)
@@ -64,9 +64,9 @@ def decode(trace: Trace) -> Positions:
 
 
 def _frames(points: Positions) -> tuple[Positions, Positions, Positions, Positions]:
-    """For each of the steps between points: three axes, the first along it, and its peptide's shape [2, 2].
+    """For each step between points: three orthogonal axes, the first along the step, and its peptide's shape [2, 2].
 
-    The second axis lies in the plane of the step before (of the one behind, for the first step).
+    The second axis lies in the plane with the step before (for the first step, the step after).
     """
     steps = np.diff(points, axis=0)
     axis = _unit(steps)
@@ -77,9 +77,9 @@ def _frames(points: Positions) -> tuple[Positions, Positions, Positions, Positio
 
 
 def _beyond(residue: Positions, shape: Positions) -> Positions:
-    """Where the CA beyond a chain's end would stand, of which the last atom, the CA and the other one [3, 3] are given.
+    """Place the extra CA beyond a chain's end, from the end residue's last atom, CA and inner atom [3, 3].
 
-    It is turned from the last atom as in a peptide of this shape [2], away from the other one.
+    It stands to the last atom as in a peptide of this shape [2], and away from the inner atom.
     """
     end, ca, inner = residue
     along, across = np.abs(shape)

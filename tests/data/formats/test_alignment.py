@@ -12,10 +12,10 @@ from foldcli.data.formats.alignment import (
     TOKENS,
     a3m_text,
     deduplicate,
+    join_a3m,
     parse_a3m,
     parse_stockholm,
     read_alignment,
-    stacked,
 )
 from foldcli.data.formats.attach import attach_alignments
 from foldcli.data.formats.fasta import read_queries
@@ -84,7 +84,7 @@ def test_alignments_of_one_query_are_stacked(made):
     for one in made:
         one.letters[0] = query
     same = [one for one in made if len(one.inserted[0]) == len(query) + 1]
-    rows = parse_a3m(stacked(query, [one.a3m() + "\0" for one in same]), WHERE)
+    rows = parse_a3m(join_a3m(query, [one.a3m() + "\0" for one in same]), WHERE)
     letters = [row.tobytes().decode() for row in rows.letters]
     assert letters == [query, *(row for one in same for row in one.letters[1:])]
 

@@ -107,7 +107,7 @@ def a3m_text(alignment: Alignment) -> str:
     return "".join(f">{number or 'query'}\n{''.join(row)}\n" for number, row in enumerate(cells))
 
 
-def stacked(sequence: str, texts: Iterable[str]) -> str:
+def join_a3m(sequence: str, texts: Iterable[str]) -> str:
     """Concatenate A3M alignments of one query; the query row comes once."""
     rows = [row for text in texts for row in f"\n{text}".replace("\0", "").rstrip().split("\n>")[2:]]
     return "".join(f">{row}\n" for row in [f"query\n{sequence}", *rows])
