@@ -23,6 +23,7 @@ from foldcli.data.query import Alignment
 from foldcli.data.training.collate import stack
 from foldcli.data.training.make_sample import draw_sample
 from foldcli.data.training.shards import Shard
+from foldcli.devices import choose_device
 from foldcli.parallel.mesh import RankMesh
 from foldcli.training.begin import new_model
 from foldcli.training.flops import pass_flops, training_passes
@@ -52,7 +53,7 @@ def main() -> None:
     config = train_config(
         "big", ["batch_size=1", "sample.max_recycle=0", "sample.deleted_blocks=0", "steps=1", *sys.argv[1:]]
     )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device("auto")
     random = np.random.default_rng(0)
     sample = stack([draw_sample(long_chain(config, random), config, 0, random)])
     features = sample.passes[-1]

@@ -108,8 +108,8 @@ def fold(
             autocompletion=choices("sort"),
         ),
     ] = None,
-    save_single_representations: Annotated[bool | None, results(help="Save them as .npy.")] = None,
-    save_pair_representations: Annotated[bool | None, results(help="Save them as .npy.")] = None,
+    save_single_representations: Annotated[bool | None, results(help="Save as .npy: residues x c_s.")] = None,
+    save_pair_representations: Annotated[bool | None, results(help="Save as .npy: residues x residues x c_z.")] = None,
     dry_run: Annotated[bool, results("--dry-run", help="Print what the jobs would take, and fold none.")] = False,
     as_json: Annotated[bool, results("--json", help="Print events and results as JSON lines, and no table.")] = False,
 ) -> None:
@@ -135,7 +135,7 @@ def fold(
 
 
 def _ranks(dap: str | None) -> int | str | None:
-    """auto as the configuration has it, 0; text that is no number is refused with the other settings."""
+    """--dap as the setting `dap` has it, 0 for auto; other text is passed on, to be refused with the other settings."""
     try:
         return 0 if dap == "auto" else dap and int(dap)
     except ValueError:

@@ -111,12 +111,13 @@ def kernels() -> Iterator[Finding]:
     import torch
     import torch.nn.functional as F
 
+    from foldcli.devices import choose_device
     from foldcli.ops.dense import layer_norm
     from foldcli.ops.dispatch import chosen, obstacle_on
     from foldcli.ops.installation import kernel_import_error
 
     missing = kernel_import_error()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device("auto")
     x, scale = torch.linspace(-1, 1, 512, device=device).view(4, 128), torch.ones(128, device=device)
     ran = layer_norm(x, (scale, scale))  # raises if FOLDCLI_BACKEND=triton and it cannot run
     if not torch.allclose(ran, F.layer_norm(x, (128,), scale, scale), atol=1e-4):
