@@ -83,7 +83,7 @@ class ModelConfig:
     name: str
     c_z: int = 128  # channels of the pair representation
     c_s: int = 384  # channels of the single representation
-    max_relative: int = 32  # residues apart from which on relative positions are all the same
+    max_relative: int = 32  # largest distance along the sequence that relative positions distinguish, residues
     evoformer: StackConfig = field(default_factory=StackConfig)
     extra_msa: StackConfig = field(default_factory=lambda: StackConfig(blocks=4, c_m=64))
     template: TemplateConfig | None = None  # None: the model takes no templates
