@@ -2,9 +2,9 @@
 
     python benchmarks/big_step.py [KEY=VALUE ...]
 
-Takes recipe `big` as it is (93 M parameters, crop 256, 124 + 1024 rows), a batch of one, no recycling and no deleted
-rows, on a real chain of examples/training/few_validation.npz, laid end to end with others up to the crop's length; the
-rows of its alignment are drawn from the chains' real profiles, since whole alignments are too large to carry. In 24 GB,
+Runs recipe `big` unchanged (93 M parameters, crop 256, 124 + 1024 rows), batch size 1, without recycling and block
+deletion, on a real chain of examples/training/few_validation.npz, concatenated with others up to the crop's length. MSA
+rows are sampled from the chains' real profiles, since whole alignments are too large to include. In 24 GB,
 precision=bf16 model.msa.max_extra=512 fits: 447 s and 19.6 GiB on two cores; with all 1024 rows it does not.
 """
 
@@ -33,7 +33,7 @@ SHARD = Path(__file__).parents[1] / "examples" / "training" / "few_validation.np
 
 
 def long_chain(config: TrainConfig, random: np.random.Generator) -> Chain:
-    """The longest of the chains, and as many others behind it as the crop takes."""
+    """Concatenate chains, longest first, up to the crop's length."""
     shard, rows = Shard(SHARD), config.model.msa.max_clusters + config.model.msa.max_extra
     order = np.argsort(-shard.arrays["lengths"], kind="stable").tolist()
     length, parts = 0, list[Chain]()

@@ -1,13 +1,13 @@
-"""How good the model that comes with the package is: MODEL_CARD.md's table, and the figures that every fold prints.
+"""Measure the accuracy of the package's model: MODEL_CARD.md's table, and the figures that every fold prints.
 
     python benchmarks/default_model.py                          # the shipped weights on the 40 chains carried here
     python benchmarks/default_model.py --chains chains_val.npz --clusters chains_train.npz chains_train_more.npz
 
-Each chain is folded as `foldcli fold` folds it: from its sequence alone, with the profile of its alignment, and each
-with the known folds that a search of the library finds. `--clusters` adds one chain of each held-out cluster
-(`held_out.py`), folded with a library that holds the cluster's other members. Beside the model stand the same network
-untrained, ideal secondary structure from the true states, and the plain copy of the best hit's CA atoms. `--plot` draws
-predicted against true lDDT. `--ship` puts the weights into the package, and the figures that a fold prints.
+Each chain is folded as by `foldcli fold`: from its sequence, or from its alignment's profile, each with and without the
+templates that a search of the library finds. `--clusters` adds one chain of each held-out cluster (`held_out.py`),
+folded with a library that holds the cluster's other members. Baselines are the untrained network, ideal secondary
+structure from the true states, and a plain copy of the best hit's CA atoms. `--plot` plots predicted against true lDDT.
+`--ship` writes the weights and the figures that a fold prints into the package.
 """
 
 import argparse
@@ -49,17 +49,17 @@ from foldcli.weights.default import FIGURES, NAME, default_parameters
 from foldcli.weights.files import read_metadata, read_safetensors
 
 CARRIED = Path(__file__).with_name("held_out_chains.npz")
-# As `weights.default` has them.
+# The keys that `weights.default` reads; the templates of "known folds" are structures of the library.
 KINDS = ("sequence", "profile", "sequence + known folds", "profile + known folds")
 LENGTHS = ((0, 100), (100, 180), (180, 10_000))
 
 
 @dataclass(frozen=True)
 class Score:
-    """One chain folded from one kind of input; lDDT-CA, TM-score and predicted lDDT from 0 to 1.
+    """One chain folded from one kind of input; lDDT-CA, TM-score and predicted lDDT are in 0..1.
 
-    identity: that of the best template, 0 without any; c_n: the mean bond in angstrom, twist: the mean peptide's in
-    degrees; clashes: share of residues; sure: the correlation of predicted and true lDDT over residues.
+    identity: of the best template, 0 without any; c_n: mean peptide bond length in angstrom; twist: mean deviation of
+    omega from planarity in degrees; clashes: fraction of residues; sure: correlation of predicted and true lDDT.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Score:
 
 
 def kinds_of(chain: Chain, shown: Sequence[FoundTemplate]) -> dict[str, Chain]:
-    """The chain as each kind of input shows it; shown: the known folds that are found for it."""
+    """The chain with each kind of input; shown: the templates found for it."""
     alone, templates = replace(chain, profile=None), [one.template for one in shown]
     kinds = alone, chain, replace(alone, templates=templates), replace(chain, templates=templates)
     return dict(zip(KINDS, kinds if shown else kinds[:2], strict=False))
@@ -84,7 +84,7 @@ def kinds_of(chain: Chain, shown: Sequence[FoundTemplate]) -> dict[str, Chain]:
 
 @torch.inference_mode()
 def folded(model: AlphaFold, chain: Chain, kind: str, config: TrainConfig, identity: float = 0.0) -> Score:
-    """One chain folded and compared with the truth."""
+    """Fold a chain and compare it with its experimental structure."""
     sample = stack([whole_sample(chain, config, alone=False)])
     output = predict(model, sample, Timers())
     atoms, true = close_peptides(output.positions[0]), sample.labels.positions[0][:, CA]
@@ -99,14 +99,14 @@ def folded(model: AlphaFold, chain: Chain, kind: str, config: TrainConfig, ident
 
 
 def ideal(chain: Chain, dssp: str) -> Score:
-    """Ideal helices and strands where they truly are."""
+    """Score ideal helices and strands built from the true secondary structure."""
     true, known = torch.from_numpy(chain.positions[:, CA]), torch.from_numpy(chain.mask[:, CA]).float()
     reached = agreement(torch.from_numpy(ideal_trace(dssp)), true, known)
     return Score(chain.name, "true secondary structure, ideal", len(dssp), reached.lddt, reached.tm_score, 0.0)
 
 
-def known_folds(model: AlphaFold, chain: Chain, library: Library, config: TrainConfig) -> Iterator[Score]:
-    """The chain from every kind of input, and the best hit's CA atoms as they are."""
+def with_templates(model: AlphaFold, chain: Chain, library: Library, config: TrainConfig) -> Iterator[Score]:
+    """Score a chain with every kind of input, and the plain copy of the best hit."""
     shown = library.find(Query(chain.name, "", chain.sequence, chain.name)).shown
     identity = shown[0].hit.identity if shown else 0.0
     for kind, one in kinds_of(chain, shown).items():
@@ -125,12 +125,12 @@ def dssp_of(path: Path) -> dict[str, str]:
 
 
 def validation(model: AlphaFold, path: Path, config: TrainConfig) -> list[Score]:
-    """Every chain of a shard, from every kind of input, beside what needs no training."""
+    """Score every chain of a shard with every kind of input, and the baselines."""
     library, states, untrained = Library(bundled()), dssp_of(path), AlphaFold(config.model).eval()
     initialize(untrained, 0)
     scores = list[Score]()
     for chain in chains_of([path]).values():
-        scores += known_folds(model, chain, library, config)
+        scores += with_templates(model, chain, library, config)
         scores.append(replace(folded(untrained, chain, "untrained", config), predicted=0.0, sure=0.0))
         scores.append(ideal(chain, states[chain.name]))
     best = {score.name: score for kind in (KINDS[0], KINDS[2]) for score in scores if score.kind == kind}
@@ -138,15 +138,15 @@ def validation(model: AlphaFold, path: Path, config: TrainConfig) -> list[Score]
 
 
 def clusters(model: AlphaFold, shards: Sequence[Path], config: TrainConfig) -> list[Score]:
-    """One chain of each held-out cluster, folded with a library that holds all others."""
-    every = (score for chain, library in held_out(shards) for score in known_folds(model, chain, library, config))
+    """Score one chain of each held-out cluster with a library that holds all other chains."""
+    every = (score for chain, library in held_out(shards) for score in with_templates(model, chain, library, config))
     scores = [score for score in every if score.identity]
     near = [replace(s, kind=f"{s.kind}, 30 to 60 % identity") for s in scores if NEAR[0] <= s.identity <= NEAR[1]]
     return [replace(score, kind=f"cluster: {score.kind}") for score in [*scores, *near]]
 
 
 def table(scores: Sequence[Score]) -> list[dict[str, object]]:
-    """A row for each kind: means over its chains, and over those of three ranges of length."""
+    """One row for each kind: means over its chains, and over three ranges of length."""
     rows = []
     for kind in dict.fromkeys(score.kind for score in scores):
         those = [score for score in scores if score.kind == kind]
@@ -166,12 +166,12 @@ def table(scores: Sequence[Score]) -> list[dict[str, object]]:
 
 
 def figures(scores: Sequence[Score]) -> dict[str, float]:
-    """What a fold prints: the mean lDDT-CA of each kind of input."""
+    """The mean lDDT-CA of each kind of input, which a fold prints."""
     return {kind: round(mean(score.lddt for score in scores if score.kind == kind), 3) for kind in KINDS}
 
 
 def draw(scores: Sequence[Score], path: Path) -> None:
-    """Predicted against true lDDT of every chain."""
+    """Plot predicted against true lDDT of every chain."""
     figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
     for kind in KINDS:
         those = [score for score in scores if score.kind == kind]
@@ -183,7 +183,7 @@ def draw(scores: Sequence[Score], path: Path) -> None:
 
 
 def packaged(weights: Path) -> Path:
-    """What a run exported as the package's file: half as large, by its name."""
+    """Convert exported weights to the package's file: bfloat16, under its name."""
     described, notes = describe_model(weights), read_metadata(weights).get("notes", "")
     if described is None:
         raise SystemExit(f"{weights}: not exported by `foldcli train`")

@@ -1,7 +1,7 @@
-"""Clusters set aside for measurements: `python benchmarks/held_out.py chains_train.npz chains_train_more.npz`.
+"""Hold out clusters for measurements: `python benchmarks/held_out.py chains_train.npz chains_train_more.npz`.
 
-Writes src/foldcli/search/held_out.txt, which training (`train.exclude=`) and the library (`--exclude`) leave out. It
-names all members of 100 clusters that have three or more, of which one at least is in the first file.
+Writes src/foldcli/search/held_out.txt, which training (`train.exclude=`) and the library (`--exclude`) leave out: all
+members of 100 clusters of three or more chains, at least one of them in the first file.
 """
 
 import argparse

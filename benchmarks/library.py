@@ -1,10 +1,10 @@
-"""What copying the best template alone would give: the baseline of every figure with the library.
+"""Score a plain copy of the best template: the baseline of every figure with the library.
 
 `python benchmarks/library.py --validation chains_val.npz chains_train.npz chains_train_more.npz`
 
-Prints lDDT-CA of the best hit's CA atoms where they are aligned, all other residues counted as wrong: of validation
-chains by the package's library, and of one chain of each held-out cluster (`held_out.py`) by a library that holds the
-other members.
+Prints lDDT-CA of the best hit's aligned CA atoms, with all other residues counted as wrong: for validation chains with
+the package's library, and for one chain of each held-out cluster (`held_out.py`) with a library that holds the other
+members.
 """
 
 import argparse
@@ -37,7 +37,7 @@ NEAR = (0.3, 0.6)
 
 @dataclass(frozen=True)
 class Copied:
-    """One query: lDDT and coverage, 0 to 1, of the copy, the hit's identity and E-value, seconds of the search."""
+    """One query: lDDT and coverage (0 to 1) of the copy, the hit's identity and E-value, seconds of the search."""
 
     name: str
     length: int
@@ -62,7 +62,7 @@ def copy(chain: Chain, library: Library) -> Copied:
 
 
 def copied_lddt(chain: Chain, template: Template) -> float:
-    """lDDT of the template's CA atoms, 0 to 1; residues that it leaves open are right about nothing."""
+    """lDDT of the template's CA atoms, 0 to 1; residues not covered count as wrong."""
     points = torch.from_numpy(template.positions[:, CA]).clone()
     left_open = torch.from_numpy(~template.mask[:, CA])
     points[left_open] = 1000.0 * torch.arange(1, len(points) + 1)[left_open, None]
@@ -71,7 +71,7 @@ def copied_lddt(chain: Chain, template: Template) -> float:
 
 
 def chains_of(paths: Iterable[Path], names: Iterable[str] | None = None) -> dict[str, Chain]:
-    """The chains of shards by name, all or those named."""
+    """Chains of shards by name, all or those in `names`."""
     wanted = None if names is None else set(names)
     shards = [Shard(path) for path in paths]
     known = ((shard, k, str(name)) for shard in shards for k, name in enumerate(shard.arrays["names"]))
@@ -79,7 +79,7 @@ def chains_of(paths: Iterable[Path], names: Iterable[str] | None = None) -> dict
 
 
 def held_out(shards: Sequence[Path]) -> Iterator[tuple[Chain, Library]]:
-    """The first chain of each held-out cluster, each with a library that holds all others."""
+    """The first chain of each held-out cluster, with a library that holds all other chains."""
     chains, names = read_chains(shards), read_names(HELD_OUT)
     queries = {chain.cluster: chain.name for chain in reversed(chains) if chain.name in names}.values()
     with tempfile.TemporaryDirectory() as folder:

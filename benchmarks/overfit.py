@@ -1,4 +1,4 @@
-"""Whether training learns at all: the small model, from random parameters, until it knows four real chains by heart.
+"""Overfit test: train the small model from random parameters until it has memorised four real chains.
 
     python benchmarks/overfit.py [--minutes 20] [--aim 0.95] [KEY=VALUE ...]
 
@@ -31,11 +31,11 @@ SETTINGS = [
 
 
 class Reached(Exception):
-    """The aim, or the end of the time."""
+    """Raised when the aim is reached or the time is up."""
 
 
 class Watched:
-    """Prints validations and ends the run."""
+    """Prints validations and stops the run."""
 
     def __init__(self, aim: float, minutes: float) -> None:
         self.aim, self.start, self.end = aim, time.perf_counter(), time.perf_counter() + 60 * minutes

@@ -1,4 +1,4 @@
-"""The search in process against HMMER's own jackhmmer, on real sequences: the same rows, and how long each takes.
+"""Compare our jackhmmer search in process with HMMER's own jackhmmer on real sequences: rows found, and time.
 
 On Debian: `apt-get install hmmer hmmer-examples mmseqs2-examples`, then `python benchmarks/search.py`. The database is
 MMseqs2's 20,000 examples, of UniProt, and HMMER's 45 globins; the queries are human beta globin and MMseqs2's, in one
@@ -31,7 +31,7 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Searched:
-    """One query in so many rounds: rows found, whether they are jackhmmer's, and seconds of both programs."""
+    """One query: number of rounds, rows found, whether jackhmmer finds the same, and seconds of both programs."""
 
     rounds: int
     rows: int
@@ -41,13 +41,13 @@ class Searched:
 
 
 def text(path: Path) -> str:
-    """A file as Debian lays it down, packed or not."""
+    """Read a file of a Debian package, gzipped or not."""
     packed = path.with_name(f"{path.name}.gz")
     return gzip.decompress(packed.read_bytes()).decode() if packed.exists() else path.read_text()
 
 
 def queries() -> list[str]:
-    """Human beta globin, and the first examples of middling length with the usual letters alone."""
+    """Human beta globin, and the first examples of medium length with only the 20 amino acids."""
     records = text(EXAMPLES / "QUERY.fasta").split(">")[1:]
     found = ["".join(record.partition("\n")[2].split()) for record in records]
     usual = [s for s in found if SHORTEST < len(s) < LONGEST and set(s) <= set(LETTERS)]
@@ -56,7 +56,7 @@ def queries() -> list[str]:
 
 
 def kept(rows: ParsedAlignment) -> set[tuple[bytes, bytes]]:
-    """An alignment's rows, in whatever order."""
+    """The set of an alignment's rows."""
     return {
         (letters.tobytes(), deletions.tobytes())
         for letters, deletions in zip(rows.letters, rows.deletions, strict=True)

@@ -1,14 +1,14 @@
-"""A baseline: chains built with ideal helices, strands and coil from their true secondary structure (DSSP)."""
+"""A baseline: chains of ideal helices, strands and coil, built from their true secondary structure (DSSP)."""
 
 import math
 
 import numpy as np
 from numpy.typing import NDArray
 
-# phi and psi in degrees of each kind, and which DSSP states are of it; omega is 180 degrees.
+# phi and psi in degrees of helix, strand and coil, and their DSSP states; omega is 180 degrees.
 ANGLES = {"helix": (-63.0, -42.0), "strand": (-120.0, 135.0), "coil": (-65.0, -30.0)}
 KIND = dict.fromkeys("HGI", "helix") | dict.fromkeys("EB", "strand")
-# Lengths in angstrom and angles in degrees of N-CA, CA-C and C-N: where the next atom lies, seen from the last three.
+# Bond lengths in angstrom and angles in degrees of N-CA, CA-C and C-N, to place the next atom from the last three.
 BONDS = {"CA": (1.46, 122.0), "C": (1.52, 111.0), "N": (1.33, 116.0)}
 
 
@@ -24,7 +24,7 @@ def ideal_trace(dssp: str) -> NDArray[np.float64]:
 
 
 def _place(last: list[NDArray[np.float64]], length: float, angle: float, torsion: float) -> NDArray[np.float64]:
-    """The atom behind three others."""
+    """Place an atom from the last three, by bond length, angle and torsion."""
     a, b, c = last
     forward = (c - b) / np.linalg.norm(c - b)
     normal = np.cross(b - a, forward)

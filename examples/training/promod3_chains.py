@@ -16,13 +16,13 @@ from promod3 import loop
 
 LETTERS = "ARNDCQEGHILKMFPSTWYV"
 SHORTEST, LONGEST = 32, 512
-# Held out, one chain of a cluster each, and the lengths that they may have.
+# Validation chains, one of a cluster each, and their allowed lengths.
 VALIDATION, VALIDATION_LENGTHS = 200, range(50, 257)
 HUNDREDTHS = 100
 
 
 def read_chains(database):
-    """Name, sequence, backbone and profile of every chain of the 20 amino acids within the lengths."""
+    """Name, sequence, backbone and profile of every chain of allowed length that has only the 20 amino acids."""
     for index in range(database.GetNumCoords()):
         info = database.GetCoordInfo(index)
         backbone = database.GetBackboneList(index)
@@ -34,7 +34,7 @@ def read_chains(database):
 
 
 def integers(backbone):
-    """N, CA and C in hundredths of an angstrom from the mean CA."""
+    """Backbone as integers: N, CA and C in hundredths of an angstrom from the mean CA."""
     atoms = [(backbone.GetN(i).data, backbone.GetCA(i).data, backbone.GetC(i).data) for i in range(len(backbone))]
     positions = np.array(atoms)
     return np.rint((positions - positions[:, 1].mean(axis=0)) * HUNDREDTHS).astype(np.int16)
@@ -54,7 +54,7 @@ def cluster_numbers(chains):
 
 
 def choose_validation(chains, clusters):
-    """The first fitting chain of clusters that are evenly spread over all, and which clusters these are."""
+    """Choose clusters evenly spread over all; the first chain of allowed length of each, and the clusters' numbers."""
     fitting = [k for k, (_, sequence, *_) in enumerate(chains) if len(sequence) in VALIDATION_LENGTHS]
     numbers, first = np.unique(clusters[fitting], return_index=True)
     spread = np.linspace(0, len(numbers) - 1, VALIDATION).astype(int)

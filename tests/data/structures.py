@@ -1,4 +1,4 @@
-"""Small mmCIF and PDB files, written line by line."""
+"""Write small mmCIF and PDB files."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ BACKBONE = {"N": (-1.2, 0.8, 0.0), "CA": (0.0, 0.0, 0.0), "C": (1.5, 0.0, 0.0), 
 
 @dataclass(frozen=True)
 class Atom:
-    """A row of _atom_site; label is the place in the construct, from 1."""
+    """A row of _atom_site; label: position in SEQRES, from 1."""
 
     name: str
     residue: str
@@ -28,13 +28,13 @@ class Atom:
 
 
 def backbone(residue: str, label: int, **others: object) -> list[Atom]:
-    """N, CA, C and O of a residue, bound to that of the number before."""
+    """N, CA, C and O of a residue, bonded to the residue before."""
     atoms = [Atom(name, residue, label, (x + 3.8 * label, y, z)) for name, (x, y, z) in BACKBONE.items()]
     return [dataclasses.replace(atom, **others) for atom in atoms]  # type: ignore[arg-type]
 
 
 def mmcif(construct: Sequence[str], atoms: Iterable[Atom], name: str = "1abc", author: str = "B") -> str:
-    """An entry with one protein, chain A in the file and `author` in papers, one DNA, and a water."""
+    """An entry with a protein (label chain A, author chain `author`), a DNA and a water."""
     lines = [
         f"data_{name}", "_exptl.method 'X-RAY DIFFRACTION'", "_refine.ls_d_res_high 2.50",
         "loop_", "_pdbx_audit_revision_history.ordinal", "_pdbx_audit_revision_history.revision_date",

@@ -1,4 +1,4 @@
-"""Reference losses of DeepMind's AlphaFold, and how far ours and their gradients are from them."""
+"""Compare our losses and their gradients with reference runs of DeepMind's AlphaFold."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.golden.reference_run import ReferenceRun
 
 TERM, GRADIENT = 1e-4, 1e-3
 ROUNDING = 2e-7
-# Added to all logits of a softmax alike, which does not see it: both gradients are zero but for rounding.
+# Biases added to all logits of a softmax alike, which does not change it: their gradients are zero but for rounding.
 UNSEEN = ("row.norm_z.offset", "structure.layer.attention.bias.bias")
 
 
@@ -30,21 +30,21 @@ class LossRun(ReferenceRun):
         return Labels(**known, true_msa=true_msa, bert_mask=bert_mask, clamped=torch.tensor(float(clamped)))
 
     def losses(self) -> dict[str, dict]:
-        """DeepMind's `terms`, and `norms` of the gradients by published parameter and block."""
+        """DeepMind's `terms`, and gradient `norms` by published parameter and block."""
         return json.loads((self.folder / "losses.json").read_text())
 
     @property
     def weights(self) -> LossConfig:
-        """Those of DeepMind's code, where every term has one."""
+        """DeepMind's loss weights."""
         return LossConfig(resolved=0.01, pae=0.1, violations=float(self.about["violations"]))
 
     @property
     def weight(self) -> float:
-        """The square root of the crop's length, which DeepMind's code does not multiply by."""
+        """The factor sqrt(crop length) of our total, which DeepMind's code does not have."""
         return len(self.labels().mask) ** 0.5
 
     def scored(self, nudge: int = 0) -> tuple[AlphaFold, dict[str, torch.Tensor]]:
-        """Our model after one pass backward from our total, and the terms; a nudge moves parameters by rounding."""
+        """Our model after a backward pass, and the loss terms; `nudge` seeds tiny parameter changes."""
         model, features = self.model(), self.passes()[0]
         random = torch.Generator().manual_seed(nudge)
         with torch.no_grad():
@@ -58,7 +58,7 @@ class LossRun(ReferenceRun):
 
 
 def term_differences(run: LossRun, terms: dict[str, torch.Tensor]) -> dict[str, float]:
-    """Difference of each term from DeepMind's, by its own size where that is above 1."""
+    """Difference of each term from DeepMind's, relative where the term is above 1."""
     expected = run.losses()["terms"]
     assert terms.keys() == expected.keys()
     ours = {key: float(value) / (run.weight if key == "total" else 1) for key, value in terms.items()}
@@ -66,10 +66,10 @@ def term_differences(run: LossRun, terms: dict[str, torch.Tensor]) -> dict[str, 
 
 
 def gradient_differences(run: LossRun, nudges: int = 6) -> dict[str, float]:
-    """Largest difference in each parameter's gradient, by the largest entry of DeepMind's (see `_scale`).
+    """Largest difference in each parameter's gradient, relative to DeepMind's largest entry (see `_scale`).
 
-    Gradients jump where a ReLU opens or a distance reaches its clamp, and rounding decides on which side one is: each
-    parameter's difference is the smallest that a few nudges find. A gradient that is wrong stays wrong under all.
+    Gradients are discontinuous at ReLUs and clamped distances, where rounding decides on the side: the smallest
+    difference over a few nudged runs is taken. A wrong gradient is wrong in all of them.
     """
     with np.load(run.folder / "gradients.npz") as file:
         expected = from_alphafold(dict(file), run.config(), "gradients")
@@ -85,7 +85,7 @@ def gradient_differences(run: LossRun, nudges: int = 6) -> dict[str, float]:
 
 
 def norm_differences(run: LossRun, model: AlphaFold) -> dict[str, float]:
-    """Difference in the norm of each parameter's gradient, by DeepMind's norm (see `_scale`)."""
+    """Difference in the norm of each parameter's gradient, relative to DeepMind's (see `_scale`)."""
     expected = dict(_norms(run))
     ours = {key: float(p.grad.norm()) / run.weight for key, p in model.named_parameters()}
     assert ours.keys() == expected.keys()
@@ -93,7 +93,7 @@ def norm_differences(run: LossRun, model: AlphaFold) -> dict[str, float]:
 
 
 def _scale(key: str, sizes: dict[str, float]) -> float:
-    """What a difference is measured by: the gradient's own size, and never less than rounding beside the largest."""
+    """The scale of a difference: the gradient's size, but at least the rounding error of the largest gradient."""
     return max(sizes[key], max(sizes.values()) * (1e-3 if key.endswith(UNSEEN) else 1e-9))
 
 

@@ -1,7 +1,7 @@
-"""Take a few chains out of a shard: `python -m tests.golden.make_chains SHARD OUT COUNT SHORTEST LONGEST`.
+"""Copy a few chains from a shard: `python -m tests.golden.make_chains SHARD OUT COUNT SHORTEST LONGEST`.
 
-SHARD comes from examples/training. Chains are of SHORTEST to LONGEST residues and different clusters, evenly spread
-over it.
+SHARD comes from examples/training. Chains have SHORTEST to LONGEST residues, are from different clusters, and evenly
+spread over it.
 """
 
 import sys

@@ -1,9 +1,9 @@
-"""Write features/alignment.a3m, random but seeded, and features/features.npz, what DeepMind's AlphaFold makes of it.
+"""Write features/alignment.a3m, random but seeded, and features/features.npz, DeepMind's features of it.
 
 Run it in an environment with the package alphafold-colabfold (and jax), which foldcli itself does not need:
     python make_features.py
 
-The arrays are named CASE/FEATURE and have the recycling passes in front; the cases differ in seed, rows and passes.
+The arrays are named CASE/FEATURE, with recycling passes as the first axis; cases differ in seed, rows and passes.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ KEPT += ["extra_msa", "extra_msa_mask", "extra_has_deletion", "extra_deletion_va
 
 
 def random_a3m() -> str:
-    """A query and rows that resemble it, with gaps, insertions and the letters that stand for several residues."""
+    """A query and similar rows, with gaps, insertions and ambiguous letters."""
     rng = np.random.default_rng(11)
     query = rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), RESIDUES)
     query[7] = "X"

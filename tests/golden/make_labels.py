@@ -2,7 +2,7 @@
 
     python make_labels.py 2q2k.cif
 
-It is PDB entry 2Q2K, chain A, residues 31 to 60 without 45 to 47; besides, one residue and some atoms are taken away.
+It is PDB entry 2Q2K, chain A, residues 31 to 60 without 45 to 47, with one more residue and some atoms removed.
 """
 
 import sys

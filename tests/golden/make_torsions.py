@@ -1,9 +1,9 @@
-"""Write torsions.npz: made-up templates and what DeepMind's AlphaFold says of their torsions and pseudo-beta atoms.
+"""Write torsions.npz: random templates, with torsions and pseudo-beta atoms by DeepMind's AlphaFold.
 
 Run it in an environment with the package alphafold-colabfold (and jax), which foldcli itself does not need:
     python make_torsions.py
 
-The templates hold every residue type, X and gaps; some atoms are missing, and then stand at the origin.
+The templates have every residue type, X and gaps; missing atoms are at the origin.
 """
 
 from pathlib import Path

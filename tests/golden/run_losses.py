@@ -9,7 +9,7 @@ in a stack. The golden beside it (without gradients.npz, which is large) was mad
     run_losses.py --labels losses/labels.npz --blocks 2 --extra-blocks 1 --recycles 0 --preset model_1_ptm --depth 20
         --templates 1 --msa 16 --extra-msa 24 --violations 0.0002 --out losses
 
-where violations weigh so little because they would hide the other terms' gradients while parameters are not trained.
+where violations have a small weight, since they would dominate the gradients of untrained parameters.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def options() -> argparse.Namespace:
 
 
 def truth(features: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What DeepMind's losses read of a known structure, by their own functions."""
+    """The labels that DeepMind's losses need of a structure, by their own functions."""
     aatype, positions, mask = features["aatype"], labels["positions"], labels["mask"]
     groups = all_atom.atom37_to_frames(aatype, positions, mask)
     backbone = groups["rigidgroups_gt_frames"][:, 0]

@@ -1,4 +1,4 @@
-"""The golden chains, and a small library of them."""
+"""The golden chains, and a small library made of them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""An MSA server on this machine that does what a test tells it to, however wrong."""
+"""A local MSA server that answers as a test plans, correctly or not."""
 
 import contextlib
 import io
@@ -16,10 +16,10 @@ HANG, COMPLETE = "HANG", "COMPLETE"
 
 @dataclass
 class Plan:
-    """What the server answers, in order, the last one for ever: a ticket's state, a status code or raw bytes.
+    """The server's answers, in order, the last one repeated: a ticket's state, a status code or raw bytes.
 
-    archive: what comes of a download; announced: bytes that are promised instead of its size, where they are more;
-    slow: seconds before each byte. forms, agents and paths: what was asked.
+    archive: the download; announced: a Content-Length larger than the archive; slow: seconds before each byte; forms,
+    agents and paths: the requests received.
     """
 
     url: str = ""
@@ -35,7 +35,7 @@ class Plan:
 
     @property
     def numbers(self) -> list[str]:
-        """Under which number each query was submitted."""
+        """The record number of each query submitted."""
         return [form["q"][0].split("\n")[0] for form in self.forms]
 
 
@@ -92,7 +92,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def serving(plan: Plan) -> Iterator[Plan]:
-    """The plan, with the address at which it is carried out inside the block."""
+    """Serve a plan within the block; yields it with the server's address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("PlanHandler", (Handler,), {"plan": plan}))
     plan.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -107,7 +107,7 @@ def serving(plan: Plan) -> Iterator[Plan]:
 
 
 def tar_gz(files: dict[str, str], *others: tarfile.TarInfo) -> bytes:
-    """An archive of files, and of members that no archive should have."""
+    """An archive of files, and of other, unsafe members."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for name, text in files.items():

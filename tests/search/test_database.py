@@ -1,4 +1,4 @@
-"""FASTA databases: every record once whatever the blocks, and what is no database is named with its line."""
+"""FASTA databases: every record comes once for any block size, and errors name the line."""
 
 import gzip
 import textwrap

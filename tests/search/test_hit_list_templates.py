@@ -1,4 +1,4 @@
-"""Hits of a list are laid over the query as the list has them; AlphaFold's reasons to leave one out are said."""
+"""Templates of a hit list are aligned as in the list; hits that AlphaFold leaves out are named with the reason."""
 
 import random
 from pathlib import Path
@@ -28,7 +28,7 @@ def find(folder: Path, *hits: ListedHit, sequence: str = QUERY, latest: str = ""
 
 @pytest.mark.parametrize("chain", [SEQUENCE, "MGSSHH" + SEQUENCE, "MGSSHH" + SEQUENCE[:25] + SEQUENCE[26:]])
 def test_a_hit_stands_as_its_alignment_says(tmp_path: Path, chain: str) -> None:
-    """Whatever stands in front of it in the file, and where the file has another version of the chain."""
+    """Also if the file has residues before it, or another version of the chain."""
     (tmp_path / "1abc.cif").write_text(entry(chain))
     (shown,) = find(tmp_path, ALIGNED).shown
     offset = chain.index(SEQUENCE[:12])
@@ -103,7 +103,7 @@ def test_realignment_gives_each_letter_one_residue_in_order(part: str, sequence:
 
 
 def test_realignment_finds_at_least_what_phmmer_finds() -> None:
-    """Parts of 12 to 200 letters with a few exchanged, lost and inserted: residues that stand where they came from."""
+    """Count residues aligned to their origin, for parts of 12 to 200 letters with a few mutations."""
     draw, by_pairs, by_phmmer = random.Random(0), 0, 0
     for length in [12, 20, 40, 80, 200] * 6:
         sequence = "".join(draw.choices(LETTERS, k=length + 40))

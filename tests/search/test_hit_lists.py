@@ -1,4 +1,4 @@
-"""Lists of hits are read back as they were written; what is no list is refused by name and place."""
+"""Hit lists are read as written; errors name file and place."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def listed(draw: st.DrawFn) -> ListedHit:
 
 
 def hhr(hits: list[ListedHit], query: str = "query") -> str:
-    """As hhsearch writes it, alignments in stretches of 80 columns."""
+    """A list as hhsearch writes it, with alignments in blocks of 80 columns."""
     lines = [f"Query         {query} some words", "Match_columns 1000", "", " No Hit      Prob E-value", ""]
     for number, hit in enumerate(hits, 1):
         scores = f"Probab=9.5  E-value={hit.evalue:.2g}  Score=1.0  Aligned_cols=3  Sum_probs={1000 - number}.5"

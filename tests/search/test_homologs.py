@@ -1,4 +1,4 @@
-"""Homologs come back as they were found, and as templates of the chains that training loads."""
+"""Stored homologs are read back, and become templates of training chains."""
 
 import pickle
 from pathlib import Path
@@ -31,10 +31,10 @@ def hits(draw: st.DrawFn) -> Hit:
 def test_packed_hits_come_back(tmp_path_factory: pytest.TempPathFactory, found: list[list[Hit]]) -> None:
     path = tmp_path_factory.getbasetemp() / "relatives.npz"
     write_homologs(path, pack([str(k) for k in range(len(found))], KNOWN, found))
-    relatives = read_homologs(path)
+    homologs = read_homologs(path)
     for number, expected in enumerate(found):
-        assert str(relatives.of(number)) == str(expected)
-        assert len(relatives.of(number, 1.0)) == sum(hit.evalue <= 1 for hit in expected)
+        assert str(homologs.of(number)) == str(expected)
+        assert len(homologs.of(number, 1.0)) == sum(hit.evalue <= 1 for hit in expected)
 
 
 def test_ranked_hits_are_thinned_towards_the_end() -> None:

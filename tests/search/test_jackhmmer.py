@@ -1,4 +1,4 @@
-"""HMMER in blocks finds what HMMER finds at once, and its hits become the alignment that HMMER itself writes."""
+"""Searching in blocks finds what HMMER finds at once, and gives the alignment that HMMER writes."""
 
 import io
 import random
@@ -23,11 +23,11 @@ WHERE = Path("found.a3m")
 
 
 def quiet(detail: str, share: float | None = None) -> None:
-    """Hears of a search."""
+    """Ignore the progress of a search."""
 
 
-def relative(sequence: str, draw: random.Random, changed: float) -> str:
-    """A sequence with some letters changed, some taken out, some put in, between others of its own."""
+def homolog(sequence: str, draw: random.Random, changed: float) -> str:
+    """A homolog: letters substituted, deleted and inserted, between unrelated ends."""
     letters = []
     for letter in sequence:
         changes = [[draw.choice(LETTERS)], [], [letter, *draw.choices(LETTERS, k=3)]]
@@ -36,17 +36,17 @@ def relative(sequence: str, draw: random.Random, changed: float) -> str:
 
 
 def write(path: Path, sequence: str, seed: int, count: int = 60) -> Path:
-    """A database of relatives, some with two copies of the sequence, and as many shuffled ones."""
+    """Write a database of homologs, some with two copies of the sequence, and as many shuffled sequences."""
     draw = random.Random(seed)
     with path.open("w") as file:
         for k in range(count):
-            kin = relative(sequence, draw, draw.uniform(0.05, 0.6)) * (1 + (k % 7 == 0))
+            kin = homolog(sequence, draw, draw.uniform(0.05, 0.6)) * (1 + (k % 7 == 0))
             print(f">kin{k}\n{kin}\n>other{k}\n{''.join(draw.sample(kin, len(kin)))}", file=file)
     return path
 
 
 def in_one_go(path: Path, sequence: str, rounds: int) -> IterationResult:
-    """What pyhmmer's own jackhmmer, which holds the whole database, finds with the same thresholds."""
+    """Search with pyhmmer's jackhmmer, which holds the whole database, with the same thresholds."""
     database, (f1, f2, f3) = Database(path), FILTERS
     targets = DigitalSequenceBlock(AMINO, [one for block in database.blocks() for one in database.sequences(block)])
     results = hmmer.jackhmmer(

@@ -1,4 +1,4 @@
-"""A library holds one chain of each cluster before any second one, and gives back what was put in."""
+"""A library takes one chain of each cluster before second ones, and returns chains as written."""
 
 from dataclasses import replace
 from pathlib import Path

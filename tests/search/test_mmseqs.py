@@ -1,4 +1,4 @@
-"""MMseqs2, where it is installed, finds relatives in a database of its own."""
+"""MMseqs2, if installed, finds homologs in its database."""
 
 import shutil
 import subprocess

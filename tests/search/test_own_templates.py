@@ -1,4 +1,4 @@
-"""Structures of one's own become templates, atom by atom; what cannot be used is named on one line."""
+"""Structure files of the user become templates, atom by atom; unusable ones are named on one line."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def find(*files: Path, sequence: str = TAIL + SEQUENCE, latest: str = "") -> Fou
 
 
 def test_atoms_stand_where_the_file_has_them(tmp_path: Path) -> None:
-    """A modified residue among hetero atoms, residues that were not seen, and a second model of other coordinates."""
+    """A modified residue (HETATM), unobserved residues, and a second model with other coordinates."""
     seen = [atom for atom in residues(SEQUENCE) if atom.label not in (1, 10, 11)]
     selenium = Atom("SE", "MSE", 1, (1.0, 2.0, 3.0), group="HETATM")
     second = [Atom(a.name, a.residue, a.label, (50.0, 0.0, 0.0), model=2) for a in seen]

@@ -1,4 +1,4 @@
-"""The client of the MSA server against one on this machine that rates, hangs, fails and lies."""
+"""The MSA server's client against a local server that limits rates, hangs, fails and sends wrong answers."""
 
 import tarfile
 import time
@@ -40,11 +40,11 @@ def plan() -> Iterator[Plan]:
 
 
 def quiet(detail: str, share: float | None = None) -> None:
-    """Hears of a search."""
+    """Ignore the progress of a search."""
 
 
 def failure(plan: Plan, deadlines: Deadlines = QUICK) -> str:
-    """The one line with which a search fails, within seconds."""
+    """The one-line error of a search that fails within seconds."""
     start = time.monotonic()
     with pytest.raises(FoldcliError) as caught:
         Server(plan.url, deadlines).search(QUERY, quiet)

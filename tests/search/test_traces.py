@@ -1,4 +1,4 @@
-"""A trace keeps a backbone to a tenth of an angstrom, however the chain is turned and however long it is."""
+"""A trace stores a backbone to a tenth of an angstrom, for any orientation and length of the chain."""
 
 import numpy as np
 from hypothesis import given
@@ -15,7 +15,7 @@ CHAINS = read_chains([SHARD])
 @given(st.sampled_from(CHAINS), st.integers(0, 2**32 - 1))
 def test_a_turned_chain_comes_back(chain: KnownChain, seed: int) -> None:
     rotation = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
-    rotation *= np.sign(np.linalg.det(rotation))  # its mirror image would be another molecule
+    rotation *= np.sign(np.linalg.det(rotation))  # no mirror image: it would be another molecule
     true = chain.backbone / ANGSTROM @ rotation
     trace = encode(true)
     assert trace is not None

@@ -1,1 +1,1 @@
-"""Residue tables and the Structure that every room exchanges."""
+"""Residue tables, and the Structure that the other packages exchange."""

@@ -33,7 +33,7 @@ ATOM37: Final = (
 ATOM37_INDEX: Final = {name: i for i, name in enumerate(ATOM37)}
 N, CA, C, CB, O = (ATOM37_INDEX[name] for name in ("N", "CA", "C", "CB", "O"))  # noqa: E741
 
-# Each torsion is written as its chain of atoms; chi k turns about the bond between atoms k and k + 1.
+# The chain of atoms of the chi torsions; chi k rotates about the bond between atoms k + 1 and k + 2, from 1.
 CHI_CHAIN: Final = {
     "ALA": "", "ARG": "N CA CB CG CD NE CZ", "ASN": "N CA CB CG OD1", "ASP": "N CA CB CG OD1", "CYS": "N CA CB SG",
     "GLN": "N CA CB CG CD OE1", "GLU": "N CA CB CG CD OE1", "GLY": "", "HIS": "N CA CB CG ND1",
@@ -41,7 +41,7 @@ CHI_CHAIN: Final = {
     "PHE": "N CA CB CG CD1", "PRO": "N CA CB CG CD", "SER": "N CA CB OG", "THR": "N CA CB OG1",
     "TRP": "N CA CB CG CD1", "TYR": "N CA CB CG CD1", "VAL": "N CA CB CG1", "UNK": "",
 }  # fmt: skip
-# The last chi of these residues turns a symmetric group: adding pi renames atoms and changes nothing else.
+# The last chi of these residues rotates a symmetric group: adding pi only swaps atom names.
 PI_PERIODIC_LAST_CHI: Final = ("ASP", "GLU", "PHE", "TYR")
 
 
@@ -75,7 +75,7 @@ def _layout_tables() -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.f
     return to37, to14, mask14, mask37
 
 
-# For each residue type: 14-slot -> 37-slot index [21, 14] and back [21, 37], and which slots are filled.
+# For each residue type: 14-slot -> 37-slot index [21, 14] and back [21, 37], and masks of filled slots.
 ATOM14_TO_37, ATOM37_TO_14, ATOM14_MASK, ATOM37_MASK = _layout_tables()
 
 
@@ -89,12 +89,12 @@ def _torsion_tables() -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[n
     return atoms, mask, periodic
 
 
-# For each residue type: atoms of the chi torsions [21, 4, 4] (37-slot), which exist and which are pi-periodic [21, 4].
+# For each residue type: atoms of the chi torsions [21, 4, 4] (37-slot), masks of existing and pi-periodic ones [21, 4].
 CHI_ATOMS, CHI_MASK, CHI_PI_PERIODIC = _torsion_tables()
 
 
 def _frame(x: NDArray[np.float64], y: NDArray[np.float64], origin: NDArray[np.float64]) -> NDArray[np.float64]:
-    """4 x 4 transform with its first axis along x and its second in the plane of x and y."""
+    """4 x 4 transform with its first axis along x and its second in the plane of x and y (Gram-Schmidt)."""
     ex = x / np.linalg.norm(x)
     ey = y - np.dot(y, ex) * ex
     ey /= np.linalg.norm(ey)

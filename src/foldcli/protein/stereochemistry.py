@@ -1,4 +1,4 @@
-"""What covalent geometry allows: bonds, angles, radii and the names of symmetric atoms, by residue type."""
+"""Ideal covalent geometry by residue type: bonds, angles, atom radii, and names of symmetric atoms."""
 
 from importlib.resources import files
 from math import cos, radians, sin
@@ -13,16 +13,16 @@ from foldcli.protein import residues
 RADIUS: Final = {"C": 1.7, "N": 1.55, "O": 1.52, "S": 1.8}
 ATOM14_RADIUS: Final = np.array([[RADIUS[a[0]] if a else 0 for a in row] for row in residues.ATOM14], np.float32)
 
-# The peptide bond C-N: length and deviation in angstrom, to any residue and to proline (Engh & Huber 2001).
+# The peptide bond C-N: length and standard deviation in angstrom, to any residue and to proline (Engh & Huber 2001).
 PEPTIDE_BOND: Final = (1.329, 0.014)
 PEPTIDE_BOND_TO_PROLINE: Final = (1.341, 0.016)
-# Cosines of the angles CA-C-N and C-N-CA, and the deviation of the latter.
+# Cosines of the angles CA-C-N and C-N-CA, and the standard deviation of the latter.
 COS_CA_C_N: Final = -0.4473
 COS_C_N_CA: Final = (-0.5203, 0.0353)
 
 
 def _other_names() -> NDArray[np.int64]:
-    """For each residue type and 14-slot atom, the slot it has when the last chi is turned by pi (Suppl. Table 3)."""
+    """For each residue type and 14-slot atom, its slot after a rotation of the last chi by pi (Suppl. Table 3)."""
     other = np.tile(np.arange(14), (21, 1))
     for name in residues.PI_PERIODIC_LAST_CHI:
         atoms = residues.ATOM14[residues.NAMES.index(name)]
@@ -39,7 +39,7 @@ Measured = dict[tuple[str, ...], tuple[float, float]]
 
 
 def _read() -> dict[str, Measured]:
-    """Mean and deviation of each bond (two atoms, angstrom) and angle (three atoms, degrees) by residue name."""
+    """Read mean and standard deviation of bonds (two atoms, angstrom) and angles (three atoms, degrees), by residue."""
     table: dict[str, Measured] = {name: {} for name in residues.NAMES}
     for line in files(__package__).joinpath("bonds.txt").read_text().splitlines():
         if not line.startswith("#"):
@@ -49,7 +49,7 @@ def _read() -> dict[str, Measured]:
 
 
 def _across(measured: Measured, atoms: tuple[str, ...]) -> tuple[float, float]:
-    """Length and deviation of the line that closes the angle of three atoms, their errors taken as independent."""
+    """Distance between the ends of an angle of three atoms, and its standard deviation from independent errors."""
     first, corner, last = atoms
     (a, da), (b, db) = (measured.get((x, corner)) or measured[(corner, x)] for x in (first, last))
     angle, dangle = (radians(value) for value in measured[atoms])
@@ -59,10 +59,10 @@ def _across(measured: Measured, atoms: tuple[str, ...]) -> tuple[float, float]:
 
 
 def distance_bounds(deviations: float, overlap: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Least and greatest distance, in angstrom, of any two atoms of one residue: two tables [21, 14, 14].
+    """Lower and upper bounds, in angstrom, on distances of atoms within a residue: two tables [21, 14, 14].
 
-    Atoms with a bond or an angle between them keep within so many standard deviations of the mean; the others stay
-    apart by the sum of their radii less the overlap. (Suppl. Sec. 1.9.11)
+    Atoms joined by a bond or an angle: mean plus or minus `deviations` standard deviations; others: lower bound is the
+    sum of their radii less `overlap` (Suppl. Sec. 1.9.11).
     """
     there = residues.ATOM14_MASK[:, :, None] * residues.ATOM14_MASK[:, None, :] * (1 - np.eye(14, dtype=np.float32))
     lower = there * (ATOM14_RADIUS[:, :, None] + ATOM14_RADIUS[:, None, :] - np.float32(overlap))

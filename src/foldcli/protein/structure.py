@@ -1,4 +1,4 @@
-"""A predicted chain, and what a model says of its own error."""
+"""A predicted chain and its confidence."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from foldcli.protein.residues import ATOM37
 
-# An atom: the place of its residue in the chain, its name, and where it stands, in angstrom.
+# An atom: index of its residue in the chain, name, and coordinates in angstrom.
 Atom = tuple[int, str, tuple[float, float, float]]
 
 
@@ -17,9 +17,8 @@ Atom = tuple[int, str, tuple[float, float, float]]
 class Structure:
     """One chain in the 37-slot atom layout of `residues.ATOM37`.
 
-    sequence: one letter for each residue; positions [i, 37, 3] in angstrom; mask [i, 37], true where an atom stands;
-    residue_index [i], numbering from 1; b_factor [i], what the file's B column holds (pLDDT); hydrogens, which have no
-    slots, of a relaxed structure.
+    sequence: one-letter codes; positions [i, 37, 3] in angstrom; mask [i, 37]: atoms present; residue_index [i]:
+    from 1; b_factor [i]: the file's B-factor column (pLDDT); hydrogens: of a relaxed structure, which have no slots.
     """
 
     sequence: str
@@ -31,7 +30,7 @@ class Structure:
     hydrogens: Sequence[Atom] = ()
 
     def atoms(self) -> Iterator[Atom]:
-        """Every atom, residue by residue, the hydrogens of each behind its other atoms."""
+        """Yield all atoms by residue, hydrogens last."""
         hydrogens: dict[int, list[Atom]] = defaultdict(list)
         for atom in self.hydrogens:
             hydrogens[atom[0]].append(atom)
@@ -46,8 +45,8 @@ class Structure:
 class Prediction:
     """A structure with its confidence, by one model from one seed.
 
-    plddt [i] in 0..100; pae [i, j] in angstrom, the expected error of residue j when aligned on residue i, and max_pae,
-    the largest value that it can take, for models that predict it; ptm in 0..1. recycles counts passes after the first.
+    plddt [i] in 0..100; pae [i, j] in angstrom: expected error of residue j when aligned on residue i, and max_pae: its
+    largest possible value, for models that predict it; ptm in 0..1; recycles: passes after the first.
     """
 
     structure: Structure

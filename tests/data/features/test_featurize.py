@@ -1,4 +1,4 @@
-"""Features against DeepMind's, random draws included (tests/golden/make_features.py)."""
+"""Features equal DeepMind's, including random draws (tests/golden/make_features.py)."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_features_are_deepminds(query, case, seed, rows, passes):
         assert len(expected) == passes
         for features, of_pass in zip(made, expected, strict=True):
             ours = getattr(features, RENAMED.get(name, name)).numpy()
-            # DeepMind pads rows up to the largest number with zeros, masked
+            # DeepMind pads the MSA to its maximum with masked rows of zeros
             here, padding = of_pass[: len(ours)], of_pass[len(ours) :]
             assert not padding.any()
             if ours.dtype == np.float32:
@@ -72,7 +72,7 @@ def test_sequence_alone_has_its_own_row_and_one_masked_extra_row():
 
 
 def test_philox_gives_the_published_numbers():
-    # known answers that come with the generator (Random123): all zeros, and the digits of pi
+    # known answers published with the generator (Random123): all zeros, and the digits of pi
     assert philox(0, 0, 0, 1).tolist() == [[0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]]
     pi = philox(0x299F31D0_A4093822, 0x03707344_13198A2E, 0x85A308D3_243F6A88, 1)
     assert pi.tolist() == [[0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1]]

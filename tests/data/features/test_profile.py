@@ -1,4 +1,4 @@
-"""An alignment as frequencies, and how a model of one row sees it."""
+"""The profile of an alignment, and the features of a model of one row."""
 
 import numpy as np
 import torch

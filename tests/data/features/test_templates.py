@@ -1,4 +1,4 @@
-"""Template features and torsions against DeepMind's (tests/golden/make_torsions.py)."""
+"""Template features and torsions equal DeepMind's (tests/golden/make_torsions.py)."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def test_torsions_and_pseudo_beta_are_deepminds(golden):
     mask = golden["mask"].float()
     features = template_features(golden["aatype"], golden["positions"], mask)
 
-    # Atoms on a line, such as two missing ones, have no torsion: foldcli says (0, 0), DeepMind amplified rounding.
+    # Collinear atoms, such as two missing ones, have no torsion: ours is (0, 0), DeepMind's amplified rounding errors.
     line = (features.torsions == 0).all(-1)
     assert not golden["torsions_mask"][line].any()
     for name in ("torsions", "torsions_alt"):

@@ -1,4 +1,4 @@
-"""Alignments: A3M and Stockholm say the same, rows belong to the right record, and faults are named."""
+"""A3M and Stockholm give the same alignment, alignments go to the right record, and errors are named."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ WHERE = Path("file")
 
 @dataclass
 class Made:
-    """Rows that were made up: for each, its letters and what is inserted before each column and behind the last."""
+    """Generated rows: letters, and insertions before each column and after the last."""
 
     letters: list[str]
     inserted: list[list[str]]

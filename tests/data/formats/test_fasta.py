@@ -1,4 +1,4 @@
-"""Sequences to fold: what is read, under which names, and what is refused."""
+"""FASTA: records and names read, and input refused."""
 
 import string
 

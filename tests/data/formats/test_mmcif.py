@@ -1,4 +1,4 @@
-"""Structure files: what real ones hold lands in the right slot, and one that is broken is named."""
+"""Structure files: atoms go to the right slots, and broken files are named."""
 
 import contextlib
 import gzip
@@ -34,7 +34,7 @@ def only_chain(path: Path):
 
 
 def real_life() -> list[Atom]:
-    """Selenomethionine, a gap, numbers that stand still, modified and unknown residues, two models."""
+    """Selenomethionine, a gap, insertion codes, modified and unknown residues, two models."""
     arginine = backbone("ARG", 3, number=10, insertion="A")
     arginine += [Atom("CD", "ARG", 3, (0, 0, 5), number=10, insertion="A")]
     arginine += [Atom("NH1", "ARG", 3, (0, 0, 9), number=10, insertion="A")]
@@ -79,7 +79,7 @@ def test_packed_files_are_read(tmp_path):
 
 @st.composite
 def alternates(draw):
-    """A residue of which each atom stands in up to three places."""
+    """A residue whose atoms have up to three alternate locations."""
     atoms = []
     for name in draw(st.lists(st.sampled_from(["N", "CA", "C", "O", "CB", "OG"]), min_size=1, unique=True)):
         for altloc in draw(st.sampled_from(["A", "AB", "BC", "ABC"])):
@@ -117,7 +117,7 @@ def test_a_pdb_file_says_what_the_mmcif_file_says(tmp_path):
 
 def test_a_pdb_file_without_a_construct_shows_its_gaps(tmp_path):
     numbers = [(1, 7, " "), (2, 7, "A"), (5, 10, " "), (6, 40, " ")]
-    # between 10 and 40 the numbers jump, and the chain does not break
+    # between 10 and 40 residue numbers jump, but there is no chain break
     atoms = [atom for label, number, code in numbers for atom in backbone("ALA", label, number=number, insertion=code)]
     assert only_chain(entry(tmp_path, pdb(atoms), "1abc.ent")).sequence == "AAXXAA"
 
@@ -143,7 +143,7 @@ def test_a_broken_file_is_named(message, tmp_path):
 
 
 def test_no_cut_is_read_in_silence(tmp_path):
-    """Cut anywhere, a file is refused, or says of the protein what it said whole."""
+    """A file truncated anywhere is refused, or gives the same protein as the whole one."""
     text = mmcif(CONSTRUCT, real_life())
     whole = only_chain(entry(tmp_path, text))
     read = 0

@@ -1,4 +1,4 @@
-"""Chains that are alike get one number, from a file, by MMseqs2 or by the plain search."""
+"""Similar chains share a cluster number: from a file, with MMseqs2, or by our k-mer search."""
 
 import random
 from pathlib import Path
@@ -12,7 +12,7 @@ from foldcli.protein.residues import LETTERS
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is the whole path for programs: MMseqs2 is not there, unless a test puts it there."""
+    """The only folder on PATH: without MMseqs2, unless a test puts it there."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
@@ -20,7 +20,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def mutated(draw: random.Random, sequence: str, kept: float) -> str:
-    """A relative: a share of the letters stays, some drop out, some come in."""
+    """A homolog: a fraction `kept` of letters stays, some are deleted, some inserted."""
     letters = [letter if draw.random() < kept else draw.choice(LETTERS) for letter in sequence]
     letters = [letter for letter in letters if draw.random() > 0.02]
     return "".join(letter + draw.choice(LETTERS) * (draw.random() < 0.02) for letter in letters)
@@ -60,7 +60,7 @@ def test_clusters_of_a_file(tmp_path):
 
 
 def test_clusters_by_mmseqs(programs):
-    """Its table has a line for each chain, the centre first; who is not in it is alone."""
+    """MMseqs2's table has a line for each chain, the representative first; a chain not in it is its own cluster."""
     program = programs / "mmseqs"
     program.write_text(
         '#!/bin/sh\n[ "$1" = easy-cluster ] && [ -s "$2" ] && printf "0\\t0\\n0\\t2\\n" > "$3_cluster.tsv"\n'

@@ -1,4 +1,4 @@
-"""The training stream: the same for any number of workers and ranks, from any step, whatever cannot be read."""
+"""Samples are the same for any number of workers and ranks and from any step, also with unreadable chains."""
 
 import multiprocessing
 import os
@@ -108,7 +108,7 @@ def test_unreadable_chains_are_replaced_named_once_and_counted(source, plain, ca
     assert len(drawn) == 48 and bad.isdisjoint(drawn)
     assert loader.drawn == 48 + loader.bad
     assert sorted(record.args[0] for record in caplog.records) == sorted(bad)
-    # whoever could be read stays in its place
+    # readable chains stay in place
     kept = [name for samples in plain for sample in samples for name in sample.names]
     assert all(a == b for a, b in zip(kept, drawn, strict=True) if a not in bad)
 

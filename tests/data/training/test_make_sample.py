@@ -1,4 +1,4 @@
-"""Training samples: crops, rows, templates and truth that belong together."""
+"""Training samples: crops, MSA rows, templates and labels match each other."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -30,7 +30,7 @@ ONE_ROW = MsaConfig(max_clusters=1, max_extra=1)
 
 
 def a_chain(length: int = 40, depth: int = 0, templates: int = 0) -> Chain:
-    """Residue k of the chain has its atoms at k angstrom; with an alignment of `depth` rows, or else a profile."""
+    """A chain with the atoms of residue k at k angstrom, and an alignment of `depth` rows, or else a profile."""
     random = np.random.default_rng(length)
     sequence = "".join(random.choice(list(LETTERS), length))
     positions = np.broadcast_to(np.arange(length, dtype=np.float32)[:, None, None], (length, 37, 3))
@@ -64,7 +64,7 @@ def test_crops_reach_every_residue_and_those_not_clamped_lie_nearer_the_front():
     for drawn in starts.values():
         assert set(drawn) == set(range(21))
     assert np.mean(starts[True]) == pytest.approx(10, abs=0.5)
-    assert np.mean(starts[False]) == pytest.approx(5, abs=0.5)  # uniform up to a number that is uniform itself
+    assert np.mean(starts[False]) == pytest.approx(5, abs=0.5)  # uniform below a uniform bound
 
 
 @given(st.integers(1, 50), st.integers(0, 5), st.floats(0, 1), st.integers(0, 2**32))
@@ -104,7 +104,7 @@ def test_truth_belongs_to_the_crop_and_to_the_last_pass(depth):
         assert torch.equal(seen[kept], labels.true_msa[kept])
         hidden.append(labels.bert_mask.mean())
     assert np.mean(hidden) == pytest.approx(0.15, abs=0.03)
-    # not each pass by itself: the others hide other letters
+    # labels are of the last pass: the others mask other letters
     assert not torch.equal(sample.passes[0].msa_feat, last.msa_feat)
 
 
@@ -142,7 +142,7 @@ def test_whole_sample_is_seen_as_when_folded():
 
 
 def test_profile_stands_where_an_alignment_counts_its_letters():
-    """An alignment without gaps and deletions, and the same as a bare profile, in a model of one row."""
+    """An alignment without gaps and deletions gives a model of one row the same features as its profile."""
     chain = a_chain(depth=50)
     tokens = chain.alignment.tokens % 20
     plain = Alignment(tokens, np.zeros(tokens.shape, np.int32))
@@ -191,7 +191,7 @@ def test_masked_places_count_as_no_templates(model):
 
 
 def test_stacked_samples_are_what_each_is_alone(model):
-    """A short chain and a long one, with unlike numbers of rows and templates."""
+    """A short and a long chain, with different numbers of MSA rows and templates."""
     chains, config = (a_chain(12, depth=9), a_chain(20, depth=60, templates=2)), a_config(DEEP, crop=16)
     samples = [draw_sample(chain, config, 1, np.random.default_rng(4)) for chain in chains]
     stacked = stack(samples)

@@ -1,4 +1,4 @@
-"""OpenFold's folders: alignments are joined as AlphaFold joins them, and an indexed chain is loaded as indexed."""
+"""OpenFold's layout: alignments are joined as in AlphaFold, and chains are loaded as indexed."""
 
 import pickle
 from pathlib import Path
@@ -25,7 +25,7 @@ def quiet(done: int, total: int, complaint: str) -> None:
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Path:
-    """Three entries: 1abc_B with two searches, 2abc_B of the same sequence without any, 3abc_B of another one."""
+    """Three entries: 1abc_B with two alignments, 2abc_B of the same sequence without any, 3abc_B of another."""
     atoms = [atom for label in (1, 2, 4) for atom in backbone(CONSTRUCT[label - 1], label)]
     (tmp_path / "mmcifs/ab").mkdir(parents=True)
     (tmp_path / "mmcifs/1abc.cif").write_text(mmcif(CONSTRUCT, atoms))
@@ -56,7 +56,7 @@ def test_a_folder_is_indexed_and_its_chains_are_loaded(layout):
     ]  # fmt: skip
     chain = source.load(0)
     assert (chain.sequence, chain.resolution, chain.mask[:, 1].tolist()) == (SEQUENCE, 2.5, [True, True, False, True])
-    # uniref90 before mgnify, each row once, uniprot's for complexes left out
+    # uniref90 before mgnify, no duplicate rows, uniprot (for complexes) left out
     rows = ["".join("ARNDCQEGHILKMFPSTWYVX-"[token] for token in row) for row in chain.alignment.tokens]
     assert rows == [SEQUENCE, "AAGS", "-MGS"]
     assert chain.alignment.deletions[1].tolist() == [0, 0, 2, 0]

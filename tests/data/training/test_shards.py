@@ -1,4 +1,4 @@
-"""Chain shards: what was packed is read back, however it is stored, and a bare backbone gets its O and CB."""
+"""Chain shards: packed chains are read back, compressed or not, and a bare backbone gets O and CB."""
 
 import dataclasses
 import pickle
@@ -63,7 +63,7 @@ def test_chains_come_back_from_the_file(made, tmp_path_factory):
 
 
 def ideal_chain(sequence: str) -> np.ndarray:
-    """Residues with random torsions, each bound to the next by a flat peptide bond [i, 37, 3]."""
+    """Residues with random torsions, joined by planar peptide bonds [i, 37, 3]."""
     generator = torch.Generator().manual_seed(0)
     aatype = torch.tensor([[INDEX[letter]] for letter in sequence])
     count, start, placed = len(sequence), torch.zeros(3), []
@@ -216,7 +216,7 @@ def test_a_source_that_cannot_be_opened_names_the_key(message):
 
 
 def test_rows_alike_count_less_in_a_profile():
-    """Two equal rows and one of its own: the classic example of position-based weights."""
+    """Two equal rows and a different one: the classic example of position-based weights."""
     tokens = np.array([[INDEX.get(x, 21) for x in row] for row in ("AAX", "AAX", "CA-")], np.int8)
     profile = weighted_profile(Alignment(tokens, np.zeros(tokens.shape, np.int32)))
     # column 1: A, A, C bring 1/4, 1/4, 1/2; column 2 brings 1/3 each

@@ -1,4 +1,4 @@
-"""A weakened template is a part of the template, or the template with some residues on wrong columns."""
+"""A weakened template is truncated, or has some residues on wrong columns."""
 
 import numpy as np
 from hypothesis import given
