@@ -1,13 +1,13 @@
-"""No jaxtyping here: it reads thousands of shapes, each a symbol in a capture; shapes are checked by other tests."""
+"""Captures are made without shape checks; shapes are checked by other tests."""
 
 from collections.abc import Iterator
 
-import jaxtyping
 import pytest
+
+from tests.conftest import without_shape_checks
 
 
 @pytest.fixture(autouse=True, scope="module")
-def unchecked_shapes() -> Iterator[None]:
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+def unchecked_captures() -> Iterator[None]:
+    with without_shape_checks():
+        yield

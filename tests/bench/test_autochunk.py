@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from foldcli.cli.main import app
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_the_curve_is_printed_and_drawn(tmp_path: Path) -> None:
     command = "bench autochunk --seq-len 40 --msa-depth 4 --extra-depth 4 --model tiny --device cpu --plot"
     outcome = CliRunner().invoke(app, [*command.split(), str(tmp_path)])

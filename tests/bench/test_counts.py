@@ -12,6 +12,7 @@ from foldcli.bench.work import work_of
 RECORDED = Path(__file__).parents[2] / "benchmarks/results/counts.json"
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_no_module_does_more_than_recorded() -> None:
     accept = "foldcli bench counts --json benchmarks/results/counts.json accepts more"
     assert not list(risen(load(RECORDED), counted())), accept

@@ -159,6 +159,7 @@ def test_a_job_too_long_for_memory_fails_alone(command: Command, fasta: Path, mo
     assert "up to 12 residues" in outcome.out
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize("fault", [IndexError("surprise"), MemoryError()])
 def test_an_unforeseen_failure_leaves_the_other_jobs_alone(
     fault: Exception, command: Command, fasta: Path, monkeypatch: pytest.MonkeyPatch

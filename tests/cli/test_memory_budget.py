@@ -7,12 +7,9 @@ import pytest
 import torch
 
 from foldcli.folding import chunking, memory
-from tests.autochunk.conftest import unchecked_shapes
 from tests.cli.conftest import Command, results
 
-__all__ = ["unchecked_shapes"]
-
-
+pytestmark = pytest.mark.usefixtures("unchecked_shapes")
 SMALL = "model.structure.layers=1 model.evoformer.blocks=1 --model tiny --weights untrained"
 
 
