@@ -114,7 +114,7 @@ def test_help_imports_nothing_heavy() -> None:
         "from foldcli.cli.main import app\n"
         "try: app()\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'numpy', 'matplotlib', 'modelcif', 'hydra'} & sys.modules.keys()\n"
+        "heavy = {'torch', 'numpy', 'matplotlib', 'modelcif', 'hydra', 'Bio'} & sys.modules.keys()\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0

@@ -76,7 +76,7 @@ class HitListTemplates:
     def _shown(self, listed: ListedHit, query: Query) -> FoundTemplate:
         chain = self._chain(listed)
         hit = align(listed, chain.sequence, query)
-        require_telling(hit, chain.sequence, query)
+        require_informative(hit, chain.sequence, query)
         return found_template(hit, chain, len(query.sequence))
 
     def _chain(self, hit: ListedHit) -> Chain:
@@ -151,7 +151,7 @@ def _aligner() -> PairwiseAligner:
     return PairwiseAligner(substitution_matrix=blosum, open_gap_score=-12, extend_gap_score=-1, end_gap_score=0)
 
 
-def require_telling(hit: Hit, sequence: str, query: Query) -> None:
+def require_informative(hit: Hit, sequence: str, query: Query) -> None:
     """Raise InputError for a hit that AlphaFold leaves out: too short, of low coverage, or a copy of the query."""
     first, last = hit.places[0], hit.places[-1]
     part = sequence[first : last + 1]

@@ -99,9 +99,9 @@ def _stretches(hit: Hit) -> NDArray[np.uint16]:
     return np.stack([hit.columns[starts], hit.places[starts], lengths], axis=1).astype(np.uint16)
 
 
-def write_homologs(path: Path, relatives: Homologs) -> None:
+def write_homologs(path: Path, homologs: Homologs) -> None:
     with atomic_file(path) as file:
-        np.savez_compressed(file, **vars(relatives))
+        np.savez_compressed(file, **vars(homologs))
 
 
 def read_homologs(path: Path) -> Homologs:

@@ -79,7 +79,7 @@ def _frames(points: Positions) -> tuple[Positions, Positions, Positions, Positio
 def _beyond(residue: Positions, shape: Positions) -> Positions:
     """Place the extra CA beyond a chain's end, from the end residue's last atom, CA and inner atom [3, 3].
 
-    It stands to the last atom as in a peptide of this shape [2], and away from the inner atom.
+    Its position relative to the last atom is that in a peptide of this shape [2], away from the inner atom.
     """
     end, ca, inner = residue
     along, across = np.abs(shape)

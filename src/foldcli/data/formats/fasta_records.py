@@ -6,8 +6,8 @@ from Bio.SeqIO.FastaIO import SimpleFastaParser
 
 
 def fasta_records(text: str) -> tuple[str, list[tuple[str, str]]]:
-    """What stands before the first header line, and each record's header and letters, without white space."""
-    # Biopython skips what stands before the first header; our readers refuse it
+    """Split text into what precedes the first header line, and records of header and letters without white space."""
+    # Biopython skips text before the first header; our readers refuse it
     before = ("\n" + text).partition("\n>")[0]
     parsed = SimpleFastaParser(io.StringIO(text))
     return before, [(title.strip(), "".join(letters.split())) for title, letters in parsed]
