@@ -5,6 +5,7 @@ import hashlib
 import shutil
 import socket
 import threading
+import time
 from typing import IO, Any
 
 import pytest
@@ -112,7 +113,8 @@ def test_silent_server_runs_into_the_time_out(site, tmp_path):
     site.content, site.gate = CONTENT, threading.Event()
     with pytest.raises(WeightsError, match="timed out"):
         download(site.url + "/file.tar", tmp_path / "file.tar", patience=Patience(timeout=0.1, failures=2, pause=0.001))
-    assert len(site.asked) == 2
+    while len(site.asked) < 2:  # on a busy machine the server may notice later than the client gives up
+        time.sleep(0.01)
     site.gate.set()
 
 
