@@ -70,7 +70,7 @@ def test_a_failing_part_keeps_its_rows(monkeypatch: pytest.MonkeyPatch, then: st
             return subprocess.Popen([sys.executable, "-c", code, str(folder / f"{index}.jsonl")], stderr=log)
 
     monkeypatch.setattr(report, "_start", start)
-    monkeypatch.setitem(report.PARTS, "ceilings", report.Part("", 2))
+    monkeypatch.setitem(report.PARTS, "ceilings", report.Part("", 5 if "sleep" in then else 60))
     part = report.supervise("ceilings", time.monotonic())
     assert (part["ok"], part["ended"], len(part["rows"])) == (then == "pass", ended, rows)
     assert ("out of memory" in part.get("log", "")) == ("out of memory" in then)
