@@ -101,4 +101,6 @@ class Optimizer:
 def _initial_state(optimizer: torch.optim.Optimizer, master: Tensor) -> dict[str, Tensor]:
     if isinstance(optimizer, torch.optim.Muon):
         return {"momentum_buffer": torch.zeros_like(master)}
-    return {"step": torch.zeros(()), "exp_avg": torch.zeros_like(master), "exp_avg_sq": torch.zeros_like(master)}
+    # fused Adam counts steps where the parameter lies, and refuses a counter on another device
+    step = torch.zeros((), dtype=torch.float32, device=master.device)
+    return {"step": step, "exp_avg": torch.zeros_like(master), "exp_avg_sq": torch.zeros_like(master)}
