@@ -20,7 +20,7 @@ import torch
 from autochunk_fixed import fixed_chunks
 from rich.console import Console
 
-from foldcli.bench.autochunk.curve import Point, Ways, curve, curve_png, table, title, trunk
+from foldcli.bench.autochunk.curve import CurveBench, Point, curve, curve_png, table, title, trunk
 from foldcli.bench.autochunk.networks import TransformerBlock, UNet
 from foldcli.bench.request import Request
 from foldcli.files import write_atomic
@@ -34,16 +34,16 @@ NETWORKS = {
 }
 
 
-def told(point: Point) -> None:
+def show(point: Point) -> None:
     print(f"{point.name}: {point.peak / 2**20:,.0f} MiB, {point.seconds:.2f} s", *point.words, sep="\n  ", flush=True)
 
 
-def fixed(ways: Ways, chunk: int) -> Point:
+def fixed(bench: CurveBench, chunk: int) -> Point:
     def run(*inputs: object) -> object:
-        with fixed_chunks(ways.module, chunk):
-            return ways.module(*inputs)
+        with fixed_chunks(bench.module, chunk):
+            return bench.module(*inputs)
 
-    return ways.point(f"rows {chunk}", run)
+    return bench.point(f"rows {chunk}", run)
 
 
 def main() -> None:
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--seq-len", type=int, default=512)
     parser.add_argument("--msa", type=int, default=128)
     parser.add_argument("--extra-msa", type=int, default=1024)
-    parser.add_argument("--chunks", type=int, nargs="*", default=FIXED, help="rows of the fixed chunks")
+    parser.add_argument("--chunks", type=int, nargs="*", default=FIXED, help="sizes of the fixed chunks, rows")
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/autochunk.json")
     args = parser.parse_args()
     request = Request(
@@ -60,14 +60,14 @@ def main() -> None:
     )  # fmt: skip
     torch.manual_seed(0)
     if args.what == "trunk":
-        ways = trunk(request)
-        rows = (fixed(ways, chunk) for chunk in args.chunks)
-        found = {f"trunk {args.seq_len}": curve(title(request), request, ways, told, rows)}
+        bench = trunk(request)
+        rows = (fixed(bench, chunk) for chunk in args.chunks)
+        found = {f"trunk {args.seq_len}": curve(title(request), request, bench, show, rows)}
     else:
         found = {
             name: curve(
                 f"{name} on {' x '.join(map(str, shape))}", replace(request, model=name, lengths=shape, blocks=None),
-                Ways(make().eval().requires_grad_(False), (torch.randn(shape),)), told,
+                CurveBench(make().eval().requires_grad_(False), (torch.randn(shape),)), show,
             )
             for name, (make, shape) in NETWORKS.items()
         }  # fmt: skip

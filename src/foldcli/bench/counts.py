@@ -1,4 +1,4 @@
-"""What the CPU path does, in operators and bytes and never in seconds: the same on every machine, to hold in CI."""
+"""FLOPs, operators and bytes of each module on the CPU: the same on every machine, so that CI can hold them."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -16,17 +16,17 @@ from foldcli.errors import InputError
 
 MODEL, SIZES = "model_1_ptm", Sizes(residues=256, depth=128, extra=256)
 ONE_BLOCK = ["model.evoformer.blocks=1", "model.extra_msa.blocks=1", "model.template.blocks=1"]
-# Another torch may arrange a call or two in another way.
+# Another version of torch may use a few operators more.
 TOLERANCE = 0.02
 Counts = Mapping[str, Mapping[str, int]]
 
 
 def counted() -> Counts:
-    """Operations, operators, their traffic and the peak of every module, in bytes, by module and type."""
+    """The counts of `Work` for every module and precision, under keys such as `evoformer.row fp32`."""
     config = model_config(MODEL, ONE_BLOCK)
     found: dict[str, dict[str, int]] = {}
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # each takes a little memory in attention
+    torch.set_num_threads(1)  # each thread adds to the workspace of attention
     try:
         for name, dtype in DTYPES.items():
             cases = Cases(config, SIZES, torch.device("meta"), dtype)
@@ -37,7 +37,7 @@ def counted() -> Counts:
 
 
 def risen(before: Counts, now: Counts) -> Iterator[tuple[str, str, int, int]]:
-    """Counts above what they were, by more than 2 %: the module, which count, before and now."""
+    """Counts that have risen by more than 2 %: module, count, value before and value now."""
     for module, counts in now.items():
         for key, value in counts.items() if module in before else ():
             if value > (1 + TOLERANCE) * before[module][key]:
@@ -45,7 +45,7 @@ def risen(before: Counts, now: Counts) -> Iterator[tuple[str, str, int, int]]:
 
 
 def load(path: Path) -> Counts:
-    """Counts that were kept; InputError for any other file."""
+    """Read counts that `foldcli bench counts --json` wrote; InputError: any other file."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return {module: {key: int(count) for key, count in counts.items()} for module, counts in found.items()}
@@ -55,7 +55,7 @@ def load(path: Path) -> Counts:
 
 
 def table(counts: Counts) -> Table:
-    """Counts as they are printed, the compulsory traffic beside the real one."""
+    """Counts as a table, with compulsory traffic beside the traffic of all operators."""
     title = f"{MODEL}, one block of each stack, {SIZES.residues} residues, {SIZES.depth} + {SIZES.extra} rows, CPU"
     grid = Table("module", "GFLOP", "operators", "MB moved", "MB compulsory", "ratio", "MB peak", title=title)
     for column in grid.columns[1:]:

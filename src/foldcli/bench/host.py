@@ -15,7 +15,7 @@ from foldcli.folding.allocator import keep_freed_memory, return_freed_memory
 
 @dataclass(frozen=True)
 class HostInfo:
-    """Where and with what something was measured."""
+    """Hardware, versions, commit and date of a measurement; threads: of the CPU, 0 on a GPU."""
 
     device: str
     threads: int
@@ -27,9 +27,9 @@ class HostInfo:
 
 
 def use_fold_allocator(device: torch.device) -> None:
-    """Let the CPU's tensors take pages that others have left, as `foldcli fold` does where there is room.
+    """Let the CPU allocator reuse freed pages, as `foldcli fold` does where memory allows.
 
-    Else the time of large tensors is that of their fresh pages. What was left before this is handed back.
+    Otherwise page faults dominate the time of large tensors. Pages freed before this call are returned to the system.
     """
     if device.type == "cpu":
         return_freed_memory()
@@ -37,6 +37,7 @@ def use_fold_allocator(device: torch.device) -> None:
 
 
 def host_info(device: torch.device) -> HostInfo:
+    """Describe this machine, as of now."""
     return HostInfo(
         device_name(device), cpu_threads(device), __version__, torch.__version__,
         platform.python_version(), commit(), datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -44,7 +45,7 @@ def host_info(device: torch.device) -> HostInfo:
 
 
 def commit() -> str:
-    """The commit of the checkout that foldcli runs from, "" for an installed one; marked where files have changed."""
+    """Commit of the checkout that foldcli runs from, with "-dirty" if files have changed; "" if it is installed."""
     root = Path(__file__).parents[3]
     if not (root / ".git").exists():
         return ""

@@ -14,7 +14,11 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class Request:
-    """What to measure; a run keeps it, so that it can be repeated. limit: seconds for each length, on the CPU."""
+    """What to measure; saved with the results, so that it can be repeated.
+
+    lengths: residues; depth, extra: sequences in the MSA and the extra MSA; modules: names, empty for all; blocks: of
+    the Evoformer, None for the preset's; limit: seconds for each length on the CPU; overrides: KEY=VALUE of the model.
+    """
 
     lengths: tuple[int, ...]
     depth: int
@@ -29,12 +33,13 @@ class Request:
     overrides: tuple[str, ...]
 
     def config(self) -> ModelConfig:
+        """The model's configuration; InputError: an unknown preset or setting."""
         blocks = [] if self.blocks is None else [f"model.evoformer.blocks={self.blocks}"]
         return model_config(self.model, [*blocks, *self.overrides])
 
 
 def device_and_dtype(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
-    """Where to measure and in which type; auto is what `foldcli fold` takes. InputError: what there is not."""
+    """Device and precision by their options; auto is the choice of `foldcli fold`. InputError: unknown or missing."""
     if dtype not in ("auto", *DTYPES) or device not in ("auto", "cpu", "cuda"):
         raise InputError(f"--device {device} --dtype {dtype}: expected auto, cpu or cuda, and auto, fp32 or bf16")
     found = choose_device(device)

@@ -1,4 +1,4 @@
-"""How long warm calls take, by device events on CUDA."""
+"""Times of warm calls, by device events on CUDA."""
 
 import statistics
 import time
@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import torch
 
-# Seconds; a call that takes longer is measured by its first run, which nothing has warmed but the call before it.
-LONG = 4.0
-REPEATS = 3, 50
+LONG = 4.0  # seconds; a longer call is measured by its first run alone
+REPEATS = 3, 50  # least and most
 
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds of each call."""
+    """Seconds of each of several calls."""
 
     each: tuple[float, ...]
 
@@ -24,7 +23,7 @@ class Times:
 
     @property
     def spread(self) -> float:
-        """Half of what lies between the quartiles, as a share of the median."""
+        """Half the interquartile range, as a fraction of the median."""
         if len(self.each) < 2:
             return 0.0
         low, _, high = statistics.quantiles(self.each, n=4, method="inclusive")
@@ -32,7 +31,7 @@ class Times:
 
 
 def seconds(call: Callable[[], object], device: torch.device) -> float:
-    """One call, from when the device begins until it is done."""
+    """Seconds of one call, until the device has finished it."""
     if device.type != "cuda":
         start = time.perf_counter()
         call()
@@ -46,7 +45,10 @@ def seconds(call: Callable[[], object], device: torch.device) -> float:
 
 
 def warm_times(call: Callable[[], object], device: torch.device, first: float, budget: float = 1.0) -> Times:
-    """Several calls, after one that took `first` seconds; that one alone where it took long."""
+    """Times of several calls after a first one of `first` seconds, which alone counts if it was longer than `LONG`.
+
+    budget: seconds to spend on repeats, as far as `REPEATS` allows.
+    """
     if first > LONG:
         return Times((first,))
     least, most = REPEATS
@@ -55,6 +57,9 @@ def warm_times(call: Callable[[], object], device: torch.device, first: float, b
 
 
 def in_turns(calls: Sequence[Callable[[], float]], rounds: int) -> list[Times]:
-    """Times of several callers, A B A B, each of which returns its own seconds: what weighs on one weighs on all."""
+    """Times of several calls in turns, A B A B, so that other load on the machine affects all alike.
+
+    Each call returns its own seconds.
+    """
     turns = [[call() for call in calls] for _ in range(rounds)]
     return [Times(times) for times in zip(*turns, strict=True)]

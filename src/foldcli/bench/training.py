@@ -1,4 +1,4 @@
-"""Where a training step's time goes."""
+"""Time of training steps by phase (`foldcli bench train`)."""
 
 import contextlib
 import statistics
@@ -20,13 +20,16 @@ from foldcli.training.begin import new_model
 from foldcli.training.flops import pass_flops, peak_flops, training_passes
 from foldcli.training.learner import Learner
 
-# Steps before the clock starts: workers come up, memory is laid out.
+# Steps that are not timed: workers start, memory is allocated.
 WARM = 3
 
 
 @dataclass(frozen=True)
 class TrainingTimes:
-    """Seconds of each phase over all steps, each step's own, and model FLOP/s as a share of this device's product."""
+    """Seconds of each phase over all steps, seconds of each step, number of samples, and utilisation.
+
+    utilisation: model FLOP/s as a fraction of a large matrix product's on this device.
+    """
 
     phases: dict[str, float]
     steps: list[float]
@@ -38,7 +41,7 @@ class TrainingTimes:
         return self.samples / sum(self.steps)
 
 
-class FinishedTimers(Timers):
+class SynchronizedTimers(Timers):
     """Timers that stop when the device has done what was asked of it."""
 
     def __init__(self, device: torch.device) -> None:
@@ -54,7 +57,7 @@ class FinishedTimers(Timers):
 
 
 def time_training(config: TrainConfig, steps: int, device: torch.device) -> TrainingTimes:
-    """Take real steps on real data, and none of a run's other work; the parameters are forgotten."""
+    """Time `steps` optimiser steps on real data, without checkpoints or validation; the parameters are discarded."""
     config = replace(config, steps=WARM + steps)
     learner = Learner(new_model(config, device, RankMesh()), config, RankMesh())
     loader = Loader(with_homologs(open_source(config.train), config.train), config)
@@ -63,7 +66,7 @@ def time_training(config: TrainConfig, steps: int, device: torch.device) -> Trai
         loader.start(0)
         for number in range(WARM + steps):
             if number == WARM:
-                learner.timers, loader.waited = FinishedTimers(device), 0.0
+                learner.timers, loader.waited = SynchronizedTimers(device), 0.0
             start = time.perf_counter()
             batches = [map_tensors(lambda tensor: tensor.to(device), sample) for sample in loader.step()]
             learner.learn(batches)
@@ -78,7 +81,7 @@ def time_training(config: TrainConfig, steps: int, device: torch.device) -> Trai
 
 
 def summary(times: TrainingTimes) -> str:
-    """Speed and utilisation, on one line."""
+    """Samples/s, median step and utilisation on one line."""
     median = statistics.median(times.steps) * 1e3
     return (
         f"{len(times.steps)} steps: {times.samples_per_second:.2f} samples/s, median step {median:.0f} ms, "
@@ -87,7 +90,7 @@ def summary(times: TrainingTimes) -> str:
 
 
 def table(times: TrainingTimes) -> Table:
-    """Phases by their share of the time."""
+    """Phases as a table, the longest first."""
     total = sum(times.steps)
     grid = Table("phase", "ms a step", "share")
     for name, seconds in sorted(times.phases.items(), key=lambda item: -item[1]):

@@ -97,7 +97,7 @@ def _measure_modules(request: Any, json: Path | None, plot: Path | None, compare
         measured = measure(request, lambda what: status.update(f"measuring {what}"))
     out = console()
     if before:
-        out.print(earlier.moved(before, measured))
+        out.print(earlier.changes(before, measured))
     else:
         show(measured, out)
     if json:
@@ -194,8 +194,8 @@ def measure_autochunk(
         (seq_len,), msa_depth, extra_depth, model, (), blocks, False, device, dtype, 0.0, tuple(settings or ())
     )
     with spinner() as status:
-        ways = trunk(request)
-        found = curve(title(request), request, ways, lambda point: status.update(f"measured {point.name}"))
+        bench = trunk(request)
+        found = curve(title(request), request, bench, lambda point: status.update(f"measured {point.name}"))
     out, path = console(), plot / f"autochunk-{seq_len}.png"
     out.print(table(found))
     plot.mkdir(parents=True, exist_ok=True)

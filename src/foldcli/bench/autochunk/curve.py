@@ -1,4 +1,4 @@
-"""`foldcli bench autochunk`: memory against time of a model's trunk by plans, beside the trunk whole."""
+"""Peak memory against time of a module under AutoChunk's plans, beside the same module without chunking."""
 
 import itertools
 import statistics
@@ -26,19 +26,19 @@ from foldcli.files import atomic_file
 from foldcli.folding.memory import peak_bytes, reset_peak
 from foldcli.parallel.peak_memory import peak_cpu_bytes
 
-# Time at most, as a multiple of what the module takes whole.
+# Predicted time of a plan at most, relative to no chunking.
 SLOWDOWNS = (1.005, 1.02, 1.06, 1.1, 1.2)
-# A plan that takes hardly less than the one before is not measured.
-CLOSE = 0.97
+CLOSE = 0.97  # a plan whose memory is above this fraction of the one before is not measured
 WHOLE = "whole"
-SHORT = 30.0  # seconds
+SHORT = 30.0  # seconds; a shorter run without chunking is repeated after each plan
 
 
 @dataclass(frozen=True)
 class Point:
-    """One way to run a module: bytes at most beside parameters and inputs, seconds, the largest difference of results.
+    """One way to run a module.
 
-    predicted: bytes, from the sizes alone; words: the plan.
+    peak: bytes beside parameters and inputs, results included; error: largest absolute difference of results from those
+    without chunking; predicted: bytes that AutoChunk predicts; words: the plan in words.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """Points of one module, the first of them whole; results: bytes of what it returns, which any way must hold."""
+    """Points of one module, the first without chunking; results: bytes of its results, which every point includes."""
 
     title: str
     machine: HostInfo
@@ -64,16 +64,16 @@ class Curve:
         return self.points[0]
 
     def saved(self, point: Point) -> float:
-        """Share of the memory that a way does without."""
+        """Fraction of the memory that a point saves."""
         return 1 - point.peak / self.whole.peak
 
     def saved_beside_results(self, point: Point) -> float:
-        """The same of the memory beside the results."""
+        """The same without the memory of the results."""
         return 1 - (point.peak - self.results) / (self.whole.peak - self.results)
 
 
-class Ways:
-    """Runs one module in several ways and measures each."""
+class CurveBench:
+    """Measures one module without chunking and under several plans."""
 
     def __init__(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         self.module, self.inputs = module, inputs
@@ -83,16 +83,18 @@ class Ways:
         self.planner = self.run.planner(*inputs)
 
     def whole(self) -> Point:
+        """The module without chunking; its results are the reference of all other points."""
         self.expected, peak, taken = self._measured(self.module)
         return Point(WHOLE, peak, taken, predicted=work_of(Case(WHOLE, self.module, self.inputs, 0)).peak)
 
     def point(self, name: str, run: Callable[..., Any]) -> Point:
+        """The module in another way: `run` takes its inputs and returns its results."""
         found, peak, taken = self._measured(run)
         pairs = zip(tensors(found), tensors(self.expected), strict=True)
         return Point(name, peak, taken, max(float((a - b).abs().max()) for a, b in pairs))
 
     def plans(self, slowdowns: Sequence[float] = SLOWDOWNS) -> Iterator[Point]:
-        """The least memory within each slow-down that is predicted."""
+        """For each slow-down, the plan of least memory that is predicted to stay within it."""
         before = float("inf")
         for slowdown in slowdowns:
             plan = self.planner.within(slowdown)
@@ -104,32 +106,30 @@ class Ways:
             yield replace(self.point(f"plan {slowdown}", self.run), predicted=plan.peak, words=tuple(plan.describe()))
 
     def _measured(self, run: Callable[..., Any]) -> tuple[Any, int, float]:
-        """Results, bytes and seconds; of a long call its first time counts, else the median of several."""
-        use_fold_allocator(self.device)  # each way for itself: what others left in pieces adds up
+        """Results, peak bytes and median seconds; a long call is timed once."""
+        use_fold_allocator(self.device)  # before each point: the heap fragments of earlier ones add up
         found: list[Any] = []
         first: list[float] = []
 
-        def work() -> None:
+        def call() -> None:
             found.clear()
             with torch.inference_mode():
                 found.append(run(*self.inputs))
 
-        peak = self._peak(lambda: first.append(seconds(work, self.device)))
-        return found[0], peak, warm_times(work, self.device, first[0]).median
+        peak = self._peak(lambda: first.append(seconds(call, self.device)))
+        return found[0], peak, warm_times(call, self.device, first[0]).median
 
-    def _peak(self, work: Callable[[], object]) -> int:
+    def _peak(self, call: Callable[[], object]) -> int:
         if self.device.type == "cpu":
-            return peak_cpu_bytes(work)
+            return peak_cpu_bytes(call)
         reset_peak(self.device)
         before = torch.cuda.memory_allocated(self.device)
-        work()
+        call()
         return peak_bytes(self.device) - before
 
 
-def trunk(request: Request) -> Ways:
-    """The trunk of the model that is asked for, without templates, in its first pass; one block of each stack unless
-    told otherwise.
-    """
+def trunk(request: Request) -> CurveBench:
+    """The model's trunk without templates in its first pass, with `request.blocks` or one block of each stack."""
     device, dtype = device_and_dtype(request.device, request.dtype)
     blocks = request.blocks or 1
     overrides = [f"model.{stack}.blocks={blocks}" for stack in ("evoformer", "extra_msa")]
@@ -137,35 +137,36 @@ def trunk(request: Request) -> Ways:
     (length,) = request.lengths
     cases = Cases(config, Sizes(length, request.depth, request.extra), device, dtype)
     features = replace(cases.features(), templates=None)
-    return Ways(cases.model.trunk.requires_grad_(False), (features, cases.model.first_pass(features)))
+    return CurveBench(cases.model.trunk.requires_grad_(False), (features, cases.model.first_pass(features)))
 
 
 def title(request: Request) -> str:
+    """Model and sizes on one line."""
     rows = f"{request.depth} and {request.extra} rows, {request.blocks or 1} blocks of each stack"
     return f"trunk of {request.model} at {request.lengths[0]} residues, {rows}"
 
 
 def curve(
-    name: str, request: Request, ways: Ways, told: Callable[[Point], None], others: Iterable[Point] = ()
+    name: str, request: Request, bench: CurveBench, progress: Callable[[Point], None], others: Iterable[Point] = ()
 ) -> Curve:
-    """Measure a module whole, by plans and in `others`; `told` hears of each point.
+    """Measure a module without chunking, under plans, and add the points in `others`; `progress` is called with each.
 
-    Whole it is measured again after each of the others, or after the last where it takes long: the first time of all
-    is slower, and the median of the rest counts.
+    The time without chunking is measured again after every point, or after the last one if it is long. The median of
+    these counts, since the very first run is slower.
     """
-    points, again = [ways.whole()], []
-    told(points[0])
-    for point in itertools.chain(ways.plans(), others):
+    points, again = [bench.whole()], []
+    progress(points[0])
+    for point in itertools.chain(bench.plans(), others):
         points.append(point)
-        told(point)
+        progress(point)
         if points[0].seconds < SHORT:
-            again.append(ways.whole().seconds)
-    points[0] = replace(points[0], seconds=statistics.median(again or [ways.whole().seconds]))
-    return Curve(name, host_info(ways.device), request, tensor_bytes(ways.expected), tuple(points))
+            again.append(bench.whole().seconds)
+    points[0] = replace(points[0], seconds=statistics.median(again or [bench.whole().seconds]))
+    return Curve(name, host_info(bench.device), request, tensor_bytes(bench.expected), tuple(points))
 
 
 def table(found: Curve) -> Table:
-    """The curve as `foldcli bench` prints it."""
+    """The curve as a table."""
     grid = Table("way", "MiB", "saved", "saved beside results", "time", "predicted", "error")
     for column in grid.columns[1:]:
         column.justify = "right"
@@ -179,7 +180,7 @@ def table(found: Curve) -> Table:
 
 
 def curve_png(path: Path, found: Curve) -> None:
-    """Draw memory against time, plans joined by a line; FoldcliError if unwritable."""
+    """Plot memory against time; FoldcliError if unwritable."""
     from matplotlib.figure import Figure as Picture
 
     picture = Picture(figsize=(6, 4), layout="constrained")

@@ -1,4 +1,4 @@
-"""Blocks of other fields' networks from torch's own layers, for what must work without proteins."""
+"""Networks of other fields from torch's own layers: AutoChunk must chunk these as well."""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""Measured figures as files, and what has moved since one was written."""
+"""Earlier results, and what became slower or faster since (`--compare`)."""
 
 import json
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ from foldcli.bench.modules.results import Figure, Measured, Pass
 from foldcli.bench.request import Request
 from foldcli.errors import InputError
 
-# Times move for many reasons; less than this is no news even where no spread covers it.
-NEWS = 0.05
+# Smaller changes are not reported, even where the spread is smaller still.
+NOTABLE = 0.05
 Seconds = dict[tuple[str, str, str], tuple[float, ...]]
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The JSON of an earlier run; InputError for any other file."""
+    """Read the JSON of `foldcli bench modules --json`; InputError: any other file."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         request_of(found)
@@ -33,13 +33,13 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def request_of(found: dict[str, Any]) -> Request:
-    """What was measured for a file, to measure it again."""
+    """The request behind earlier results, to measure it again."""
     asked = {key: tuple(value) if isinstance(value, list) else value for key, value in found["request"].items()}
     return Request(**dict[str, Any](asked))
 
 
-def moved(before: dict[str, Any], now: Measured) -> Table:
-    """What both have measured, and whether it has moved: by more than 5 %, and beyond the spread of both."""
+def changes(before: dict[str, Any], now: Measured) -> Table:
+    """Times of both runs as a table; a change counts if it is above 5 % and the times do not overlap."""
     old, then = _old_seconds(before), before["machine"]
     title = f"since {then['date'][:10]}, commit {then['commit'] or 'unknown'}, torch {then['torch']}"
     if (then["device"], then["threads"]) != (now.machine.device, now.machine.threads):
@@ -58,11 +58,11 @@ def moved(before: dict[str, Any], now: Measured) -> Table:
 
 
 def verdict(before: tuple[float, ...], now: tuple[float, ...]) -> str:
-    """slower, faster, or nothing where the two overlap or are close."""
+    """slower, faster, or "" if the times overlap or differ by less than 5 %."""
     ratio = median(now) / median(before)
-    if ratio > 1 + NEWS and min(now) > max(before):
+    if ratio > 1 + NOTABLE and min(now) > max(before):
         return "slower"
-    return "faster" if ratio < 1 - NEWS and max(now) < min(before) else ""
+    return "faster" if ratio < 1 - NOTABLE and max(now) < min(before) else ""
 
 
 def _seconds(measured: Measured) -> Iterator[tuple[tuple[str, str, str], tuple[float, ...]]]:

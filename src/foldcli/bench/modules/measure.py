@@ -1,4 +1,4 @@
-"""Measure a model's modules one after another."""
+"""Measure the modules of a model one after another."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,13 +20,15 @@ from foldcli.byte_units import GIB
 from foldcli.folding.memory import available_bytes, peak_bytes, reset_peak
 from foldcli.parallel.peak_memory import peak_cpu_bytes
 
-# Of what is free, since the system has other work.
-SHARE = 0.85
+SHARE = 0.85  # of the free memory; the rest is left to other processes
 QUARTER = 0.25
 
 
-def measure(request: Request, told: Callable[[str], None]) -> Measured:
-    """Measure what is asked for; `told` hears which module is being measured."""
+def measure(request: Request, progress: Callable[[str], None]) -> Measured:
+    """Measure each module at each length; `progress` is called with what is measured next.
+
+    InputError: an unknown preset, module, device or setting.
+    """
     device, dtype = device_and_dtype(request.device, request.dtype)
     config = request.config()
     names = select_modules(config, request.modules)
@@ -34,25 +36,25 @@ def measure(request: Request, told: Callable[[str], None]) -> Measured:
     limits = limits_of(device, dtype)
     figures: dict[int, list[Figure]] = {}
     for length in request.lengths:
-        limits = limits.best(limits_of(device, dtype))  # other work on the machine makes it seem slow
+        limits = limits.best(limits_of(device, dtype))
         cases = Cases(config, Sizes(length, request.depth, request.extra), device, dtype)
-        bench = Bench(cases, limits, request.limit, request.backward)
+        bench = ModuleBench(cases, limits, request.limit, request.backward)
         figures[length] = []
         for name in names:
-            told(f"{length} residues: {name}")
+            progress(f"{length} residues: {name}")
             figures[length].append(bench.figure(cases.case(name)))
     return Measured(host_info(device), request, limits, figures)
 
 
-class Bench:
-    """Measures as long as `seconds` last, on a GPU without an end."""
+class ModuleBench:
+    """Measures cases until `seconds` are spent; on a GPU there is no limit."""
 
     def __init__(self, cases: Cases, limits: Limits, seconds: float, backward: bool) -> None:
         self.cases, self.limits, self.left, self.backward = cases, limits, seconds, backward
         self.device = cases.device
 
     def figure(self, case: Case) -> Figure:
-        """What is found of a module."""
+        """Work, times and memory of a module, or a note why it was not measured."""
         work, later = training_work_of(case) if self.backward else (work_of(case), None)
         figure = Figure(case.name, calls_per_pass(self.cases.config, case.name), Pass(work), sliced=sliced(case))
         figure = self._forward(case, figure)
@@ -61,11 +63,11 @@ class Bench:
         return self._backward(case, replace(figure, backward=Pass(later)), later)
 
     def _forward(self, case: Case, figure: Figure) -> Figure:
-        if late := self._late(figure.forward.work):
-            return replace(figure, note=late)
+        if note := self._no_time(figure.forward.work):
+            return replace(figure, note=note)
         module, note = case.module, ""
-        if figure.forward.work.peak > self._room():
-            module, note = self._in_slices(case.module), "in slices, since it does not fit whole"
+        if figure.forward.work.peak > self._free():
+            module, note = self._chunked(case.module), "chunked, since it does not fit in memory otherwise"
 
         def run() -> Any:
             with torch.inference_mode():
@@ -75,9 +77,9 @@ class Bench:
         return replace(figure, forward=replace(figure.forward, times=times, peak=peak), note=note)
 
     def _backward(self, case: Case, figure: Figure, work: Work) -> Figure:
-        if late := self._late(work):
-            return replace(figure, note=f"backward: {late}")
-        if work.peak > self._room():
+        if note := self._no_time(work):
+            return replace(figure, note=f"backward: {note}")
+        if work.peak > self._free():
             return replace(figure, note=f"backward: not measured: takes {work.peak / GIB:.1f} GiB, more than is free")
         leaves = gradient_leaves(case, dict(case.module.named_parameters()), case.inputs)
         for leaf in leaves:
@@ -90,9 +92,9 @@ class Bench:
         return replace(figure, backward=Pass(work, times, kept + peak))
 
     def _measured(self, run: Callable[[], Any]) -> tuple[Times, int]:
-        """Times of warm calls, and the memory of the first one."""
+        """Times of warm calls, and peak bytes of the first call."""
         if self.device.type == "cuda":
-            run()  # compiles and tunes what it needs
+            run()  # compiles and tunes kernels
         first: list[float] = []
         peak = self._peak(lambda: first.append(seconds(run, self.device)))
         times = warm_times(run, self.device, first[0])
@@ -108,23 +110,23 @@ class Bench:
         run()
         return peak_bytes(self.device) - before
 
-    def _late(self, work: Work) -> str:
-        """Why there is no time for this work, "" if there is; a GPU has time for everything."""
+    def _no_time(self, work: Work) -> str:
+        """Why the time left does not suffice for this work, "" if it does."""
         least = self.limits.least_seconds(work)
         if self.device.type == "cuda" or least <= self.left:
             return ""
         return f"not measured: takes {least:.0f} s at least here, and {max(self.left, 0):.0f} s are left of --limit"
 
-    def _room(self) -> float:
-        """Bytes that a module may take; a GPU's kernels take less than the plain bodies, whose bytes are known."""
+    def _free(self) -> float:
+        """Bytes that a module may take; its predicted peak is that of plain bodies, above that of fused kernels."""
         return SHARE * (available_bytes(self.device) or float("inf"))
 
-    def _in_slices(self, module: nn.Module) -> Chunked:
-        return Chunked(module, lambda planner: planner.fit(self._room()) or planner.tightest())
+    def _chunked(self, module: nn.Module) -> Chunked:
+        return Chunked(module, lambda planner: planner.fit(self._free()) or planner.tightest())
 
 
 def sliced(case: Case) -> Sliced:
-    """What AutoChunk predicts for a module at a quarter of the memory."""
+    """AutoChunk's prediction for a module at a quarter of its memory."""
     planner = Chunked(case.module, Planner.tightest).planner(*case.inputs)
     whole = planner.whole()
     plan = planner.fit(QUARTER * whole.peak)

@@ -1,4 +1,4 @@
-"""Figures as pictures."""
+"""Plots of module results."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from foldcli.files import atomic_file
 
 
 def draw(measured: Measured, folder: Path) -> list[Path]:
-    """A picture of each length's modules against the limits, and of their growth where there are several lengths."""
+    """Plot each length against the roofline, and growth if there are several lengths; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"modules-{length}.png" for length in measured.figures]
     for path, figures in zip(paths, measured.figures.values(), strict=True):
@@ -22,7 +22,7 @@ def draw(measured: Measured, folder: Path) -> list[Path]:
 
 
 def limits_png(path: Path, figures: Sequence[Figure], limits: Limits) -> None:
-    """Draw how close each module comes to the device's limits, with its time; FoldcliError if unwritable."""
+    """Plot each module's fraction of the roofline, with its time; FoldcliError if unwritable."""
     from matplotlib.figure import Figure as Picture
 
     shown = [(figure, figure.forward.times.median) for figure in figures if figure.forward.times is not None]
@@ -38,7 +38,7 @@ def limits_png(path: Path, figures: Sequence[Figure], limits: Limits) -> None:
 
 
 def growth_png(path: Path, found: Mapping[str, Curve]) -> None:
-    """Draw time and memory over the length, both logarithmic; FoldcliError if unwritable."""
+    """Plot time and memory against length on logarithmic axes; FoldcliError if unwritable."""
     from matplotlib.figure import Figure as Picture
 
     picture = Picture(figsize=(11, 5), layout="constrained")

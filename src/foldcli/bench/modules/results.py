@@ -1,4 +1,4 @@
-"""What is known of a module once it was measured."""
+"""Results of measuring modules."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,10 @@ from foldcli.bench.work import Work
 
 @dataclass(frozen=True)
 class Sliced:
-    """AutoChunk's prediction: bytes at most whole, and how many times as long a quarter of them takes; that plan.
+    """AutoChunk's prediction of a module at a quarter of its memory.
 
-    slowdown: None where no plan takes so little.
+    whole: peak bytes without chunking; slowdown: time of the plan relative to no chunking, None if no plan fits;
+    words: the plan in words.
     """
 
     whole: float
@@ -23,7 +24,7 @@ class Sliced:
 
 @dataclass(frozen=True)
 class Pass:
-    """Forward or backward: its work, times and bytes at most beside parameters and inputs, if it was measured."""
+    """A forward or backward pass: work and, if measured, times and peak bytes beside parameters and inputs."""
 
     work: Work
     times: Times | None = None
@@ -32,7 +33,7 @@ class Pass:
 
 @dataclass(frozen=True)
 class Figure:
-    """One module, `count` times in a pass of the model; `note` says what was left out and why."""
+    """Results of one module, which runs `count` times in a pass of the model; note: what was left out and why."""
 
     module: str
     count: int
@@ -44,7 +45,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Measured:
-    """A request's figures by length."""
+    """Results of a request, by length in residues."""
 
     machine: HostInfo
     request: Request

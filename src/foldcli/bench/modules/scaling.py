@@ -1,4 +1,4 @@
-"""How time and memory grow with the length: exponents fitted to what was measured."""
+"""Growth of time and memory with length: fitted exponents."""
 
 import math
 import statistics
@@ -10,7 +10,7 @@ Curve = list[tuple[int, float, int]]
 
 
 def curves(figures: Mapping[int, Sequence[Figure]]) -> dict[str, Curve]:
-    """Of each module: lengths at which it was measured whole, its seconds and its bytes there."""
+    """For each module, (length, median seconds, peak bytes) wherever it was measured without chunking."""
     found: dict[str, Curve] = {}
     for length, some in figures.items():
         for figure in some:
@@ -21,7 +21,7 @@ def curves(figures: Mapping[int, Sequence[Figure]]) -> dict[str, Curve]:
 
 
 def exponents(curve: Curve) -> tuple[float, float] | None:
-    """Those of time and memory, by least squares through the logarithms; None for fewer than two lengths."""
+    """Exponents of time and memory by least squares on logarithms; None for fewer than two lengths."""
     if len(curve) < 2:
         return None
     lengths, *values = ([math.log(value) for value in column] for column in zip(*curve, strict=True))

@@ -1,4 +1,4 @@
-"""Figures as they are printed."""
+"""Module results as tables."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,7 +14,7 @@ from foldcli.config import ModelConfig
 
 
 def show(measured: Measured, console: Console) -> None:
-    """Print each length's modules with what is to be said of them, and how they grow."""
+    """Print a table and notes for each length, and growth if there are several."""
     for length in measured.figures:
         console.print(module_table(measured, length))
         for note in notes(measured, length):
@@ -24,7 +24,7 @@ def show(measured: Measured, console: Console) -> None:
 
 
 def module_table(measured: Measured, length: int) -> Table:
-    """Every module at one length: what was measured, and sums of it, which are marked."""
+    """The table of one length: a row for each module, and one for its backward pass if measured."""
     request = measured.request
     title = f"{request.model}: {length} residues, {request.depth} + {request.extra} rows, on {measured.machine.device}"
     grid = Table("module", "×", "ms", "±", "TFLOP/s", "GB", "product", "copy", "GiB", "at ¼", title=title)
@@ -45,7 +45,7 @@ def _to_the_right(grid: Table) -> None:
 
 
 def _rates(one: Pass, limits: Limits) -> list[str]:
-    """Time, spread, rates and memory; work alone where nothing was measured."""
+    """Cells of time, spread, rates and memory; traffic alone if the pass was not measured."""
     moved = f"{one.work.moved / 1e9:.3f}"
     if one.times is None or one.peak is None:
         return ["", "", "", moved, "", "", ""]
@@ -65,7 +65,7 @@ def _sliced(sliced: Sliced | None) -> str:
 
 
 def notes(measured: Measured, length: int) -> Iterator[str]:
-    """What the table's columns mean, what was left out and what follows from the rest."""
+    """What the columns mean, what was not measured and why, and sums over submodules."""
     limits = measured.limits
     yield (
         f"product, copy: shares of a matrix product's {limits.product / 1e12:.3f} TFLOP/s and of a copy's "
@@ -79,17 +79,17 @@ def notes(measured: Measured, length: int) -> Iterator[str]:
 
 
 def _sums(figures: Sequence[Figure], config: ModelConfig) -> Iterator[str]:
-    """For a block or a model that was not measured, the sum of its parts where all of them were."""
+    """For a block or model that was not measured, the sum over its submodules if all of them were."""
     medians = {figure.module: figure.forward.times.median for figure in figures if figure.forward.times}
     for figure in figures:
         made_of = submodules(config, figure.module)
         if figure.module not in medians and made_of and made_of.keys() <= medians.keys():
             total = sum(count * medians[name] for name, count in made_of.items())
-            yield f"{figure.module}: not measured itself; what was measured of its parts sums to {total:.1f} s"
+            yield f"{figure.module}: not measured; its submodules sum to {total:.1f} s"
 
 
 def sweep_table(measured: Measured) -> Table:
-    """Milliseconds of every module at each length, and the fitted exponents of time and memory."""
+    """Milliseconds of each module at each length, and the fitted exponents of time and memory."""
     grid = Table("module", *(f"{length}, ms" for length in measured.figures), "time ~ n^", "memory ~ n^")
     _to_the_right(grid)
     rows: dict[str, list[str]] = {}

@@ -1,1 +1,1 @@
-"""What others take for the same work, in the same run, once their results are known to be the same."""
+"""Times of other implementations of the same work, measured in the same run (`foldcli bench peers`)."""

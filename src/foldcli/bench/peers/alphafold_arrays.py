@@ -40,7 +40,7 @@ def features_of(f: dict[str, np.ndarray]) -> Features:
 
 
 def _templates(t: dict[str, torch.Tensor]) -> TemplateFeatures:
-    """The reference script runs with zero_init off, which replaces undefined torsions by the angle with sine 1."""
+    """Template features; with zero_init off, as in run_alphafold.py, undefined torsions have sine 1 and cosine 0."""
     made = template_features(
         t["template_aatype"].long(), t["template_all_atom_positions"], t["template_all_atom_masks"]
     )
@@ -54,12 +54,15 @@ def _templates(t: dict[str, torch.Tensor]) -> TemplateFeatures:
 
 
 def same(found: dict[str, float]) -> bool:
-    """Whether all differences are within the limits: angstrom, points, and parts of a head's largest logit."""
+    """Whether all differences are within `LIMITS` and `LOGITS`."""
     return all(value <= LIMITS.get(key, LOGITS) for key, value in found.items())
 
 
 def differences(output: Output, expected: dict[str, np.ndarray], config: ModelConfig) -> dict[str, float]:
-    """Largest difference of each output: atoms and PAE in angstrom, logits by the largest of their head."""
+    """Largest difference of each output.
+
+    Atoms and PAE in angstrom, pLDDT in points of 100, logits as a fraction of the largest logit of their head.
+    """
     logits = {
         "distogram/logits": output.distogram, "masked_msa/logits": output.masked_msa,
         "experimentally_resolved/logits": output.resolved, "predicted_lddt/logits": output.lddt,

@@ -13,13 +13,13 @@ from foldcli.bench.cases import Cases, Sizes
 from foldcli.bench.host import host_info, use_fold_allocator
 from foldcli.bench.limits import limits_of
 from foldcli.bench.peers import attention
-from foldcli.bench.peers.comparison import Compared, Comparison, in_agreement
+from foldcli.bench.peers.comparison import Compared, Comparison, compare_calls
 from foldcli.bench.peers.jax_alphafold import against_alphafold
 from foldcli.bench.request import Request, device_and_dtype
 from foldcli.errors import InputError
 
 ATTENTION = {
-    "sdpa": (attention.fused, "torch"),
+    "sdpa": (attention.sdpa, "torch"),
     "trifast": (attention.trifast, "trifast"),
     "cuequivariance": (attention.cuequivariance, "cuequivariance_torch"),
 }
@@ -27,8 +27,8 @@ PEERS = ("jax", "compile", *ATTENTION)
 ONLY_CUDA = ("trifast", "cuequivariance")
 
 
-def compare(request: Request, peers: Sequence[str], rounds: int, told: Callable[[str], None]) -> Compared:
-    """Measure against every peer; InputError for one that is unknown or cannot run here."""
+def compare(request: Request, peers: Sequence[str], rounds: int, progress: Callable[[str], None]) -> Compared:
+    """Compare with each peer; `progress` is called with its name. InputError: it is unknown or cannot run here."""
     device, dtype = device_and_dtype(request.device, request.dtype)
     require(peers, device)
     if request.device == "cuda" and "jax" in peers:
@@ -36,12 +36,13 @@ def compare(request: Request, peers: Sequence[str], rounds: int, told: Callable[
     use_fold_allocator(device)
     found: list[Comparison] = []
     for peer in peers:
-        told(peer)
+        progress(peer)
         found += _against(peer, request, device, dtype, rounds)
     return Compared(host_info(device), request, limits_of(device, dtype), found)
 
 
 def require(peers: Sequence[str], device: torch.device) -> None:
+    """InputError if a peer is unknown, not installed, or needs a GPU."""
     for peer in peers:
         if peer not in PEERS:
             raise InputError(f"--peers {peer}: no such peer; there is {', '.join(PEERS)}")
@@ -68,21 +69,21 @@ def _against(
 
 
 def _compiled(cases: Cases, rounds: int) -> Comparison:
-    """The Evoformer's block against torch's compiler on the plain bodies of its operations."""
+    """An Evoformer block against torch.compile of the same block with plain bodies."""
     case = cases.case("evoformer.block")
     with ops.backend("reference"):
         compiled = torch.compile(case.module, dynamic=False)
-        compiled(*case.inputs)  # compiles it
+        compiled(*case.inputs)  # compiles
 
     def peer() -> Any:
         with ops.backend("reference"):
             return compiled(*case.inputs)
 
-    return in_agreement(case.name, "compile", partial(case.module, *case.inputs), peer, cases, rounds)
+    return compare_calls(case.name, "compile", partial(case.module, *case.inputs), peer, cases, rounds)
 
 
 def _attention(cases: Cases, name: str, peer: str, rounds: int) -> Comparison:
-    """Attention between its projections; the peer's queries, keys and values lie apart, as it likes them best."""
+    """Attention without its projections; the peer gets contiguous q, k and v, which suits it best."""
     case = cases.case(name)
     module: Any = case.module.attention
     n = cases.sizes.residues
@@ -98,7 +99,7 @@ def _attention(cases: Cases, name: str, peer: str, rounds: int) -> Comparison:
         return attended * (gate + module.gate_bias).sigmoid()
 
     ours = partial(ops.gated_attention, packed, module.gate_bias, module.heads, mask, bias)
-    return in_agreement(f"{name}, attention alone", peer, ours, theirs, cases, rounds)
+    return compare_calls(f"{name}, attention alone", peer, ours, theirs, cases, rounds)
 
 
 def _heads(x: Tensor, heads: int) -> Tensor:

@@ -22,9 +22,10 @@ AGREEMENT = {torch.float32: 1e-4, torch.bfloat16: 3e-2}
 
 @dataclass(frozen=True)
 class Comparison:
-    """One piece of work by us and by a peer: the largest difference, then times of both, turn by turn.
+    """The same work by foldcli and by a peer.
 
-    difference: as a share of the largest number of a result, the worst of them; times are None where it is too large.
+    difference: largest difference of results, as a fraction of the largest entry of each; times: of both in each turn,
+    None if the difference is too large.
     """
 
     work: str
@@ -36,7 +37,7 @@ class Comparison:
 
     @property
     def ratios(self) -> list[float]:
-        """Our time in each turn, as a share of the peer's."""
+        """Our time relative to the peer's, in each turn."""
         if self.our_times is None or self.peer_times is None:
             return []
         return [ours / peer for ours, peer in zip(self.our_times.each, self.peer_times.each, strict=True)]
@@ -44,7 +45,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Compared:
-    """A request's comparisons."""
+    """All comparisons of a request."""
 
     machine: HostInfo
     request: Request
@@ -52,10 +53,10 @@ class Compared:
     comparisons: list[Comparison]
 
 
-def in_agreement(
+def compare_calls(
     work: str, peer: str, ours: Callable[[], Any], theirs: Callable[[], Any], cases: Cases, rounds: int
 ) -> Comparison:
-    """Compare results, and only if they agree the times of as many turns."""
+    """Compare results and, only if they agree, times of `rounds` turns."""
     difference = largest_difference(ours(), theirs())
     name = f"foldcli {str(cases.dtype).removeprefix('torch.')}"
     if difference > AGREEMENT[cases.dtype]:
@@ -65,13 +66,13 @@ def in_agreement(
 
 
 def largest_difference(ours: Any, theirs: Any) -> float:
-    """Between two results of the same form, as a share of the largest number of each tensor."""
+    """Largest difference of two results of the same structure, as a fraction of each tensor's largest entry."""
     pairs = zip(tensors(ours), tensors(theirs), strict=True)
     return max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
 
 
 def table(compared: Compared) -> Table:
-    """Comparisons as they are printed."""
+    """Comparisons as a table."""
     request = compared.request
     title = f"{request.model}: {request.lengths[0]} residues, {request.depth} + {request.extra} rows"
     grid = Table("work", "ours", "peer", "ours, ms", "peer, ms", "ours / peer", "differ by", title=title)

@@ -1,4 +1,4 @@
-"""DeepMind's AlphaFold in a Python environment of its own: JAX and torch each want packages of their own age."""
+"""DeepMind's AlphaFold in a Python environment of its own, since JAX and torch need different package versions."""
 
 import contextlib
 import subprocess
@@ -13,22 +13,19 @@ PACKAGES = (
     "jax", "jaxlib", "dm-haiku", "ml_collections", "dm-tree", "immutabledict", "biopython", "scipy", "pandas", "chex",
     "absl-py",
 )  # fmt: skip
-# Without what they ask for: old versions of the above, and what only searches need.
+# Installed without dependencies: these are old versions of the above, and tools of alignment searches.
 BARE_PACKAGES = ("alphafold-colabfold", "colabfold-kernels")
 SCRIPT = Path(__file__).with_name("run_alphafold.py")
 READY = "ready"
 
 
 def folder() -> Path:
-    """Where the environment lies: beside the parameters, in the cache folder."""
+    """The environment's folder, inside the cache folder."""
     return cache_folder() / "peers" / "alphafold"
 
 
 def prepare() -> None:
-    """Make the environment, if it is not there, with pip and the package index that pip is set up for.
-
-    FoldcliError: where pip fails, after its own words.
-    """
+    """Create the environment with pip, unless it exists; FoldcliError: pip failed, after its own messages."""
     if (folder() / READY).is_file():
         return
     venv.create(folder(), with_pip=True, clear=True)
@@ -40,9 +37,9 @@ def prepare() -> None:
 
 
 def command(script: Path = SCRIPT) -> list[str]:
-    """How a script runs in the environment; FoldcliError where there is none."""
+    """The command line of a script in the environment; FoldcliError: the environment does not exist."""
     if not (folder() / READY).is_file():
-        raise FoldcliError(f"{folder()}: DeepMind's AlphaFold is not there; foldcli bench peers --prepare gets it")
+        raise FoldcliError(f"{folder()}: no AlphaFold by DeepMind; foldcli bench peers --prepare installs it")
     return [str(_python()), str(script)]
 
 
@@ -52,9 +49,9 @@ def _python() -> Path:
 
 @contextlib.contextmanager
 def served(out: Path, options: Sequence[str]) -> Iterator[Callable[[], float]]:
-    """DeepMind's model in a process of its own, its results in `out`; each call runs it once and returns the seconds.
+    """Run DeepMind's model in a process of its own, with its results in `out`.
 
-    FoldcliError: where it does not start; its own words stand above.
+    Yields a function that runs it once more and returns the seconds. FoldcliError: it does not start.
     """
     line = [*command(), *options, "--serve", "--out", str(out)]
     with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

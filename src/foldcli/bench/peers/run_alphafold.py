@@ -1,14 +1,14 @@
-"""Run DeepMind's AlphaFold 2 (JAX, CPU) with parameters rebuilt from their names, and save what went in and came out.
+"""Run DeepMind's AlphaFold 2 (JAX, CPU) with seeded parameters; save its features and outputs.
 
-The parameters are not trained; `foldcli.weights.seeded` draws each from its own name, so that foldcli rebuilds the same
-ones. `foldcli bench peers --prepare` makes an environment for this script, apart from foldcli's own. Writes to --out:
+The parameters are untrained; `foldcli.weights.seeded` draws each from its own name, so that foldcli rebuilds the same
+ones. `foldcli bench peers --prepare` creates the environment that this script runs in. Writes to --out:
 features.npz (leading axis: recycling pass), outputs.npz (float32) and config.json. Those in tests/golden were made by
 
     run_alphafold.py --blocks 2 --extra-blocks 1 --residues 24 --preset model_3_ptm --out ptm
     run_alphafold.py --blocks 2 --extra-blocks 1 --residues 24 --preset model_1_ptm --depth 20 --templates 2
         --out templates
 
-With --serve it then answers each line on standard input with the seconds of one more run.
+With --serve it then runs once more for each line on standard input, and prints the seconds.
 """
 
 import argparse
@@ -27,11 +27,11 @@ import numpy as np
 from alphafold.data import parsers, pipeline
 from alphafold.model import config, model
 
-# By its file: foldcli is not installed in this environment, and what lies beside it may be of another Python.
+# By its file, since foldcli is not installed in this environment.
 seeded_parameters = runpy.run_path(str(Path(__file__).parents[2] / "weights/seeded.py"))["seeded_parameters"]
 
 LETTERS = "ARNDCQEGHILKMFPSTWYV"
-# What follows from other outputs, or from the features alone.
+# Derived from other outputs, or from the features alone.
 NOT_SAVED = ("aligned_confidence_probs", "distogram/bin_edges", "structure_module/final_atom_mask")
 
 
@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--residues", type=int, default=64)
     parser.add_argument("--msa", type=int, default=32)
     parser.add_argument("--extra-msa", type=int, default=48)
-    parser.add_argument("--depth", type=int, default=100, help="sequences in the made-up alignment")
+    parser.add_argument("--depth", type=int, default=100, help="sequences in the random alignment")
     parser.add_argument("--recycles", type=int, default=1)
     parser.add_argument("--templates", type=int, default=0)
     parser.add_argument("--scale", type=float, default=1.0, help="of the parameters")
@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def alignment(a: argparse.Namespace) -> parsers.Msa:
-    """A random family: members keep 70 % of the query, with gaps and insertions."""
+    """A random alignment: rows keep 70 % of the query, with gaps and insertions."""
     rng = np.random.default_rng(a.seed)
     letters = np.array(list(LETTERS + "-"))
     query = rng.integers(0, 20, a.residues)
@@ -71,7 +71,7 @@ def alignment(a: argparse.Namespace) -> parsers.Msa:
 
 
 def templates(a: argparse.Namespace) -> dict[str, np.ndarray]:
-    """Made-up templates: random residue types on a smooth random CA trace; one atom in ten is missing."""
+    """Random templates: random residue types on a smooth random CA trace; one atom in ten is missing."""
     rng, n = np.random.default_rng(a.seed + 7), a.residues
     mask = (rng.random((a.templates, n, 37)) < 0.9).astype(np.float32)
     trace = np.cumsum(rng.normal(size=(a.templates, n, 1, 3)) * 2.0, axis=1)
@@ -88,7 +88,7 @@ def templates(a: argparse.Namespace) -> dict[str, np.ndarray]:
 
 
 def published_layout(node: Any) -> None:
-    """Keep the projections of the triangle product apart, as in the published files of the monomer models."""
+    """Keep the projections of triangle multiplication separate, as in the published parameters of monomer models."""
     for key, value in node.items():
         if key == "fuse_projection_weights":
             node[key] = False
