@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from foldcli.compose import fold_config
@@ -54,7 +55,22 @@ def test_the_system_says_what_is_free() -> None:
     assert free is None or free > 1 << 20
 
 
-def test_a_lack_of_memory_is_recognised_in_any_librarys_words() -> None:
-    assert is_lack_of_memory(RuntimeError("could not create a primitive"))
-    assert is_lack_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+NO_MEMORY = (
+    "could not create a primitive", "DefaultCPUAllocator: can't allocate memory",
+    "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
+    "CUDA driver error: out of memory",
+    "Triton Error [CUDA]: out of memory",
+    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("said", NO_MEMORY)
+def test_a_lack_of_memory_is_recognised_in_any_librarys_words(said: str) -> None:
+    assert is_lack_of_memory(RuntimeError(said))
+
+
+def test_other_errors_are_no_lack_of_memory() -> None:
     assert not is_lack_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    errors = pytest.importorskip("triton.runtime.errors")
+    # what a kernel asks of the chip is the same for a shorter plan
+    assert not is_lack_of_memory(errors.OutOfResources(258048, 232448, "shared memory"))

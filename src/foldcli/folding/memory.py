@@ -14,8 +14,14 @@ from foldcli.config import ModelConfig
 from foldcli.errors import FoldcliError
 
 LONGEST = 1 << 20
-# From torch's allocator, and from oneDNN, which gives no reason: what we call of it fails for lack of memory only.
-NO_MEMORY = ("allocate memory", "could not create a primitive", "could not execute a primitive")
+# From torch's allocator; from oneDNN, which gives no reason: what we call of it fails for lack of memory only; from the
+# CUDA runtime and driver, Triton and cuBLAS. Triton's "out of resource" is a kernel too large for the chip, whatever
+# is free.
+NO_MEMORY = (
+    "allocate memory", "could not create a primitive", "could not execute a primitive",
+    "CUDA error: out of memory", "CUDA driver error: out of memory", "Triton Error [CUDA]: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)  # fmt: skip
 
 
 def predicted_bytes(config: ModelConfig, length: int, depth: int, width: int) -> int:
