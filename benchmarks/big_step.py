@@ -1,4 +1,4 @@
-"""One real step of the full model on this machine: time, memory, loss.
+"""One training step of the full model on this machine: time, memory, loss.
 
     python benchmarks/big_step.py [KEY=VALUE ...]
 

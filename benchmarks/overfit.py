@@ -3,8 +3,8 @@
     python benchmarks/overfit.py [--minutes 20] [--aim 0.95] [KEY=VALUE ...]
 
 Trains the recipe `mini` on the chains of examples/training/four.npz, whole and without templates, and validates the
-averaged parameters on the same chains. Prints the mean lDDT-CA as it goes; exit code 1 if it does not reach the aim in
-time.
+averaged parameters on the same chains. Prints the mean lDDT-CA at each validation; exit code 1 if it does not reach the
+aim in time.
 """
 
 import argparse

@@ -13,7 +13,7 @@ BONDS = {"CA": (1.46, 122.0), "C": (1.52, 111.0), "N": (1.33, 116.0)}
 
 
 def ideal_trace(dssp: str) -> NDArray[np.float64]:
-    """CA atoms [i, 3] in angstrom."""
+    """CA atoms [i, 3] in angstrom of a chain with these DSSP states."""
     phi, psi = zip(*(ANGLES[KIND.get(state, "coil")] for state in dssp), strict=True)
     atoms = [np.zeros(3), np.array([BONDS["CA"][0], 0.0, 0.0])]
     atoms.append(_place([np.array([0.0, 1.0, 0.0]), *atoms], *BONDS["C"], 0.0))

@@ -1,6 +1,6 @@
-"""`make parity`: compare with DeepMind's own AlphaFold, on features and parameters made afresh.
+"""`make parity`: compare with DeepMind's own AlphaFold on new random features and parameters.
 
-Runs DeepMind's model in its own environment, then ours on the same features, and fails where they differ: at full depth
+Runs DeepMind's model in its own environment, then ours on the same features. It fails on differences: at full depth
 by more than 5e-3 angstrom in an atom or 1e-4 of a head's largest logit; with two blocks in training by more than 1e-4
 in a term of the loss or 1e-3 of the largest entry in the gradient of any parameter.
 """
@@ -21,7 +21,7 @@ from tests.golden.reference_run import ReferenceRun
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests/golden"
 PYTHONPATH = f"{ROOT / 'src'}:{SCRIPT.parent}"
-# Parameters at half scale: at full depth with larger ones the untrained model amplifies rounding beyond any comparison.
+# Parameters at half scale: at full depth, larger untrained ones amplify rounding beyond any comparison.
 COMMON = ["--scale", "0.5", "--residues", "48", "--msa", "64", "--extra-msa", "96", "--depth", "200", "--recycles", "2"]
 CASES = {
     "pTM": ["--preset", "model_3_ptm"],
@@ -31,7 +31,7 @@ CASES = {
 }
 TRAINING = ["--scale", "0.5", "--blocks", "2", "--extra-blocks", "1", "--recycles", "0", "--msa", "32"]
 TRAINING_CASES = {
-    # violations weigh little: untrained, they would hide the other terms' gradients
+    # violations have a small weight: of an untrained model, they would dominate all gradients
     "training": ["--preset", "model_3_ptm", "--violations", "0.0002"],
     "training, two templates, violations": ["--preset", "model_1_ptm", "--templates", "2"],
 }

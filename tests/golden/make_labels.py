@@ -1,4 +1,4 @@
-"""Write losses/labels.npz: a piece of a real chain, with symmetric side chains, a gap and missing atoms.
+"""Write losses/labels.npz: a fragment of a real chain, with symmetric side chains, a gap and missing atoms.
 
     python make_labels.py 2q2k.cif
 

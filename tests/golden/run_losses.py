@@ -1,4 +1,4 @@
-"""Run one training pass of DeepMind's AlphaFold 2 (JAX, CPU) without dropout: its losses and all their gradients.
+"""Losses of DeepMind's AlphaFold 2 (JAX, CPU) for one pass without dropout, and the gradients of all parameters.
 
 Needs src and src/foldcli/bench/peers in PYTHONPATH; takes the options of run_alphafold.py there, and --labels, a file
 as make_labels.py writes it, whose sequence is the query.
@@ -68,7 +68,7 @@ def truth(features: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> dic
 
 
 def terms(batch: dict[str, jax.Array], cfg: object) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The weighted total, and its terms without their weights; `unclamped` is the first with use_clamped_fape 0."""
+    """The weighted total, and its terms without weights; `unclamped` is the backbone FAPE without its clamp."""
     pass_batch = {key: value[None] for key, value in batch.items()}
     iteration = modules.AlphaFoldIteration(cfg, cfg.global_config)
     ret, total = iteration(pass_batch, {}, is_training=False, compute_loss=True)
