@@ -16,7 +16,8 @@ class AotConfig:
     name: shown in the report, such as "attention_forward bfloat16 d32 bias"; function: the jit function; signature:
     argument -> "*bf16", "fp32", "i32" (constants may be left out); constexprs: argument -> value; needs_wgmma: its
     sm_90 code must use Hopper's matrix instructions; capabilities: where this configuration ships; divisible: pointers
-    and integers that are multiples of 16 at run time (all pointers where None), since vector loads depend on it.
+    and integers that are multiples of 16 at run time (all pointers where None), since vector loads depend on it;
+    launched: noted from a launch (launches.py), not from a table of what ships.
     """
 
     name: str
@@ -28,3 +29,4 @@ class AotConfig:
     needs_wgmma: bool = False
     capabilities: tuple[int, ...] = (80, 90)
     divisible: tuple[str, ...] | None = field(default=None)
+    launched: bool = False

@@ -23,7 +23,7 @@ from foldcli_kernels.attention.blocks import (
 )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["groups", "row_groups", "rows"])
 def attention_backward_gate(
     grad,  # [b, g, n, h d]: gradient of the result
     packed,  # [b, g, n, 4 h d]: queries, keys, values and gates side by side
@@ -71,7 +71,7 @@ def attention_backward_gate(
     tl.store(gate_sums + line + channel, tl.sum(total, 0), mask=channel < DIM)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["groups"])
 def attention_backward_dkv(
     packed,  # [b, g, n, 4 h d]: queries, keys, values and gates side by side
     mask,  # [b, g, n]: not 0 where a key may be attended to
@@ -141,7 +141,7 @@ def attention_backward_dkv(
         store_head(to + 2 * hd, start, packed_grad_n, limit, grad_values[r], BLOCK_N, DIM, WIDTH)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["groups", "shares", "per_share"])
 def attention_backward_dq(
     packed,  # [b, g, n, 4 h d]: queries, keys, values and gates side by side
     mask,  # [b, g, n]: not 0 where a key may be attended to

@@ -38,7 +38,7 @@ def attend(
     return total, higher, mass * shrink + tl.sum(weight, 1)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["groups"])
 def attention_forward(
     packed,  # [b, g, n, 4 h d]: queries, keys, values and gates side by side
     gate_bias,  # [h d]

@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["second", "shared"])
 def dropout_apply_mask(
     x,  # [outer, second, shared, between, channels]: residual, as all tensors here; read where HAS_X
     update,  # added with dropout

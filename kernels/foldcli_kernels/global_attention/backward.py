@@ -10,7 +10,7 @@ from foldcli_kernels.global_attention.blocks import load_channel_rows, masked_lo
 from foldcli_kernels.matmul import matmul
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["columns", "keys"])
 def global_attention_backward(
     grad,  # [b, n, h, d]: gradient of the result
     q,  # [b, n, h, d]: queries of n columns

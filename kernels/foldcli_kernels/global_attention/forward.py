@@ -14,7 +14,7 @@ from foldcli_kernels.global_attention.blocks import PADDED_LOGIT, load_channel_r
 from foldcli_kernels.matmul import matmul
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["columns", "keys"])
 def global_attention_forward(
     q,  # [b, n, h, d]: queries of n columns
     k, v,  # [b, n, s, d]: keys and values that the heads share

@@ -10,7 +10,7 @@ from foldcli_kernels.layer_norm.statistics import standardise, standardise_backw
 from foldcli_kernels.tensors import row_offset
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "blocks"])
 def layer_norm_backward(
     grad,  # [rows, WIDTH]: gradient of the result
     x,  # [rows, WIDTH]

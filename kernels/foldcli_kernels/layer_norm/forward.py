@@ -10,7 +10,7 @@ from foldcli_kernels.layer_norm.statistics import standardise
 from foldcli_kernels.tensors import row_offset
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def layer_norm_forward(
     x,  # [rows, WIDTH], with any strides
     scale, offset,  # [WIDTH]

@@ -31,7 +31,7 @@ def add_unprojected(
     return total
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def norm_linear_backward_input(
     x,  # [rows, WIDTH]: channels side by side
     scale,  # [WIDTH]: of the layer norm
@@ -61,7 +61,7 @@ def norm_linear_backward_input(
     store_norm_gradient(x, start, row, inside, scale, total, grad_x, partial, WIDTH, BLOCK_C)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "blocks"])
 def norm_linear_backward_weights(
     x,  # [rows, WIDTH]: channels side by side
     scale, offset,  # [WIDTH]: of the layer norm

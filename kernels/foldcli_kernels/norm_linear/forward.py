@@ -48,7 +48,7 @@ def project_rows(
         tl.store(at, result.to(out.dtype.element_ty), mask=(row < rows)[:, None] & (column < OUT)[None, :])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def norm_linear_forward(
     x,  # [rows, WIDTH]: channels side by side
     scale, offset,  # [WIDTH]: of the layer norm

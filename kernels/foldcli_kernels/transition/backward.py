@@ -11,7 +11,7 @@ from foldcli_kernels.matmul import matmul, sliced_matmul
 from foldcli_kernels.tensors import row_offset
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def transition_backward_input(
     x,  # [rows, c]: channels side by side
     scale, offset,  # [c]: of the layer norm
@@ -81,7 +81,7 @@ def transition_backward_input(
         tl.store(partial_bias + tl.program_id(0).to(tl.int64) * WIDTH + channel, tl.sum(again, axis=0), mask=real)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "blocks"])
 def transition_backward_weights(
     x,  # [rows, c]: channels side by side
     scale, offset,  # [c]: of the layer norm

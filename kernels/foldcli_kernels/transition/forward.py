@@ -11,7 +11,7 @@ from foldcli_kernels.matmul import matmul, sliced_matmul
 from foldcli_kernels.tensors import row_offset
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def transition_forward(
     x,  # [rows, c]: channels side by side
     scale, offset,  # [c]: of the layer norm

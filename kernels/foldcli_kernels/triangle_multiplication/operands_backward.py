@@ -26,7 +26,7 @@ from foldcli_kernels.triangle_multiplication.blocks import (
 )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def triangle_operands_backward_input(
     left, right,  # [b, c, i, k]: gradients of both operands
     z,  # [b, i, k, c_z]: pairs
@@ -77,7 +77,7 @@ def triangle_operands_backward_input(
     store_pair_gradient(z, source, inside, 1, total, scale, grad_z, target, 1, WIDTH, BLOCK_C)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["side", "rows", "per_batch", "count"])
 def triangle_operands_backward_weights(
     incoming,  # [b, c, i, k]: gradient of one operand
     z,  # [b, i, k, c_z]: pairs

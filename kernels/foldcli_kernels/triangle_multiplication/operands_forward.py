@@ -15,7 +15,7 @@ from foldcli_kernels.triangle_multiplication.blocks import (
 )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def triangle_operands_forward(
     z,  # [b, i, k, c_z]: pairs
     scale, offset,  # [c_z]: of the layer norm

@@ -24,7 +24,7 @@ from foldcli_kernels.triangle_multiplication.blocks import (
 )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def triangle_update_backward_input(
     grad,  # [b, i, k, c_z]: gradient of the update
     triangles,  # [b, c, i, k]: the triangle product
@@ -78,7 +78,7 @@ def triangle_update_backward_input(
     )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "per_batch", "count"])
 def triangle_update_backward_weights(
     grad,  # [b, i, k, c_z]: gradient of the update
     triangles,  # [b, c, i, k]: the triangle product

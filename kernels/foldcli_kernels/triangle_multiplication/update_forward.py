@@ -15,7 +15,7 @@ from foldcli_kernels.triangle_multiplication.blocks import (
 )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def triangle_update_forward(
     triangles,  # [b, c, i, k]: the triangle product
     z,  # [b, i, k, c_z]: pairs that it was made from

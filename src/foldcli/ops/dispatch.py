@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 _chosen = os.environ.get("FOLDCLI_BACKEND") or "auto"
 _decisions: dict[tuple[Any, ...], bool] = {}
 _warned: set[str] = set()
+_launches_are_noted = False
 
 
 @contextlib.contextmanager
@@ -39,6 +40,20 @@ def backend(name: str) -> Iterator[None]:
         yield
     finally:
         _chosen = before
+
+
+@contextlib.contextmanager
+def kernels_on_cpu() -> Iterator[None]:
+    """Call kernels with CPU tensors inside the block, for what notes their launches and runs none."""
+    global _launches_are_noted
+    _decisions.clear()
+    _launches_are_noted = True
+    try:
+        with backend("triton"):
+            yield
+    finally:
+        _launches_are_noted = False
+        _decisions.clear()
 
 
 def chosen() -> str:
@@ -126,7 +141,7 @@ def obstacle_on(device: torch.device, dtype: torch.dtype, forced: bool) -> str:
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
     if dtype not in DTYPES:
         return f"{_name(dtype)} tensors, and kernels take {', '.join(map(_name, DTYPES))}"
-    if device.type == "cpu" and interpreted and forced:
+    if device.type == "cpu" and forced and (interpreted or _launches_are_noted):
         return ""
     if device.type != "cuda":
         return f"tensors on {device.type}, and kernels need cuda (or TRITON_INTERPRET=1 on the cpu)"
