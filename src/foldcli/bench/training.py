@@ -42,7 +42,7 @@ class TrainingTimes:
 
 
 class SynchronizedTimers(Timers):
-    """Timers that stop when the device has done what was asked of it."""
+    """Timers that wait for the device before they stop, so that asynchronous kernels count."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()

@@ -167,7 +167,7 @@ def curve(
 
 def table(found: Curve) -> Table:
     """The curve as a table."""
-    grid = Table("way", "MiB", "saved", "saved beside results", "time", "predicted", "error")
+    grid = Table("plan", "peak MiB", "saved", "saved without results", "time", "predicted / peak", "max error")
     for column in grid.columns[1:]:
         column.justify = "right"
     for point in found.points:
@@ -175,7 +175,7 @@ def table(found: Curve) -> Table:
         saved = f"{found.saved(point):.1%}", f"{found.saved_beside_results(point):.1%}"
         times = f"{point.seconds / found.whole.seconds:.2f}", predicted, f"{point.error:.1e}"
         grid.add_row(point.name, f"{point.peak / 2**20:,.0f}", *saved, *times)
-    grid.title = f"{found.title}; whole: {found.whole.seconds:.1f} s"
+    grid.title = f"{found.title}; time without chunking: {found.whole.seconds:.1f} s"
     return grid
 
 
@@ -190,7 +190,7 @@ def curve_png(path: Path, found: Curve) -> None:
         ratios = [point.seconds / found.whole.seconds for point in some]
         axis.plot(ratios, [point.peak / 2**20 for point in some], style, label=prefix if some else None)
     axis.axhline(found.results / 2**20, color="0.6", linewidth=0.8, label="the results alone")
-    axis.set(xlabel="time, whole = 1", ylabel="MiB beside parameters and inputs", ylim=(0, None))
+    axis.set(xlabel="time relative to no chunking", ylabel="peak MiB beside parameters and inputs", ylim=(0, None))
     axis.set_title(found.title.replace(", ", "\n", 1), fontsize="medium")
     axis.legend(frameon=False)
     with atomic_file(path) as file:
