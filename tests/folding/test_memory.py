@@ -6,8 +6,13 @@ import sys
 import pytest
 import torch
 
+from foldcli.autochunk import Chunked
+from foldcli.autochunk.cost import DeviceRates
+from foldcli.autochunk.region_selection import Planner
 from foldcli.compose import fold_config
+from foldcli.folding.chunking import blank_inputs, held_bytes
 from foldcli.folding.memory import available_bytes, is_lack_of_memory, longest_that_fits, predicted_bytes
+from foldcli.model.alphafold import AlphaFold
 
 # In a process of its own, whose peak is the fold's; its environment makes glibc return large blocks at once.
 MEASURE = """
@@ -41,6 +46,18 @@ def test_the_prediction_is_near_what_is_measured() -> None:
     )  # fmt: skip
     predicted = predicted_bytes(fold_config("tiny").model, 320, 1, 4)
     assert 0.8 < predicted / int(measured.stdout) < 1.25
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_templates_take_what_autochunk_counts() -> None:
+    config, cpu = fold_config("mini", ["model.evoformer.blocks=1"]).model, torch.device("cpu")
+    with torch.device("meta"):
+        model = AlphaFold(config).eval().requires_grad_(False)
+    chunked = Chunked(model, Planner.tightest, DeviceRates(1e12, 1e11, 1e10, 0.0, 1e-5))
+    for length in (200, 400):
+        inputs = blank_inputs(config, length, 1, cpu, torch.float32, templates=4)
+        counted = chunked.planner(*inputs).whole().peak + held_bytes(inputs)
+        assert 0.9 < predicted_bytes(config, length, 1, 4, templates=4) / counted < 1.2
 
 
 def test_the_longest_that_fits_fits_and_no_longer_does() -> None:

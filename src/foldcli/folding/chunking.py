@@ -17,7 +17,7 @@ from foldcli.config import FoldConfig, ModelConfig
 from foldcli.errors import FoldcliError
 from foldcli.folding.memory import available_bytes, resident_bytes, savings
 from foldcli.model.alphafold import AlphaFold
-from foldcli.model.features import Features, Recycled
+from foldcli.model.features import Features, Recycled, TemplateFeatures
 
 # Part of the free memory that is planned for: the allocator rounds up, and other processes need some.
 FREE_SHARE = 0.9
@@ -28,10 +28,13 @@ RETRY_SHARE = 0.7
 
 
 def blank_inputs(
-    config: ModelConfig, i: int, depth: int, device: torch.device, precision: torch.dtype
+    config: ModelConfig, i: int, depth: int, device: torch.device, precision: torch.dtype, templates: int = 0
 ) -> tuple[Features, Recycled]:
-    """Fake inputs of a pass over i residues and an alignment of `depth` rows, with the previous pass's results."""
-    c_m, s = config.evoformer.c_m, min(depth, config.msa.max_clusters)
+    """Fake inputs of a pass over i residues and an alignment of `depth` rows, with the previous pass's results.
+
+    templates: how many are shown, if the model takes any.
+    """
+    c_m, s, t = config.evoformer.c_m, min(depth, config.msa.max_clusters), templates
     e = min(max(depth - s, 1), config.msa.max_extra)
 
     def real(*shape: int) -> torch.Tensor:
@@ -41,9 +44,13 @@ def blank_inputs(
         return torch.empty(shape, device=device, dtype=torch.int64)
 
     with FakeTensorMode():
+        shown = TemplateFeatures(
+            real(t), whole(t, i), real(t, i, 3), real(t, i), real(t, i), real(t, i, 7, 2), real(t, i, 7, 2),
+            real(t, i, 7),
+        )  # fmt: skip
         features = Features(
             whole(i), whole(i), real(i), real(i, 22), real(s, i, 49), real(s, i), whole(e, i), real(e, i), real(e, i),
-            real(e, i),
+            real(e, i), shown if t and config.template else None,
         )  # fmt: skip
         pair = torch.empty(i, i, config.c_z, device=device, dtype=precision)
         return features, Recycled(real(i, c_m), pair, real(i, 37, 3))
@@ -63,14 +70,14 @@ class ChunkedModels:
         self.first_of_kind: dict[ModelConfig, Chunked] = {}
 
     def fit(
-        self, models: Mapping[str, AlphaFold], length: int, depth: int, share: float = 1.0
+        self, models: Mapping[str, AlphaFold], length: int, depth: int, share: float = 1.0, templates: int = 0
     ) -> Mapping[str, AlphaFold]:
-        """The models, planned to fold this length and MSA depth in the free memory or in the user's budget.
+        """The models, planned to fold this length, depth and templates in the free memory or in the user's budget.
 
         share: part of that memory to plan for. FoldcliError: no plan fits.
         """
         wrapped = {name: self._wrapped(name, model) for name, model in models.items()}
-        sizes = length, depth, self.device, self.precision
+        sizes = length, depth, self.device, self.precision, templates
         inputs = {name: blank_inputs(model.config, *sizes) for name, model in models.items()}
         for name, model in wrapped.items():
             if not model.graphs:

@@ -14,7 +14,9 @@ from foldcli.folding.alignments import expected_depth
 from foldcli.folding.chunking import FREE_SHARE, blank_inputs, held_bytes
 from foldcli.folding.memory import available_bytes, predicted_bytes
 from foldcli.folding.models import Source
+from foldcli.folding.templates import takes_templates
 from foldcli.model.alphafold import AlphaFold
+from foldcli.search.templates import MAX_TEMPLATES
 
 # The least memory is b·N + c·N² bytes for N residues; b and c are fitted at these lengths.
 LENGTHS = (384, 1024)
@@ -50,6 +52,7 @@ class Forecaster:
         self.model.trunk.to(precision)
         self.chunked = Chunked(self.model, lambda planner: planner.tightest())
         self.growth = cache(self._growth)
+        self.templates = MAX_TEMPLATES if takes_templates(source.config) else 0  # the most that a search may find
 
     def forecast(self, query: Query) -> Forecast:
         """The forecast of a query's job; lengths that fit are given for 1, 2, 4 and 8 devices."""
@@ -60,7 +63,8 @@ class Forecaster:
         passes = (self.source.config.num_recycle + 1) * self.source.config.num_seeds
         parameters = sum(p.numel() for p in self.model.parameters())
         planned = None if plan is None else plan.peak + given
-        whole = predicted_bytes(self.source.config.model, len(query.sequence), depth, self.precision.itemsize)
+        sizes = len(query.sequence), depth, self.precision.itemsize, self.templates
+        whole = predicted_bytes(self.source.config.model, *sizes)
         longest = {ranks: self._longest(depth, ranks) for ranks in (1, 2, 4, 8)}
         return Forecast(
             query.name, self.source.name, len(query.sequence), parameters, whole, planned,
@@ -69,7 +73,8 @@ class Forecaster:
 
     def _planner(self, length: int, depth: int) -> tuple[Planner, int]:
         """The planner for a pass after the first, and the bytes of its inputs."""
-        inputs = blank_inputs(self.source.config.model, length, depth, self.device, self.precision)
+        sizes = length, depth, self.device, self.precision, self.templates
+        inputs = blank_inputs(self.source.config.model, *sizes)
         return self.chunked.planner(*inputs), held_bytes(inputs)
 
     def _growth(self, depth: int) -> tuple[float, float]:

@@ -12,6 +12,7 @@ import torch
 from foldcli.byte_units import GIB
 from foldcli.config import ModelConfig
 from foldcli.errors import FoldcliError
+from foldcli.model.template import BINS, C_PAIR_FEATURES
 
 LONGEST = 1 << 20
 # From torch's allocator; from oneDNN, which gives no reason: what we call of it fails for lack of memory only; from the
@@ -24,8 +25,10 @@ NO_MEMORY = (
 )  # fmt: skip
 
 
-def predicted_bytes(config: ModelConfig, length: int, depth: int, width: int) -> int:
+def predicted_bytes(config: ModelConfig, length: int, depth: int, width: int, templates: int = 0) -> int:
     """Peak bytes of a fold of `length` residues and `depth` MSA rows, at `width` bytes a number in the trunk.
+
+    templates: how many are shown, if the model takes any.
 
     The most that any step of the trunk allocates, with the operations' reference bodies, plus what is alive
     throughout: features, representations, and those of the previous pass in float32.
@@ -40,10 +43,20 @@ def predicted_bytes(config: ModelConfig, length: int, depth: int, width: int) ->
         m + pairs * (main.c_outer**2 + 2.2 * c_z),  # the outer product before its projection
         m + pairs * (8 * main.c_triangle + 2 * c_z),  # triangle multiplication: operands, gates, biases
     )
+    shown = _template_bytes(config, templates * pairs, width)
     features = 2 * 4 * length * (50 * rows + 5 * extra_rows)
-    trunk = width * (3 * pairs * c_z + m + max(steps))
+    trunk = width * (3 * pairs * c_z + m) + max(width * max(steps), shown)
     heads = 4 * pairs * (c_z + 4 * config.heads.distogram_bins)
     return int(features + 4 * (m + pairs * c_z) + max(trunk, heads))
+
+
+def _template_bytes(config: ModelConfig, pairs: int, width: int) -> int:
+    """The most that a step of the template embedder allocates, for the pairs of all templates together."""
+    if config.template is None:
+        return 0
+    embedding = 4 * (2 * C_PAIR_FEATURES + BINS + 1)  # in float32: distance bins, all features, and these masked
+    multiplication = width * (6 * config.template.c_triangle + 2 * config.template.c_t)
+    return pairs * max(embedding, multiplication)
 
 
 def available_bytes(device: torch.device) -> int | None:
@@ -70,15 +83,16 @@ def _kibibytes(file: str, key: str) -> int:
 
 
 def require_memory(
-    config: ModelConfig, length: int, depth: int, width: int, device: torch.device, share: float = 1.0
-) -> float:
+    config: ModelConfig, length: int, depth: int, width: int, device: torch.device, share: float = 1.0,
+    templates: int = 0,
+) -> float:  # fmt: skip
     """How many times a fold would fit into free memory; FoldcliError, which says what length would fit, if not once.
 
     share: part of the fold that is in this device's memory: ranks in that memory, over ranks that share the fold.
     """
-    free, needed = available_bytes(device), int(share * predicted_bytes(config, length, depth, width))
+    free, needed = available_bytes(device), int(share * predicted_bytes(config, length, depth, width, templates))
     if free is not None and needed > free:
-        fits = longest_that_fits(config, int(free / share), depth, width)
+        fits = longest_that_fits(config, int(free / share), depth, width, templates)
         raise FoldcliError(
             f"{length} residues need about {needed / GIB:.1f} GiB for {config.name} and {free / GIB:.1f} GiB are free; "
             f"up to {fits} residues would fit; {savings(width)}"
@@ -96,12 +110,12 @@ def savings(width: int) -> str:
     return "to save memory take" + (" --precision bf16 or" if width > 2 else "") + " fewer rows (model.msa.max_extra=N)"
 
 
-def longest_that_fits(config: ModelConfig, free: int, depth: int, width: int) -> int:
+def longest_that_fits(config: ModelConfig, free: int, depth: int, width: int, templates: int = 0) -> int:
     """The longest sequence, in residues, whose fold is predicted to take at most `free` bytes."""
     low, high = 0, LONGEST
     while low < high:
         middle = (low + high + 1) // 2
-        if predicted_bytes(config, middle, depth, width) <= free:
+        if predicted_bytes(config, middle, depth, width, templates) <= free:
             low = middle
         else:
             high = middle - 1

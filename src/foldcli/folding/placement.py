@@ -47,7 +47,7 @@ class MemoryPlacement:
             lack = error
         if group.size == 1 and self.config.autochunk and (lack or share < 1 or self.config.memory_budget):
             self.in_chunks = True
-            return self.chunked_models.fit(models, job.length, job.depth, share)
+            return self.chunked_models.fit(models, job.length, job.depth, share, len(job.found.shown))
         if group.any(lack is not None):
             raise lack or FoldcliError("another rank has too little free memory for it; fold a shorter sequence")
         if times > 2:
@@ -66,5 +66,7 @@ class MemoryPlacement:
         sharing = ranks_per_host() if self.device.type == "cpu" and self.world.size > 1 else 1  # ranks in one memory
         configs = [source.config.model for source in self.sources]
         share = sharing / ranks
-        depth = expected_depth(job.query, self.config)
-        return min(require_memory(config, job.length, depth, self.width, self.device, share) for config in configs)
+        depth, templates = expected_depth(job.query, self.config), len(job.found.shown)
+        return min(
+            require_memory(config, job.length, depth, self.width, self.device, share, templates) for config in configs
+        )
