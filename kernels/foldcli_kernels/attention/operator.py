@@ -1,5 +1,6 @@
 """Gated attention with pair bias as an operator of torch, with its gradient (Suppl. Alg. 7, 8, 13, 14)."""
 
+import math
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from foldcli_kernels.attention.launch import channels_adjacent, empty_outputs, launch_backward, launch_forward
 from foldcli_kernels.attention.tiles import DIMS
+from foldcli_kernels.flops import Shape, count_flops
 
 
 @torch.library.custom_op("foldcli::gated_attention", mutates_args=())
@@ -53,6 +55,14 @@ def _gradients(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None,
 
 
 _forward.register_autograd(_gradients, setup_context=_save)
+
+
+def _flops(packed: Shape, *_: Any) -> int:
+    """Of queries by keys, and of weights by values."""
+    return 4 * math.prod(packed[:-1]) * packed[-2] * (packed[-1] // 4)
+
+
+count_flops("gated_attention", _flops, first=1)
 
 
 def gated_attention(packed: Tensor, gate_bias: Tensor, heads: int, mask: Tensor, bias: Tensor | None = None) -> Tensor:

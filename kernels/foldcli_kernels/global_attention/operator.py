@@ -1,10 +1,12 @@
 """Global attention as an operator of torch, with its gradient."""
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from foldcli_kernels.flops import Shape, count_flops
 from foldcli_kernels.global_attention.launch import empty_outputs, launch_backward, launch_forward
 from foldcli_kernels.tensors import refuse_gradient
 
@@ -43,6 +45,14 @@ def _gradients(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
 
 
 _forward.register_autograd(_gradients, setup_context=_save)
+
+
+def _flops(q: Shape, k: Shape, *_: Any) -> int:
+    """Of queries by keys, and of weights by values."""
+    return 4 * math.prod(q) * k[-2]
+
+
+count_flops("global_attention", _flops, first=1)
 
 
 def global_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from foldcli_kernels.flops import Shape, count_flops, projections
 from foldcli_kernels.norm_linear.launch import launch_forward, launch_input, launch_weights
 from foldcli_kernels.tensors import empty_rows
 
@@ -87,6 +88,13 @@ def _gradients(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
 
 
 _forward.register_autograd(_gradients, setup_context=_save)
+
+
+def _flops(x: Shape, scale: Shape, offset: Shape, weights: Sequence[Shape], *_: Any) -> int:
+    return projections(x, *weights)
+
+
+count_flops("norm_linear", _flops, first=1)
 
 
 def norm_linear(

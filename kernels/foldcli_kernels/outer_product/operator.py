@@ -1,10 +1,12 @@
 """The mean outer product as an operator of torch, with its gradient."""
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from foldcli_kernels.flops import Shape, count_flops
 from foldcli_kernels.outer_product.backward import gradients
 from foldcli_kernels.outer_product.launch import empty_pairs, launch_forward
 from foldcli_kernels.tensors import refuse_gradient
@@ -46,6 +48,16 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 _forward.register_autograd(_gradients, setup_context=_save)
+
+
+def _flops(left: Shape, right: Shape, weight: Shape, *_: Any) -> int:
+    """Of the outer products summed over sequences, and of their projection."""
+    *batch, sequences, i, c = left
+    j, e = right[-2:]
+    return 2 * math.prod(batch) * i * j * c * e * (sequences + weight[0])
+
+
+count_flops("outer_product_mean", _flops, first=1)
 
 
 def outer_product_mean(left: Tensor, right: Tensor, projection: tuple[Tensor, Tensor | None], count: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from foldcli_kernels.flops import Shape, count_flops, projections
 from foldcli_kernels.tensors import empty_rows
 from foldcli_kernels.transition.launch import launch_forward, launch_input, launch_weights
 
@@ -61,6 +62,13 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 _forward.register_autograd(_gradients, setup_context=_save)
+
+
+def _flops(x: Shape, scale: Shape, offset: Shape, expand: Shape, *_: Any) -> int:
+    return 2 * projections(x, expand)  # the second layer's weight has the same size
+
+
+count_flops("transition", _flops, first=1)
 
 
 def transition(

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from foldcli_kernels.flops import Shape, count_flops, projections
 from foldcli_kernels.tensors import empty_rows, refuse_gradient
 from foldcli_kernels.triangle_multiplication.operands_launch import empty_operand, launch_backward, launch_forward
 
@@ -54,6 +55,13 @@ def _gradients(ctx: Any, grad_left: Tensor, grad_right: Tensor) -> tuple[Tensor 
 
 
 _forward.register_autograd(_gradients, setup_context=_save)
+
+
+def _flops(z: Shape, scale: Shape, offset: Shape, weight: Shape, *_: Any) -> int:
+    return projections(z, weight)
+
+
+count_flops("triangle_operands", _flops, first=2)
 
 
 def triangle_operands(

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from foldcli_kernels.flops import Shape, count_flops, projections
 from foldcli_kernels.tensors import empty_rows
 from foldcli_kernels.triangle_multiplication.update_launch import launch_backward, launch_forward
 
@@ -57,6 +58,14 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 _forward.register_autograd(_gradients, setup_context=_save)
+
+
+def _flops(triangles: Shape, z: Shape, center_scale: Shape, center_offset: Shape, output: Shape, *others: Any) -> int:
+    """others: the output's bias, scale and offset of the pairs' norm, then the gate's weight."""
+    return projections(z, output, others[3])
+
+
+count_flops("triangle_update", _flops, first=1)
 
 
 def triangle_update(
