@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from foldcli.autochunk import cost
 from foldcli.autochunk.capture import named_tensors
 from foldcli.autochunk.chunked import Chunked
 from foldcli.autochunk.cost import DeviceRates, calibrate, device_rates
@@ -55,3 +56,19 @@ def test_a_device_is_calibrated_once(tmp_path: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("foldcli.autochunk.cost.calibrate", lambda *_: pytest.fail("calibrated again"))
     assert device_rates(cpu, torch.float32) == first
     assert calibrate(cpu, torch.float32).rate > 1e8
+
+
+@pytest.mark.parametrize(("free", "side"), [(80 << 30, 8192), (22 << 30, 4096), (1 << 30, 1024)])
+def test_a_gpu_multiplies_large_matrices_that_fit(free: int, side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 2 * free))
+    assert cost._side(torch.device("cuda"), torch.bfloat16) == side
+    assert cost._side(torch.device("cpu"), torch.bfloat16) == cost.SIDE
+
+
+def test_a_gpu_is_not_waited_for_after_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waits.append)
+    calls: list[int] = []
+    cost._seconds(lambda: calls.append(len(waits)), torch.device("cuda"))
+    assert all(calls.count(wait) >= 8 for wait in set(calls[1:]))  # the first warms up
+    assert len(waits) > max(calls)

@@ -15,8 +15,11 @@ from foldcli.devices import cpu_threads, device_name
 from foldcli.errors import FoldcliError
 from foldcli.files import write_atomic
 
-# Calibration: side of square matrices, numbers in the large addition, rows of thin matrices, attention heads, repeats.
-SIDE, ENTRIES, THIN, HEADS, REPEATS = 1024, 1 << 24, 8, 32, 7
+# Calibration: square matrices in a batch, rows of thin matrices, attention heads, repeats.
+BATCH, THIN, HEADS, REPEATS = 16, 8, 32, 7
+# Side of the matrices. On CUDA a product of the CPU's size takes as long as waiting for it does, and a batch of them
+# stays in the L2 cache; larger ones are taken, within 1/16 of the free memory, and several launched for each wait.
+SIDE, CUDA_SIDE, CUDA_LAUNCHES = 1024, 8192, 8
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class DeviceRates:
 def device_rates(device: torch.device, dtype: torch.dtype) -> DeviceRates:
     """The rates of this device for a dtype: from the cache folder, else calibrated now."""
     kind = str(dtype).removeprefix("torch.")
-    key = f"{device_name(device)} {kind} {cpu_threads(device)} threads torch {torch.__version__}"
+    sizes = f" products to {CUDA_SIDE}" if device.type == "cuda" else ""
+    key = f"{device_name(device)} {kind} {cpu_threads(device)} threads torch {torch.__version__}{sizes}"
     path = cache_folder() / "autochunk" / "machine.json"
     try:
         known = json.loads(path.read_text())
@@ -63,27 +67,44 @@ def calibrate(device: torch.device, dtype: torch.dtype) -> DeviceRates:
     def some(*shape: int) -> torch.Tensor:
         return torch.randn(shape, device=device, dtype=dtype)
 
-    matrices, rows, heads = some(16, SIDE, SIDE), some(16, THIN, SIDE), some(1, HEADS, SIDE // 2, 32)
-    large, small = some(ENTRIES), some(8)
-    other = torch.empty_like(large)  # reused, since first touching fresh pages is slower than memory
+    side = _side(device, dtype)
+    matrices, rows, heads = some(BATCH, side, side), some(BATCH, THIN, side), some(1, HEADS, side // 2, 32)
+    small, other = some(8), torch.empty_like(matrices)  # reused, since first touching fresh pages is slower than memory
     start = _seconds(lambda: [small + 1 for _ in range(100)], device) / 100
-    rate = 2 * SIDE**3 / _seconds(lambda: matrices[0] @ matrices[1], device)
-    bandwidth = 2 * large.nbytes / _seconds(lambda: torch.add(large, 1, out=other), device)
-    thin = _seconds(lambda: rows @ matrices, device) - 2 * rows.numel() * SIDE / rate - matrices.nbytes / bandwidth
+    rate = 2 * side**3 / _seconds(lambda: matrices[0] @ matrices[1], device)
+    bandwidth = 2 * matrices.nbytes / _seconds(lambda: torch.add(matrices, 1, out=other), device)
+    thin = _seconds(lambda: rows @ matrices, device) - 2 * rows.numel() * side / rate - matrices.nbytes / bandwidth
     attention = _seconds(lambda: scaled_dot_product_attention(heads, heads, heads), device)
     logits = HEADS * heads.shape[-2] ** 2
     logit = attention / logits - 4 * heads.shape[-1] / rate
     return DeviceRates(rate, matrices.nbytes / max(thin, start), bandwidth, max(logit, 0.0), start)
 
 
+def _side(device: torch.device, dtype: torch.dtype) -> int:
+    """The side of the matrices that the calibration multiplies."""
+    if device.type != "cuda":
+        return SIDE
+    side, room = CUDA_SIDE, torch.cuda.mem_get_info(device)[0] / 16
+    while side > SIDE and BATCH * side**2 * dtype.itemsize > room:
+        side //= 2
+    return side
+
+
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
     """The shortest time of several warm calls."""
+    launches = CUDA_LAUNCHES if device.type == "cuda" else 1
     work()
     times = []
     for _ in range(REPEATS):
+        _wait(device)
         start = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - start)
+        for _ in range(launches):
+            work()
+        _wait(device)
+        times.append((time.perf_counter() - start) / launches)
     return min(times)  # other processes slow some of them
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
