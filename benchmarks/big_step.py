@@ -1,4 +1,4 @@
-"""One training step of the full model on this machine: time, memory, loss.
+"""One training step of the full model on this machine, on CUDA after an untimed one: time, memory, loss.
 
     python benchmarks/big_step.py [KEY=VALUE ...]
 
@@ -8,14 +8,14 @@ rows are sampled from the chains' real profiles, since whole alignments are too 
 precision=bf16 model.msa.max_extra=512 fits: 447 s and 19.6 GiB on two cores; with all 1024 rows it does not.
 """
 
-import resource
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from foldcli.bench.training import time_one_step
+from foldcli.byte_units import GIB
 from foldcli.compose import train_config
 from foldcli.config import TrainConfig
 from foldcli.data.chain import Chain
@@ -51,7 +51,7 @@ def long_chain(config: TrainConfig, random: np.random.Generator) -> Chain:
 
 def main() -> None:
     config = train_config(
-        "big", ["batch_size=1", "sample.max_recycle=0", "sample.deleted_blocks=0", "steps=1", *sys.argv[1:]]
+        "big", ["batch_size=1", "sample.max_recycle=0", "sample.deleted_blocks=0", "steps=2", *sys.argv[1:]]
     )
     device = choose_device("auto")
     random = np.random.default_rng(0)
@@ -61,14 +61,11 @@ def main() -> None:
     parameters = sum(p.numel() for p in learner.optimizer.parameters) / 1e6
     print(f"{parameters:.1f} M parameters in {learner.dtype}, MSA {tuple(features.msa_mask.shape)}, extra MSA "
           f"{tuple(features.extra_mask.shape)}, {torch.get_num_threads()} threads")  # fmt: skip
-    start = time.perf_counter()
-    step = learner.learn([sample])
-    seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    step, seconds, peak = time_one_step(learner, sample)
     print(", ".join(f"{name} {value:.3f}" for name, value in step.terms.items()) + f", gradient norm {step.norm:.2f}")
     print(
-        f"{seconds:.0f} s, peak resident {peak:.1f} GiB; "
-        + str({k: round(v) for k, v in learner.timers.seconds.items()})
+        f"{seconds:.3g} s, peak on {device.type} {peak / GIB:.1f} GiB; "
+        + str({name: float(f"{value:.3g}") for name, value in learner.timers.seconds.items()})
     )
     flops = pass_flops(config.model, features) * training_passes(sample)
     print(f"model FLOPs {flops / 1e12:.1f} T, {flops / seconds / 1e9:.0f} GFLOP/s")

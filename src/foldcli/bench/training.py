@@ -12,13 +12,15 @@ from rich.table import Table
 from foldcli.config import TrainConfig
 from foldcli.data.training.loader import Loader
 from foldcli.data.training.open_source import open_source
+from foldcli.data.training.sample import Sample
 from foldcli.data.training.tensors import map_tensors
+from foldcli.folding.memory import peak_bytes, reset_peak
 from foldcli.parallel.mesh import RankMesh
 from foldcli.search.homologs import with_homologs
 from foldcli.timers import Timers
 from foldcli.training.begin import new_model
 from foldcli.training.flops import pass_flops, peak_flops, training_passes
-from foldcli.training.learner import Learner
+from foldcli.training.learner import Learner, Step
 
 # Steps that are not timed: workers start, memory is allocated.
 WARM = 3
@@ -78,6 +80,25 @@ def time_training(config: TrainConfig, steps: int, device: torch.device) -> Trai
     flops = sum(passes[WARM:]) * pass_flops(config.model, batches[0].passes[-1])
     utilisation = flops / sum(spent) / peak_flops(device, learner.dtype)
     return TrainingTimes(phases, spent, steps * config.batch_size, utilisation)
+
+
+def time_one_step(learner: Learner, sample: Sample) -> tuple[Step, float, int]:
+    """A step from one micro-batch: what it found, its seconds, and the peak bytes on the learner's device.
+
+    On CUDA the step before it compiles the kernels and is not timed; on the CPU, where steps are alike, none is.
+    """
+    device = learner.device
+    batches = [map_tensors(lambda tensor: tensor.to(device), sample)]
+    if device.type == "cuda":
+        learner.learn(batches)
+        torch.cuda.synchronize(device)
+    learner.timers = SynchronizedTimers(device)
+    reset_peak(device)
+    start = time.perf_counter()
+    step = learner.learn(batches)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return step, time.perf_counter() - start, peak_bytes(device)
 
 
 def summary(times: TrainingTimes) -> str:
