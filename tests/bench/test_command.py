@@ -1,8 +1,10 @@
 """The commands of `foldcli bench`, as a user types them."""
 
 import json
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +30,23 @@ def test_options_alone_are_those_of_modules(
     assert bench(monkeypatch, f"modules --compare {kept}") == 0
     out, err = capfd.readouterr()
     assert "ms before" in out and not err
+
+
+def test_what_a_log_was_told_outlives_an_interruption(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from foldcli.bench.modules.measure import ModuleBench
+
+    figure = ModuleBench.figure
+
+    def killed(self: ModuleBench, case: Any) -> Any:
+        if self.cases.sizes.residues == 9:
+            raise KeyboardInterrupt
+        return figure(self, case)
+
+    monkeypatch.setattr(ModuleBench, "figure", killed)
+    assert bench(monkeypatch, f"--sweep 8,9 --modules heads {SMALL}") != 0
+    assert re.match(r"8 residues, heads: \S+ ms, \S+ GiB\n", capfd.readouterr().out)
 
 
 @pytest.mark.parametrize(

@@ -88,14 +88,19 @@ def _measure_modules(request: Any, json: Path | None, plot: Path | None, compare
     from foldcli.bench.modules import compare as earlier
     from foldcli.bench.modules.measure import measure
     from foldcli.bench.modules.plots import draw
-    from foldcli.bench.modules.tables import show
+    from foldcli.bench.modules.tables import line, show
     from foldcli.bench.save import save_json
 
     before = earlier.load(compare) if compare else None
     request = earlier.request_of(before) if before else request
-    with spinner() as status:
-        measured = measure(request, lambda what: status.update(f"measuring {what}"))
     out = console()
+
+    def done(length: int, figure: Any) -> None:
+        if not (before or out.is_terminal):  # into a log at once: a time limit may end this before the table
+            print(line(length, figure), flush=True)
+
+    with spinner() as status:
+        measured = measure(request, lambda what: status.update(f"measuring {what}"), done)
     if before:
         out.print(earlier.changes(before, measured))
     else:

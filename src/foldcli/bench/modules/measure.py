@@ -24,8 +24,10 @@ SHARE = 0.85  # of the free memory; the rest is left to other processes
 QUARTER = 0.25
 
 
-def measure(request: Request, progress: Callable[[str], None]) -> Measured:
-    """Measure each module at each length; `progress` is called with what is measured next.
+def measure(
+    request: Request, progress: Callable[[str], None], done: Callable[[int, Figure], None] = lambda length, figure: None
+) -> Measured:
+    """Measure each module at each length; `progress` is called with what is measured next, `done` with what was.
 
     InputError: an unknown preset, module, device or setting.
     """
@@ -43,6 +45,7 @@ def measure(request: Request, progress: Callable[[str], None]) -> Measured:
         for name in names:
             progress(f"{length} residues: {name}")
             figures[length].append(bench.figure(cases.case(name)))
+            done(length, figures[length][-1])
     return Measured(host_info(device), request, limits, figures)
 
 

@@ -23,6 +23,16 @@ def show(measured: Measured, console: Console) -> None:
         console.print(sweep_table(measured))
 
 
+def line(length: int, figure: Figure) -> str:
+    """The times and memory of one module, for a log that may be cut off before the table comes."""
+    passes = {"": figure.forward, "backward ": figure.backward}
+    told = [
+        f"{name}{1e3 * one.times.median:,.3g} ms, {one.peak / GIB:.3g} GiB"
+        for name, one in passes.items() if one and one.times and one.peak is not None
+    ]  # fmt: skip
+    return f"{length} residues, {figure.module}: {'; '.join([*told, *([figure.note] if figure.note else [])])}"
+
+
 def module_table(measured: Measured, length: int) -> Table:
     """The table of one length: a row for each module, and one for its backward pass if measured."""
     request = measured.request
