@@ -51,6 +51,17 @@ def test_every_part_runs_with_torch_and_triton_alone(tmp_path: Path) -> None:
     assert [file for file in tmp_path.iterdir() if file.suffix == ".json" or file.name == "launch"] == []
 
 
+def test_every_part_can_take_its_whole_time() -> None:
+    assert sum(part.limit for part in report.PARTS.values()) <= report.TOTAL
+
+
+def test_a_machine_without_git_has_no_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    monkeypatch.setattr(report, "ROOT", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert report._about(dry=True)["commit"] == ""
+
+
 ROW = "row = open(sys.argv[1], 'w'); print(json.dumps({'what': 'first', 'ok': True}), file=row, flush=True)"
 
 

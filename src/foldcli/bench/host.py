@@ -1,7 +1,6 @@
 """Hardware and versions behind a measurement, and the CPU allocator settings that it shares with `foldcli fold`."""
 
 import platform
-import subprocess
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -9,8 +8,12 @@ from pathlib import Path
 import torch
 
 from foldcli import __version__
+from foldcli.bench.commit import commit
 from foldcli.devices import cpu_threads, device_name
 from foldcli.folding.allocator import keep_freed_memory, return_freed_memory
+
+# Where foldcli runs from, if it is not installed.
+CHECKOUT = Path(__file__).parents[3]
 
 
 @dataclass(frozen=True)
@@ -40,16 +43,5 @@ def host_info(device: torch.device) -> HostInfo:
     """Describe this machine, as of now."""
     return HostInfo(
         device_name(device), cpu_threads(device), __version__, torch.__version__,
-        platform.python_version(), commit(), datetime.now().astimezone().isoformat(timespec="seconds"),
+        platform.python_version(), commit(CHECKOUT), datetime.now().astimezone().isoformat(timespec="seconds"),
     )  # fmt: skip
-
-
-def commit() -> str:
-    """Commit of the checkout that foldcli runs from, with "-dirty" if files have changed; "" if it is installed."""
-    root = Path(__file__).parents[3]
-    if not (root / ".git").exists():
-        return ""
-    described = subprocess.run(
-        ["git", "-C", root, "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    )
-    return described.stdout.strip()
