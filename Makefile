@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A machine without an NVIDIA driver takes the CPU build of torch where the package index offers one.
 TORCH ?= $(if $(shell command -v nvidia-smi),torch,torch==2.13.0)
+JOBS ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help fold test lint notebook report-check report-picture parity bench-cpu bench-autochunk bench-parallel kernels-report gpu-report clean
@@ -25,8 +26,8 @@ $(VENV)/installed-dev: $(VENV)/installed
 fold: $(VENV)/installed  ## fold examples/ with the model that comes with the package
 	$(BIN)/foldcli fold examples/proteins.fasta --msa examples/msa --out results
 
-test: $(VENV)/installed-dev  ## run the tests
-	$(BIN)/python -m pytest
+test: $(VENV)/installed-dev  ## run the tests, in two processes: make JOBS=8 test on a larger machine
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 NOTEBOOK := import nbclient, nbformat; page = nbformat.read("examples/fold.ipynb", 4); \
 	nbclient.NotebookClient(page, record_timing=False, resources={"metadata": {"path": "examples"}}).execute(); \
