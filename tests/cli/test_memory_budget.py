@@ -64,7 +64,7 @@ def test_a_dry_run_says_what_would_be_taken_and_folds_nothing(
     row = next(line for line in outcome.out.splitlines() if " a " in line)
     cells = [cell.strip() for cell in row.split("│")[1:-1]]
     assert cells[:3] == ["a", "tiny", "70"]
-    assert "slices of axis" in cells[-1]
+    assert "chunks of axis" in cells[-1]
     longest = [int(length) for length in cells[7].split(", ")]
     assert longest == sorted(longest) and longest[0] > 40
 

@@ -71,4 +71,4 @@ def describe_loop(program: Program, loop: Loop) -> str:
     count = -(-region.length // loop.chunk_size)
     where = "in place" if region.in_place else "into a new tensor"
     shape = " x ".join(map(str, program.shape(value)))
-    return f"{' -> '.join(dict.fromkeys(names))}: {count} slices of axis {cut.dim} of {shape}, written {where}"
+    return f"{' -> '.join(dict.fromkeys(names))}: {count} chunks of axis {cut.dim} of {shape}, written {where}"

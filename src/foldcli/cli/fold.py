@@ -96,7 +96,7 @@ def fold(
     ] = None,
     autochunk: Annotated[
         bool | None,
-        machine("--autochunk/--no-autochunk", help="Compute in slices what does not fit whole.", show_default="yes"),
+        machine("--autochunk/--no-autochunk", help="Compute in chunks what does not fit whole.", show_default="yes"),
     ] = None,
     out: Annotated[Path, results(help="Folder of the results.")] = Path("results"),
     overwrite: Annotated[bool | None, results(help="Fold again what is done, and replace it.")] = None,

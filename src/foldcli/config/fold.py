@@ -44,7 +44,7 @@ class FoldConfig:
     precision: str  # dtype of the trunk: auto (bf16 on CUDA, fp32 on the CPU), fp32 or bf16
     gpus: int  # ranks on this machine: one on each GPU, or processes on the CPU
     dap: int  # ranks that fold one protein together (Dynamic Axial Parallelism); 0: as many as a job needs
-    autochunk: bool  # whether a job that does not fit into memory is computed in slices
+    autochunk: bool  # whether a job that does not fit into memory is computed in chunks
     memory_budget: str  # memory that a pass may take besides the parameters, such as 12GiB; empty: all that is free
 
     # Results

@@ -45,7 +45,7 @@ def _methods(job: Job, predictor: Predictor) -> Iterator[str]:
     if predictor.group.size > 1:
         yield "one prediction over several devices"
     if predictor.placement.in_chunks:
-        yield "slices that fit into memory"
+        yield "chunks that fit into memory (AutoChunk)"
     if job.relaxed:
         yield "relaxation by OpenMM"
 

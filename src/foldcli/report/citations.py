@@ -10,7 +10,7 @@ from typing import Final
 METHODS: Final = {
     "structure prediction": ("jumper2021",),
     "one prediction over several devices": ("cheng2024",),
-    "slices that fit into memory": ("zhao2024",),
+    "chunks that fit into memory (AutoChunk)": ("zhao2024",),
     "alignment from the ColabFold server": ("mirdita2022", "steinegger2017"),
     "alignment by HMMER": ("eddy2011", "larralde2023"),
     "alignment by MMseqs2": ("steinegger2017",),
