@@ -101,6 +101,8 @@ def test_safetensors_give_back_tensors_and_notes(tmp_path):
     assert torch.equal(found["all"], stack.t())
     assert read_metadata(path) == {"preset": "tiny"}
     assert list(path.parent.iterdir()) == [path]
+    (tmp_path / "other").touch()
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):

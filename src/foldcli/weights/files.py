@@ -104,7 +104,10 @@ def write_safetensors(path: Path, tensors: "Mapping[str, Tensor]", metadata: Map
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(path) as draft:
+            draft.touch()
+            mode = draft.stat().st_mode  # as for any new file; safetensors makes one that only its owner can read
             save_file(whole, draft, dict(metadata))
+            draft.chmod(mode)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path}: cannot be written ({first_line(error)})") from error
 
