@@ -15,7 +15,13 @@ def train(
     ] = None,
     config: Annotated[str, typer.Option(help="Recipe: tiny, mini, big or finetune.", autocompletion=recipes)] = "tiny",
     out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="runs/RECIPE")] = None,
-    resume: Annotated[str, typer.Option(help="auto goes on from the folder's last state; none begins anew.")] = "auto",
+    resume: Annotated[
+        str,
+        typer.Option(
+            help="auto goes on from the folder's last state, the same to the bit on the same processor and number of "
+            "threads; none begins anew."
+        ),
+    ] = "auto",
     gpus: Annotated[int | None, typer.Option(help="GPUs of this machine to train on.", show_default="1")] = None,
 ) -> None:
     """Train a model on known structures."""
