@@ -1,5 +1,8 @@
 """Gated attention over rows, with a bias that all share (Suppl. Alg. 7, 8, 13, 14), and its global form (Alg. 19)."""
 
+from collections.abc import Iterator
+from itertools import chain
+
 import torch
 import torch.nn.functional as F
 from torch._subclasses.fake_tensor import is_fake
@@ -85,10 +88,21 @@ def _fused(packed: Tensor, heads: int, mask: Tensor, bias: Tensor | None) -> Ten
     rows = max(1, MAX_SUM_BYTES // max(1, heads * packed.shape[-2] ** 2 * packed.element_size()))
     if len(packed) > rows and bias is not None and not _is_full(mask):
         parts = zip(packed.split(rows), mask.split(rows), strict=True)
-        return torch.cat([_fused(part, heads, keys, bias) for part, keys in parts])
+        return _joined((_fused(part, heads, keys, bias) for part, keys in parts), len(packed), rows)
     q, k, v, _ = packed.unflatten(-1, (4, heads, -1)).movedim((-3, -2), (0, -3))
     out = F.scaled_dot_product_attention(q, k, v, _additive(mask, bias, packed))
     return out.transpose(-2, -3).flatten(-2)
+
+
+def _joined(parts: Iterator[Tensor], count: int, rows: int) -> Tensor:
+    """Return parts of so many rows as one tensor; without gradients at most two are in memory at once."""
+    if torch.is_grad_enabled():
+        return torch.cat(list(parts))
+    first = next(parts)
+    out = first.new_empty(count, *first.shape[1:])
+    for place, part in zip(out.split(rows), chain([first], parts), strict=True):
+        place.copy_(part)
+    return out
 
 
 def _additive(mask: Tensor, bias: Tensor | None, like: Tensor) -> Tensor | None:
@@ -106,9 +120,10 @@ def _mask_bias(mask: Tensor, like: Tensor) -> Tensor:
 
 def _is_full(mask: Tensor) -> bool:
     """Say whether a mask is known to mask no key."""
-    # A full mask is the common case; on the CPU a look at it is cheap and saves a [g, h, n, n] sum with the bias.
-    # A fake tensor is assumed to be full; where that is wrong, the sum needs up to MAX_SUM_BYTES more than predicted.
-    return mask.device.type == "cpu" and (is_fake(mask) or bool(mask.all()))
+    # A full mask is the common case; on the CPU a look at it is cheap and saves a [g, h, n, n] sum with the bias. A GPU
+    # would have to be waited for. A fake tensor is assumed to be full on any device, or a plan would hold a call for
+    # each part of the rows; where that is wrong, the sum needs up to MAX_SUM_BYTES, or one row's, more than predicted.
+    return is_fake(mask) or (mask.device.type == "cpu" and bool(mask.all()))
 
 
 @dispatched("foldcli_kernels.global_attention:global_attention", _unsupported_global)
