@@ -2,6 +2,9 @@
 
     python benchmarks/kernels_report.py [--once] [--only WORD] [--json FILE] [MODULE ...]
 
+What ships is in tables, aot.py of each operation, with all tiles that tuning tries; `foldcli.bench.launches` adds what
+folding and training really launch, with arguments of the values that they have there.
+
 For sm_80 and sm_90: registers a thread, bytes spilled (the stack frame), shared memory a block, and how often the
 matrix instructions mma and wgmma stand in the code. Exits with 1 if a configuration spills, takes more shared memory
 than a block can have, lacks wgmma where it needs it, or does not compile.
@@ -20,17 +23,18 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 # Kernels that were decorated for the interpreter cannot be compiled.
 os.environ.pop("TRITON_INTERPRET", None)
-sys.path.insert(0, str(Path(__file__).parents[1] / "kernels"))
+sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("kernels", "src")]
 
 # Shared memory that one block can have, in bytes (CUDA programming guide, compute capabilities).
 SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024}
 PROCESSES = 2
+LAUNCHES = "foldcli.bench.launches"
 
 
 @dataclass(frozen=True)
@@ -50,24 +54,28 @@ class Compiled:
 
 @dataclass(frozen=True)
 class Task:
-    """A configuration by its module and index, since jit functions cannot be sent between processes."""
+    """A configuration without its function, which is named since jit functions cannot be sent between processes."""
 
+    config: Any
     module: str
-    index: int
+    kernel: str
     capability: int
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "modules", nargs="*", help="modules with aot_configs(); all of foldcli_kernels where none is named"
+        "modules",
+        nargs="*",
+        help=f"modules with aot_configs(); all of foldcli_kernels and {LAUNCHES} where none is named",
     )
     parser.add_argument("--once", action="store_true", help="one configuration of each kernel only")
     parser.add_argument("--only", default="", help="configurations whose name contains this")
     parser.add_argument("--json", type=Path, help="write the table there as well")
     options = parser.parse_args()
     start = time.perf_counter()
-    tasks = list(_tasks(options.modules or list(_kernel_modules()), options.once, options.only))
+    modules = options.modules or [*_kernel_modules(), *([] if options.once else [LAUNCHES])]
+    tasks = list(_tasks(modules, options.once, options.only))
     rows = list(_compile_all(tasks))
     _print(rows)
     bad = [row for row in rows if row.faults]
@@ -87,21 +95,24 @@ def _kernel_modules() -> Iterator[str]:
 
 def _tasks(modules: Iterable[str], once: bool, only: str) -> Iterator[Task]:
     for name in modules:
-        configs = importlib.import_module(name).aot_configs()
-        named = [index for index, config in enumerate(configs) if only in config.name]
-        tasks = [Task(name, index, capability) for index in named for capability in configs[index].capabilities]
-        yield from _one_of_each(tasks, configs) if once else tasks
+        configs = [config for config in importlib.import_module(name).aot_configs() if only in config.name]
+        tasks = [_task(config, capability) for config in configs for capability in config.capabilities]
+        yield from _one_of_each(tasks) if once else tasks
 
 
-def _one_of_each(tasks: list[Task], configs: list[Any]) -> Iterator[Task]:
+def _task(config: Any, capability: int) -> Task:
+    function = config.function
+    return Task(replace(config, function=None), function.__module__, function.__name__, capability)
+
+
+def _one_of_each(tasks: list[Task]) -> Iterator[Task]:
     """Take one task of each kernel and capability: in half precision, with Hopper's instructions, of median size."""
     groups: dict[tuple[str, int], list[Task]] = {}
     for task in tasks:
-        groups.setdefault((configs[task.index].function.__name__, task.capability), []).append(task)
+        groups.setdefault((task.kernel, task.capability), []).append(task)
     for group in groups.values():
-        rank = {task: _rank(configs[task.index]) for task in group}
-        best = max(found[:2] for found in rank.values())
-        equals = sorted((task for task in group if rank[task][:2] == best), key=lambda task: rank[task])
+        best = max(_rank(task.config)[:2] for task in group)
+        equals = sorted((task for task in group if _rank(task.config)[:2] == best), key=lambda task: _rank(task.config))
         yield equals[len(equals) // 2]
 
 
@@ -121,8 +132,8 @@ def _compile_all(tasks: list[Task]) -> Iterator[Compiled]:
 
 def compiled(task: Task) -> Compiled:
     """Compile one configuration ahead of time and say what is wrong with it."""
-    config = importlib.import_module(task.module).aot_configs()[task.index]
-    kernel = config.function.__name__
+    kernel = task.kernel
+    config = replace(task.config, function=getattr(importlib.import_module(task.module), kernel))
     try:
         binary = _compile(config, task.capability)
     except Exception as error:  # any failure of the compiler is a row of the table

@@ -73,3 +73,12 @@ def test_outer_product_of_one_sequence_fits_in_shared_memory(tmp_path: Path) -> 
     done, rows = _report(tmp_path, "tests.kernels.launched_aot_configs")
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(rows) == 1  # one kernel for any number of sequences
+
+
+def test_launches_of_a_fold_are_compiled_ahead_of_time() -> None:
+    """As they are launched, whatever the size: only lengths and strides tell one compiled kernel from another."""
+    environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    command = [sys.executable, "-m", "tests.kernels.launches_of_folds"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"\s*[1-9]\d+ launches\s*", done.stdout), done.stdout

@@ -113,7 +113,7 @@ class Cases:
     def case(self, name: str) -> Case:
         """The case of a module by its name."""
         if name == "model":
-            return Case(name, self.model, (self.features(), self._recycled()), 0)
+            return Case(name, self.model, (self.features(), self.recycled()), 0)
         if name == "structure":
             mask = torch.ones(self.sizes.residues, device=self.device)
             return Case(name, self.model.structure, (self._single(), self._pairs(torch.float32), mask), 2)
@@ -160,7 +160,7 @@ class Cases:
             self._normal(t, i, 7, 2), self._normal(t, i, 7, 2), self._ones(t, i, 7),
         )  # fmt: skip
 
-    def _recycled(self) -> Recycled:
+    def recycled(self) -> Recycled:
         i, c_m = self.sizes.residues, self.config.evoformer.c_m
         return Recycled(self._normal(i, c_m), self._pairs(torch.float32), 20 * self._normal(i, 37, 3))
 
