@@ -5,15 +5,18 @@ from typing import Any
 import pytest
 import torch
 
-from foldcli.autochunk import cost
+from foldcli.autochunk import cost, shape_prop
 from foldcli.autochunk.capture import named_tensors
 from foldcli.autochunk.chunked import Chunked
 from foldcli.autochunk.cost import DeviceRates, calibrate, device_rates
 from foldcli.autochunk.executor import Executor
+from foldcli.autochunk.region_selection import Planner
+from foldcli.autochunk.shape_prop import _Replay
 from foldcli.bench.autochunk.networks import UNet, gpt, vit
 from foldcli.compose import model_config
 from foldcli.model.evoformer import EvoformerBlock
 from foldcli.model.msa import MsaColumnAttention
+from foldcli.ops import attention
 from tests.autochunk.measure import measured_peak
 
 RATES = DeviceRates(3e10, 1e10, 1e10, 1e-9, 5e-6)
@@ -47,6 +50,31 @@ def test_other_networks_take_sixty_per_cent_less(net: Any, shape: tuple[int, ...
     found = peaks(net(shape[2] if net is not UNet else 16), torch.randn(shape), shares=(1.0, 0.36))
     assert all(0.9 < predicted / measured < 1.1 for predicted, measured in found), found
     assert found[1][1] < 0.4 * found[0][1]
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_long_calls_run_once_for_all_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attention in parts is looked at once for equal operands, and counts the same wherever it is taken from."""
+    monkeypatch.setattr(attention, "MAX_LOGIT_BYTES", 1)  # a part for every row
+    config = model_config("model_1_ptm")
+    block = EvoformerBlock(config.evoformer, config.c_z, MsaColumnAttention(256, 8)).bfloat16().eval()
+    args = [torch.empty(shape, dtype=torch.bfloat16) for shape in ((24, 64, 256), (64, 64, 128), (24, 64), (64, 64))]
+    run, called = _Replay._run, list[str]()
+
+    def counted(self: _Replay, call: Any, operands: Any) -> Any:
+        called.append(str(call.function))
+        return run(self, call, operands)
+
+    monkeypatch.setattr(_Replay, "_run", counted)
+    found, runs = [], []
+    for least in (shape_prop.LONG, 1 << 60):
+        monkeypatch.setattr(shape_prop, "LONG", least)
+        called.clear()
+        plan = Chunked(block, Planner.tightest, RATES).plan(*args)
+        found.append((plan.peak, plan.seconds, list(plan.describe())))
+        runs.append(sum("gated_attention" in name for name in called))
+    assert found[0] == found[1]
+    assert runs[0] < runs[1]
 
 
 def test_a_device_is_calibrated_once(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
