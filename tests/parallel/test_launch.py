@@ -63,10 +63,10 @@ def test_several_ranks_give_the_structures_of_one(fasta: Path) -> None:
 def test_more_gpus_than_there_are_end_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     for device in ("auto", "cuda"):
-        with pytest.raises(InputError, match="--gpus 3: this machine has 2; take fewer, or device=cpu"):
-            require_devices(device, 3)
-        require_devices(device, 2)
-    require_devices("cpu", 3)
+        with pytest.raises(InputError, match="--gpus 3: this machine has 2; take fewer, or --device cpu"):
+            require_devices(device, 3, "--device cpu")
+        require_devices(device, 2, "--device cpu")
+    require_devices("cpu", 3, "--device cpu")
 
 
 def of_rank(launcher: int, rank: int) -> int:

@@ -40,7 +40,7 @@ def join_ranks(config: FoldConfig) -> Iterator[None]:
             yield
         return
     if config.gpus > 1:
-        require_devices(config.device, config.gpus)
+        require_devices(config.device, config.gpus, "--device cpu")
         raise RanksNotStarted(config.gpus)
     yield
 

@@ -5,7 +5,8 @@ module and leaves its parameters, their names and everything else as they are. A
 residues or sequences; each rank's gradients of parameters are partial sums (`gradients.sum_over_axial`).
 
 Comments "Duality Async" mark where a transfer starts and where it is awaited in the forward pass; the backward pass
-starts the gradient's transfer at the wait and awaits it at the start (`collectives`).
+starts the gradient's transfer at the wait and awaits it at the start (`collectives`); `ring` has its own for triangle
+products.
 """
 
 import math

@@ -15,11 +15,14 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from foldcli.errors import InputError, Interrupted
 
 
-def require_devices(device: str, ranks: int) -> None:
-    """InputError if this machine has fewer GPUs than ranks; with device=cpu any number of ranks shares the cores."""
+def require_devices(device: str, ranks: int, use_cpu: str) -> None:
+    """InputError if this machine has fewer GPUs than ranks; on the CPU any number of ranks shares the cores.
+
+    use_cpu: how the command chooses the CPU, for the message: `--device cpu` or `device=cpu`.
+    """
     present = torch.cuda.device_count()
     if device != "cpu" and ranks > present:
-        raise InputError(f"--gpus {ranks}: this machine has {present}; take fewer, or device=cpu for ranks on cores")
+        raise InputError(f"--gpus {ranks}: this machine has {present}; take fewer, or {use_cpu} for ranks on cores")
 
 
 def launch(arguments: Sequence[str], ranks: int) -> NoReturn:

@@ -78,14 +78,15 @@ class RingSum:
 
     def add(self, part: Tensor) -> None:
         """Add this rank's part to the owner's sum and send that on."""
-        self.total = part if self.coming is None else part + wait(self.coming)
+        self.total = part if self.coming is None else part + wait(self.coming)  # Duality Async: is awaited
         self.left -= 1
+        # Duality Async: starts, and overlaps the computation of the next part
         self.coming = shift(self.total, self.group, 1) if self.left else None
 
-    def add_product(self, left: Float[Tensor, "*b c k ii"], right: Float[Tensor, "*b c k j"]) -> "RingSum":
-        """Add this rank's part of the sum over k of left[k, i] right[k, j]."""
-        part = left.chunk(self.group.size, dim=-1)[self.owner]
-        self.add(ops.triangle_product(part.transpose(-1, -2), right.transpose(-1, -2)))
+    def add_product(self, of_rows: Float[Tensor, "*b c k ii"], of_columns: Float[Tensor, "*b c k j"]) -> "RingSum":
+        """Add this rank's part of the sum over k of of_rows[k, i] of_columns[k, j], for the i of its owner."""
+        part = of_rows.chunk(self.group.size, dim=-1)[self.owner]
+        self.add(ops.triangle_product(part.transpose(-1, -2), of_columns.transpose(-1, -2)))
         return self
 
 
@@ -123,27 +124,34 @@ class _OutgoingProduct(torch.autograd.Function):
 
 
 class _IncomingProduct(torch.autograd.Function):
-    """Operands stay where they are; in the backward pass only the product's gradient travels."""
+    """Operands stay where they are; in the backward pass only the product's gradient travels.
+
+    of_rows, of_columns: the operands that give the product's rows and columns: `right` and `left` of `start_incoming`.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, left: Float[Tensor, "*b c k ii"], right: Float[Tensor, "*b c k j"], sums: RingSum, group: RankGroup
+        ctx: Any,
+        of_rows: Float[Tensor, "*b c k ii"],
+        of_columns: Float[Tensor, "*b c k j"],
+        sums: RingSum,
+        group: RankGroup,
     ) -> Float[Tensor, "*b c i j"]:
-        ctx.save_for_backward(left, right)
+        ctx.save_for_backward(of_rows, of_columns)
         ctx.group = group
         while sums.left:
-            sums.add_product(left, right)
+            sums.add_product(of_rows, of_columns)
         return sums.total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        left, right = ctx.saved_tensors
-        parts = left.chunk(ctx.group.size, dim=-1)
-        of_left, of_right = torch.empty_like(left), torch.zeros_like(right)
-        of_parts = of_left.chunk(ctx.group.size, dim=-1)
+        of_rows, of_columns = ctx.saved_tensors
+        row_parts = of_rows.chunk(ctx.group.size, dim=-1)
+        row_gradient, column_gradient = torch.empty_like(of_rows), torch.zeros_like(of_columns)
+        row_gradient_parts = row_gradient.chunk(ctx.group.size, dim=-1)
         # Duality Async: each transfer of the gradient starts one block ahead of its use (`ring_blocks`)
         for owner, block in ring_blocks(gradient.contiguous(), ctx.group):
-            of_parts[owner].copy_(torch.matmul(right, block.transpose(-1, -2)))
-            of_right += torch.matmul(parts[owner], block)
-        return of_left, of_right, None, None
+            row_gradient_parts[owner].copy_(torch.matmul(of_columns, block.transpose(-1, -2)))
+            column_gradient += torch.matmul(row_parts[owner], block)
+        return row_gradient, column_gradient, None, None

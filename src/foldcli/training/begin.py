@@ -41,7 +41,7 @@ def join_or_launch_ranks(config: TrainConfig) -> Iterator[tuple[torch.device, Ra
             yield device, build_mesh(kind, config.dap)
         return
     if config.gpus > 1:
-        require_devices(config.device, config.gpus)
+        require_devices(config.device, config.gpus, "device=cpu")
         launch(sys.argv[1:], config.gpus)
     yield torch.device(kind), RankMesh()
 
