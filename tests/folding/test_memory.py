@@ -29,7 +29,7 @@ model, cpu = AlphaFold(config.model).eval().requires_grad_(False), torch.device(
 
 def fold(length):
     query = Query("a", "a", "M" * length, "here")
-    predict(model, query, featurize(query, config.model.msa, 0, 2), config, 0, lambda *told: None)
+    predict(model, query, featurize(query, config.model.msa, 0, 2), config, torch.float32, 0, lambda *told: None)
 
 fold(16)
 reset_peak(cpu)

@@ -68,7 +68,8 @@ def _print(grid: Table | str) -> None:
 
 def forecast_table(forecasts: "Sequence[Forecast]") -> Table:
     """What each job would take, as `--dry-run` prints it."""
-    grid = Table("job", "model", "tokens", "parameters", "GiB whole", "GiB planned", "minutes", "longest on 1, 2, 4, 8")
+    grid = Table("job", "model", "residues", "parameters", "GiB whole", "GiB planned", "minutes")
+    grid.add_column("longest on 1, 2, 4, 8 devices")
     grid.add_column("plan", overflow="fold")
     for f in forecasts:
         planned = "does not fit" if f.planned is None else f"{f.planned / GIB:.2f}"

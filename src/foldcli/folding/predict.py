@@ -10,7 +10,6 @@ import torch
 
 from foldcli.config import FoldConfig
 from foldcli.data.query import Query
-from foldcli.devices import choose_precision
 from foldcli.geometry.backbone import close_peptides
 from foldcli.model.alphafold import AlphaFold, Output
 from foldcli.model.confidence import aligned_tm_scores, error_bins, expected_aligned_error, plddt
@@ -31,16 +30,17 @@ def predict(
     query: Query,
     passes: Iterable[Features],
     config: FoldConfig,
+    precision: torch.dtype,
     seed: int,
     passed: Callable[[int, float, float], None],
 ) -> Prediction:
     """Fold a query by one pass for each of `passes`, which are a pass's features.
 
-    passed: called after every pass with its number, the root mean square change of CA distances in angstrom, and its
-    seconds. Recycling ends early once that change is below config.recycle_early_stop_tolerance.
+    precision: of the model's trunk; passed: called after every pass with its number, the root mean square change of CA
+    distances in angstrom, and its seconds. Recycling ends early once that change is below
+    config.recycle_early_stop_tolerance.
     """
     device = next(model.parameters()).device
-    precision = choose_precision(config.precision, device)
     previous: Recycled | None = None
     output, count = None, -1
     for count, features in enumerate(passes):

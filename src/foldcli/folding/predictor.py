@@ -137,4 +137,4 @@ class Predictor:
 
         features = self.timers.timed_items(f"{label}_features", featurize(query, config.model.msa, seed, passes))
         features = self.templates.shown(features, job.found, config)
-        return predict(model, query, features, config, seed, passed)
+        return predict(model, query, features, config, self.precision, seed, passed)

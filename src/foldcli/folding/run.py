@@ -81,7 +81,7 @@ class FoldRun:
         try:
             if jobs:  # all models first: a damaged parameter file is found before an hour of work
                 self.predictor.load()
-            for job in self._shared_out(jobs, watcher):
+            for job in self._assigned_jobs(jobs, watcher):
                 present = [job]
                 record = self._attempt(job, watcher)
                 if self.predictor.group.first:
@@ -97,16 +97,16 @@ class FoldRun:
             self.predictor.alignments.close()
         return _announced(ended, results.read(), watcher)
 
-    def _shared_out(self, jobs: Sequence[Job], watcher: Watcher) -> Iterator[Job]:
+    def _assigned_jobs(self, jobs: Sequence[Job], watcher: Watcher) -> Iterator[Job]:
         """Yield the jobs that this rank takes part in; before each, the predictor joins the ranks that share it."""
         predictor, kind = self.predictor, self.predictor.device.type
         for mesh, share in self.scheduler.assign(jobs, self.config.dap, kind, predictor.placement.fits_one_rank):
-            yield from self._taken(mesh, share, f"jobs of {mesh.axial.size} ranks", watcher)
+            yield from self._jobs_of(mesh, share, f"jobs of {mesh.axial.size} ranks", watcher)
         too_large = [place for place, job in enumerate(jobs) if job.query.name in self.too_large]
         for mesh, share in self.scheduler.reassign(jobs, too_large, kind):
-            yield from self._taken(mesh, share, "jobs once more", watcher)
+            yield from self._jobs_of(mesh, share, "jobs once more", watcher)
 
-    def _taken(self, mesh: RankMesh, share: Sequence[Job], queue: str, watcher: Watcher) -> Iterator[Job]:
+    def _jobs_of(self, mesh: RankMesh, share: Sequence[Job], queue: str, watcher: Watcher) -> Iterator[Job]:
         self.predictor.join(mesh.axial)
         yield from self.predictor.alignments.ahead(take_jobs(share, mesh, queue), mesh.axial.first, watcher)
 
