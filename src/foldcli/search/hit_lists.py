@@ -41,9 +41,10 @@ class ListedHit:
 
 
 def read_lists(path: Path) -> dict[str, list[ListedHit]]:
-    """Read the hits of each query, best first, from a list or from a folder of lists named after records.
+    """Read the hits of each query from a list or from a folder of lists named after records.
 
-    A list of only one query has it under the name "". InputError: no such file, or not a hit list.
+    The hits of an .hhr file come best first, those of an .m8 file in the file's order. If all hits of a list are of one
+    query, the key is "", whatever its name. InputError: no such file, or not a hit list.
     """
     if path.is_dir():
         files = list_files(path, HIT_SUFFIXES)
@@ -82,12 +83,12 @@ def _hhr(text: str, path: Path) -> list[tuple[str, ListedHit]]:
     query = re.search(r"^Query +(\S+)", head, re.MULTILINE)
     if query is None:
         raise InputError(f"{path}: has no line 'Query NAME'; expected what hhsearch writes")
-    hits = sorted((_block(block, f"{path}: hit {k}") for k, block in enumerate(blocks, 1)), key=lambda hit: -hit[0])
+    hits = sorted((_parse_hit(block, f"{path}: hit {k}") for k, block in enumerate(blocks, 1)), key=lambda hit: -hit[0])
     return [(safe_name(query[1], query[1]), hit) for _, hit in hits]
 
 
-def _block(block: str, where: str) -> tuple[float, ListedHit]:
-    """Sum_probs of a hit, and the hit."""
+def _parse_hit(block: str, where: str) -> tuple[float, ListedHit]:
+    """Parse one hit of HHsearch's list: its Sum_probs, and the hit."""
     name = re.search(r"^>(\S+)", block, re.MULTILINE)
     evalue, probabilities = (re.search(rf"\b{key}=(\d\S*)", block) for key in ("E-value", "Sum_probs"))
     rows = [row for row in HHR_ROW.findall(block) if row[1] not in HHR_OTHER_ROWS]

@@ -15,11 +15,12 @@ from pyhmmer.plan7 import Hit as HmmerHit
 from foldcli.search.database import AMINO, Block, Database
 from foldcli.search.progress import SearchProgress
 
-# AlphaFold's settings of jackhmmer for UniRef90 (alphafold/data/tools/jackhmmer.py), and how many hits it keeps.
+# AlphaFold's settings of jackhmmer for UniRef90 (alphafold/data/tools/jackhmmer.py), and how many hits AlphaFold keeps.
 EVALUE, FILTERS, MAX_HITS = 1e-4, (5e-4, 5e-5, 5e-7), 10_000
 # jackhmmer's inclusion E-value for a domain of a hit, among the hits.
 DOMAIN_EVALUE = 1e-3
-CELL = re.compile("([A-Z-])([a-z]*)")
+# A letter in a column of the query, and the insertions after it.
+COLUMN = re.compile("([A-Z-])([a-z]*)")
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Jackhmmer:
         count = 0
         for block, searched, found in self._searched(profile):
             count += searched
-            matches = best([*matches, *found])
+            matches = keep_best([*matches, *found])
             progress(f"round {number}: {count:,} sequences searched", block.share)
         return included(matches, count)
 
@@ -102,7 +103,7 @@ class Jackhmmer:
 
 def _search_block(profile: "HMM[Any]", database: Database, block: Block) -> tuple[int, list[Match]]:
     sequences = database.sequences(block)
-    # E-values grow with the number of sequences: what is not significant in a block is not in the database
+    # E-values grow with the number of sequences: a hit not significant against one block cannot be against all.
     f1, f2, f3 = FILTERS
     pipeline = Pipeline(AMINO, F1=f1, F2=f2, F3=f3, E=EVALUE, domE=DOMAIN_EVALUE)
     return len(sequences), [_match(hit, profile.M) for hit in pipeline.search_hmm(profile, sequences).reported]
@@ -119,7 +120,7 @@ def _domain_hit(domain: Domain, length: int) -> DomainHit:
     return DomainHit(at.target_name, f"{at.target_from}-{at.target_to}", row, domain.pvalue)
 
 
-def best(matches: list[Match]) -> list[Match]:
+def keep_best(matches: list[Match]) -> list[Match]:
     """Keep at most MAX_HITS matches, best first, equal scores in the order of the database."""
     return sorted(matches, key=lambda match: -match.score)[:MAX_HITS]
 
@@ -136,7 +137,7 @@ def _significant(domains: Sequence[DomainHit], taken: int) -> tuple[DomainHit, .
 
 def equal_width(rows: Sequence[str]) -> TextMSA:
     """Pad rows of A3M to an aligned MSA, with the query's columns marked as match states."""
-    cells = [CELL.findall(row) for row in rows]
+    cells = [COLUMN.findall(row) for row in rows]
     widths = [max(len(inserted) for _, inserted in column) for column in zip(*cells, strict=True)]
     texts = [
         "".join(f"{letter}{inserted:.<{width}}" for (letter, inserted), width in zip(row, widths, strict=True))

@@ -61,6 +61,8 @@ class Checkpoints:
         for file in draft.iterdir():  # the bytes must be on disk before the final name
             with file.open("rb+") as handle:
                 os.fsync(handle.fileno())
+        # The folder is not synced: a file system's journal keeps the order of this rename and the removals below, so
+        # that a power cut that takes the new name leaves the checkpoints before it.
         draft.rename(path)
         for old in self.steps()[: -self.keep]:
             if old != best:

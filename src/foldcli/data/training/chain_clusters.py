@@ -24,8 +24,8 @@ IDENTITY, COVERAGE = 0.3, 0.8
 NO_KMERS = "No k-mer could be extracted"
 # Our k-mer search: letters of a k-mer, width of a band of diagonals, bands that are aligned, fewest hits of a band.
 K, BAND, CANDIDATES, HITS_IN_BAND = 3, 16, 10, 2
-# BLOSUM62, and the least score per residue of the shorter chain, end gaps free: of 2,000 pairs of unrelated chains one
-# in 1,000 reaches 0.15, of related pairs 19 in 20.
+# BLOSUM62, and the least score per residue of the shorter chain, end gaps free. Tried was 0.15, which is less strict:
+# of 2,000 pairs of unrelated chains one in 1,000 reaches it, of related pairs 19 in 20.
 SCORING, SCORE = gemmi.AlignmentScoring("b"), 0.2
 # More than any chain's length: chain number * STRIDE + position is unique.
 STRIDE = 2**17
