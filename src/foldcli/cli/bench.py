@@ -266,7 +266,7 @@ def count_operators(
         typer.Option(help="Counts that --json wrote; exit code 1 if one has risen by more than 2 %."),
     ] = None,
 ) -> None:
-    """FLOPs, operators and bytes of each module on the CPU: the same on every machine, so that CI can hold them."""
+    """FLOPs, operators and bytes of each module, the same on every machine: to notice a change that adds work."""
     from foldcli.bench import counts
     from foldcli.bench.save import save_json
 
