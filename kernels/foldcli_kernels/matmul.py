@@ -8,15 +8,15 @@ import triton
 import triton.language as tl
 
 INTERPRETED = tl.constexpr(bool(triton.knobs.runtime.interpret))
-# How float32 is multiplied, to full precision either way: without tensor cores, or on them as three TF32 products.
-# With 128 channels both need many registers: each triangle kernel takes the one that does not spill.
+# How float32 is multiplied, to full precision either way. IEEE: without tensor cores; TF32X3: on them, as three TF32
+# products. With 128 channels both need many registers: triangle kernels name the one that does not spill them.
 IEEE = tl.constexpr("ieee")
 TF32X3 = tl.constexpr("tf32x3")
 NARROWEST = 16  # the least side that a matrix instruction takes
 
 
 def float32_precision(dtype: torch.dtype) -> str:
-    """Return how tensor cores multiply float32: as three TF32 products, or as one where torch permits it."""
+    """Return how float32 is multiplied: as three TF32 products, or as one where torch permits it; others: "ieee"."""
     if dtype != torch.float32:
         return "ieee"  # no choice in half precision
     return "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"

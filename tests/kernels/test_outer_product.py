@@ -141,8 +141,8 @@ def test_count_has_no_gradient() -> None:
 KERNEL_BREAKS = [
     ("at_right = right + batch * right_b + tl.cast(sequence, tl.int64) * right_s", "at_right = right"),  # one block
     ("(0, 2, 1, 3)", "(2, 0, 1, 3)"),  # i and j are swapped
-    ("(c * E + e_of)[:, None]", "(e_of * C + c)[:, None]"),  # c and e are swapped
-    ("total = matmul(outer, rows_of, total)", "total = matmul(outer, rows_of, tl.zeros_like(total))"),  # a group lost
+    ("(c * E + e_in_weight)[:, None]", "(e_in_weight * C + c)[:, None]"),  # c and e are swapped
+    ("matmul(outer, weight_rows, total)", "matmul(outer, weight_rows, tl.zeros_like(total))"),  # a group lost
     ("inside = sequence + s < sequences", "inside = sequence + s < sequences - 1"),  # the last sequence is lost
     ("covered.to(tl.float32) + epsilon", "covered.to(tl.float32) + 1.0"),
 ]

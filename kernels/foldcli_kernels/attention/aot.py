@@ -1,4 +1,4 @@
-"""What of attention is compiled ahead of time."""
+"""The kernels of attention that are compiled ahead of time, each with its types, sizes and tiles."""
 
 import itertools
 from collections.abc import Iterator
@@ -27,13 +27,13 @@ def aot_configs() -> list[AotConfig]:
 
 def _step(step: str, kernel: Any, operands: frozenset[str], optional: tuple[str, ...]) -> Iterator[AotConfig]:
     """Describe every configuration of a step; operands: pointers to the tensors' type; optional: those of the bias."""
-    for (named, width, biased), tiles in TILES.items():
-        more = HOPPER.get((named, width, biased), ([], []))
+    for (tile_step, width, biased), tiles in TILES.items():
+        more = HOPPER.get((tile_step, width, biased), ([], []))
         for dtype, dim in itertools.product(POINTER, [dim for dim in DIMS if padded_width(dim) == width]):
             single = dtype == torch.float32
             everywhere, shipped = tiles[single], tiles[single] + more[single]
             for tile, precision in itertools.product(shipped, ("tf32x3", "tf32") if single else ("ieee",)):
-                if named == step:
+                if tile_step == step:
                     constants = tile_constants(dim, *tile[:3], precision) | dict.fromkeys(() if biased else optional)
                     capabilities = (80, 90) if tile in everywhere else (90,)
                     yield _config(kernel, dtype, operands, constants, tile, capabilities)

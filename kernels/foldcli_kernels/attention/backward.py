@@ -1,9 +1,9 @@
 """Gradients of gated attention with pair bias, in three passes over a packed gradient that is written in place.
 
-The first, `attention_backward_gate`, brings the gradient in front of the gate; `attention_backward_dkv` loops over
-queries for dK and dV; `attention_backward_dq` loops over keys for dQ and adds up the gradient of the bias over its
-share of the rows: a program owns its strip of queries alone, so that no atomics are needed and every sum has a fixed
-order.
+The first, `attention_backward_gate`, multiplies the result's gradient by the gate, which gives dO, writes dO where dQ
+goes later, and writes the gate's gradient. `attention_backward_dkv` loops over queries for dK and dV.
+`attention_backward_dq` loops over keys for dQ and adds up the gradient of the bias over its share of the rows: a
+program owns its strip of queries alone, so that no atomics are needed and every sum has a fixed order.
 """
 
 # Triton's decorator and kernels carry no types, and its tuples grow.
@@ -43,7 +43,7 @@ def attention_backward_gate(
     WIDTH: tl.constexpr,  # those of a tile, 16 or more
     BLOCK_M: tl.constexpr,  # positions of a program
 ):  # fmt: skip
-    """Bring the gradient of BLOCK_M positions in front of the gate."""
+    """Write dO, the gradient of the gates and `delta` for BLOCK_M positions."""
     block, group, b, h = locate(tl.program_id(0), tl.cdiv(length, BLOCK_M), row_groups, heads)
     first, hd = block * BLOCK_M, heads * DIM
     channel, query = tl.arange(0, WIDTH), first + tl.arange(0, BLOCK_M)

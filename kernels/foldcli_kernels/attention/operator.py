@@ -26,11 +26,11 @@ def _backward(
     grad: Tensor, packed: Tensor, gate_bias: Tensor, heads: int, mask: Tensor, bias: Tensor | None, out: Tensor,
     lse: Tensor, bias_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    grad_packed, grad_gate_bias, shared = launch_backward(
+    grad_packed, grad_gate_bias, grad_pair_bias = launch_backward(
         grad, packed, gate_bias, heads, mask, bias, out, lse, bias_grad
     )
     # An operator's result cannot be None.
-    return grad_packed, grad_gate_bias, packed.new_empty(0) if shared is None else shared
+    return grad_packed, grad_gate_bias, packed.new_empty(0) if grad_pair_bias is None else grad_pair_bias
 
 
 @_backward.register_fake
@@ -38,8 +38,8 @@ def _(
     grad: Tensor, packed: Tensor, gate_bias: Tensor, heads: int, mask: Tensor, bias: Tensor | None, out: Tensor,
     lse: Tensor, bias_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    shared = packed.new_empty(0) if bias is None or not bias_grad else bias.new_empty(bias.shape)
-    return torch.empty_like(channels_adjacent(packed)), torch.empty_like(gate_bias), shared
+    grad_pair_bias = packed.new_empty(0) if bias is None or not bias_grad else bias.new_empty(bias.shape)
+    return torch.empty_like(channels_adjacent(packed)), torch.empty_like(gate_bias), grad_pair_bias
 
 
 def _save(ctx: Any, inputs: tuple[Tensor, Tensor, int, Tensor, Tensor | None], output: tuple[Tensor, Tensor]) -> None:
@@ -58,7 +58,7 @@ _forward.register_autograd(_gradients, setup_context=_save)
 
 
 def _flops(packed: Shape, *_: Any) -> int:
-    """Of queries by keys, and of weights by values."""
+    """FLOPs of the products of queries with keys, and of attention weights with values."""
     return 4 * math.prod(packed[:-1]) * packed[-2] * (packed[-1] // 4)
 
 

@@ -10,9 +10,9 @@ from foldcli_kernels.tuning import Parameters, declare, launch_parameters, size_
 
 # Rows that share a tile of the bias, queries, keys, warps, stages.
 Tile = tuple[int, int, int, int, int]
-# (step, padded head dim, with a bias) -> tiles in half precision, tiles in float32. The first of each works everywhere,
-# the others are what tuning tries besides. Larger ones spill on sm_80. The steps: key_backward is the kernel
-# attention_backward_dkv, query_backward is attention_backward_dq.
+# (step, padded head dim, with a bias) -> tiles in half precision, tiles in float32. All are compiled for sm_80 and
+# sm_90; the first of each is the default, the others are what tuning tries besides. Larger ones spill on sm_80. The
+# steps: key_backward is the kernel attention_backward_dkv, query_backward is attention_backward_dq.
 TILES: dict[tuple[str, int, bool], tuple[list[Tile], list[Tile]]] = {
     ("forward", 16, True): ([(2, 64, 64, 4, 2), (2, 64, 64, 4, 3), (1, 128, 64, 8, 3)], [(1, 64, 32, 4, 2)]),
     ("forward", 16, False): ([(1, 128, 64, 4, 3), (1, 128, 64, 8, 3)], [(1, 64, 32, 4, 2)]),
@@ -44,9 +44,10 @@ HOPPER: dict[tuple[str, int, bool], tuple[list[Tile], list[Tile]]] = {
     ("query_backward", 32, True): ([(2, 64, 32, 4, 3), (1, 64, 64, 4, 2)], [(1, 64, 32, 4, 2)]),
 }
 DIMS = (8, 16, 32, 64)
-# Programs among which the rows are shared for the gradient of the bias, each with its sums in memory: two on each of
-# an H100's 132 multiprocessors.
+# How many programs split the rows for the gradient of the bias; each keeps a partial sum in memory. Two on each of an
+# H100's 132 multiprocessors.
 PROGRAMS = 264
+# Tiles of attention_backward_gate.
 GATE = [{"rows": rows, "block_m": 64, "num_warps": 4, "num_stages": 1} for rows in (16, 4)]
 
 

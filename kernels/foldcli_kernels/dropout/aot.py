@@ -1,4 +1,4 @@
-"""What of dropout is compiled ahead of time."""
+"""The kernels of dropout that are compiled ahead of time, each with its types, sizes and tiles."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""What of global attention is compiled ahead of time."""
+"""The kernels of global attention that are compiled ahead of time, each with its types, sizes and tiles."""
 
 from typing import Any
 
@@ -34,9 +34,10 @@ def _config(kernel: Any, dtype: torch.dtype, dim: int, options: dict[str, int]) 
             signature[name] = (
                 "i32" if name[-2:] in ("_b", "_n", "_h", "_s") or name in ("columns", "keys") else POINTER[dtype]
             )
-    whole = ("scale", "columns", "keys", "mask_b", "mask_n", "mask_s", *(("q_h", "grad_h") if dim == 8 else ()))
+    # Not known to be divisible by 16.
+    any_number = ("scale", "columns", "keys", "mask_b", "mask_n", "mask_s", *(("q_h", "grad_h") if dim == 8 else ()))
     title = f"{kernel.__name__} {str(dtype)[6:]} d{dim} {options['block_s']} keys"
-    divisible = tuple(name for name in signature if name not in whole)
+    divisible = tuple(name for name in signature if name not in any_number)
     return AotConfig(
         title, kernel, signature, constants, options["num_warps"], options["num_stages"], divisible=divisible
     )

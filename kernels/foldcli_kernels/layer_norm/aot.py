@@ -1,4 +1,4 @@
-"""What of the layer norm is compiled ahead of time."""
+"""The kernels of the layer norm that are compiled ahead of time, each with its types, sizes and tiles."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Gradients of the layer norm, without atomics: every program has its own line of sums over rows."""
+"""Gradients of the layer norm, without atomics: every program has a row of partial sums of its own."""
 
 # Triton's decorator and kernels carry no types.
 # mypy: disable-error-code="untyped-decorator,no-untyped-def"
@@ -25,7 +25,7 @@ def layer_norm_backward(
     BLOCK_C: tl.constexpr,  # WIDTH rounded up to a power of two
     BLOCK_M: tl.constexpr,  # rows taken at once
 ):  # fmt: skip
-    """Write the gradient of every n-th block of rows, n programs in all."""
+    """Write the gradient of rows; each program takes every n-th block of them, where n is the number of programs."""
     channel = tl.arange(0, BLOCK_C)
     real = channel < WIDTH
     factor = tl.load(scale + channel, mask=real, other=0.0).to(tl.float32)
@@ -44,6 +44,6 @@ def layer_norm_backward(
         tl.store(grad_x + start[:, None] + channel[None, :], result.to(grad_x.dtype.element_ty), mask=inside)
         grad_scale += incoming * standard
         grad_offset += incoming
-    line = partial + tl.program_id(0) * 2 * WIDTH + channel
-    tl.store(line, tl.sum(grad_scale, axis=0), mask=real)
-    tl.store(line + WIDTH, tl.sum(grad_offset, axis=0), mask=real)
+    own_sums = partial + tl.program_id(0) * 2 * WIDTH + channel
+    tl.store(own_sums, tl.sum(grad_scale, axis=0), mask=real)
+    tl.store(own_sums + WIDTH, tl.sum(grad_offset, axis=0), mask=real)

@@ -6,7 +6,7 @@ from foldcli_kernels.tuning import declare
 
 # elements: of a tile, rows times channels.
 FORWARD = [{"elements": e, "num_warps": w, "num_stages": 1} for e, w in [(2048, 4), (4096, 4), (8192, 8)]]
-# programs: how many share the rows in backward, each with one line of partial sums.
+# programs: how many split the rows in backward, each with a row of partial sums of its own.
 BACKWARD = [{"elements": e, "programs": 528, "num_warps": w, "num_stages": 1} for e, w in [(2048, 4), (4096, 8)]]
 declare("layer_norm_forward", FORWARD[1], candidates=FORWARD)
 declare("layer_norm_backward", BACKWARD[0], candidates=BACKWARD)

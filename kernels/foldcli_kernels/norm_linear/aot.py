@@ -1,4 +1,4 @@
-"""What of layer norm and projections is compiled ahead of time: each packed projection that the model has."""
+"""The kernels of layer norm and projections that are compiled ahead of time, for each projection of the model."""
 
 import torch
 import triton

@@ -1,4 +1,4 @@
-"""What of the outer product is compiled ahead of time."""
+"""The kernels of the outer product that are compiled ahead of time, each with its types, sizes and tiles."""
 
 from typing import Any
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 EPS = 1e-3
-# Elements of the largest intermediate: 32 MB of bfloat16, or half of the pairs where these are larger, since at great
-# lengths too small blocks would leave most of a device idle.
+# Elements of the largest intermediate: 32 MB of bfloat16, or half as many elements as the pair gradient has, if that is
+# more, since at great lengths too small blocks would leave most of a device idle.
 BLOCK = 1 << 24
 
 
@@ -29,8 +29,8 @@ def gradients(
         grad_weight = grad_weight + along_weight
         grad_bias = grad_bias + along_bias
         to_left.copy_(_of_factor(to_pairs, b, weight, covered))
-        turned = weight.unflatten(-1, (a.shape[-1], b.shape[-1])).transpose(-1, -2).flatten(-2)
-        to_right.copy_(_of_factor(to_pairs.transpose(0, 1), a, turned, covered.transpose(0, 1)))
+        weight_transposed = weight.unflatten(-1, (a.shape[-1], b.shape[-1])).transpose(-1, -2).flatten(-2)
+        to_right.copy_(_of_factor(to_pairs.transpose(0, 1), a, weight_transposed, covered.transpose(0, 1)))
     return grad_left, grad_right, grad_weight.T.to(weight.dtype).contiguous(), grad_bias.to(weight.dtype)
 
 
@@ -49,14 +49,14 @@ def _mean(grad: Tensor, count: Tensor) -> Tensor:
 def _of_parameters(grad: Tensor, left: Tensor, right: Tensor, weight: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     """Return the gradients of weight, [c e, f], and bias in float32."""
     c, e = left.shape[-1], right.shape[-1]
-    other = right.transpose(-1, -2).flatten(-2)
+    right_columns = right.transpose(-1, -2).flatten(-2)
     grad_weight = weight.new_zeros((c * e, weight.shape[0]), dtype=torch.float32)
     grad_bias = weight.new_zeros(weight.shape[0], dtype=torch.float32)
     for start, stop in _blocks(grad, weight):
         mean = _mean(grad[start:stop], count[start:stop])
         grad_bias += mean.sum((0, 1))
         # [(i c), (e j)], and so for each i the other side of a product over j
-        outer = torch.mm(left[:, start:stop].flatten(-2).T, other).view(stop - start, c * e, -1)
+        outer = torch.mm(left[:, start:stop].flatten(-2).T, right_columns).view(stop - start, c * e, -1)
         grad_weight += torch.bmm(outer, mean.to(left.dtype)).sum(0, dtype=torch.float32)
     return grad_weight, grad_bias
 
@@ -65,11 +65,11 @@ def _of_factor(grad: Tensor, other: Tensor, weight: Tensor, count: Tensor) -> Te
     """Return the gradient [s, i, c] of the factor along the first axis of grad [i, j, f]; other: [s, j, e]."""
     e = other.shape[-1]
     c = weight.shape[1] // e
-    other = other.transpose(-1, -2).flatten(-2)
+    other_columns = other.transpose(-1, -2).flatten(-2)
     found = []
     for start, stop in _blocks(grad, weight):
         mean = _mean(grad[start:stop], count[start:stop]).to(other.dtype)
         # bmm: matmul of a broadcast weight would return a transpose, which view would not take.
         outer = torch.bmm(weight.T.expand(stop - start, -1, -1), mean.transpose(-1, -2))
-        found.append(torch.mm(other, outer.view((stop - start) * c, -1).T))
+        found.append(torch.mm(other_columns, outer.view((stop - start) * c, -1).T))
     return torch.cat(found, dim=-1).unflatten(-1, (-1, c))

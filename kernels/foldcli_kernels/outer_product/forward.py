@@ -57,12 +57,12 @@ def outer_product_mean_forward(
         # [i, c, j, e] to [i j, c e]: one row for each pair
         outer = tl.reshape(outer.to(left.dtype.element_ty), (TILE_I, BLOCK_C, TILE_J, BLOCK_E))
         outer = tl.reshape(tl.permute(outer, (0, 2, 1, 3)), (TILE_I * TILE_J, BLOCK_C * BLOCK_E))
-        c, e_of = start + both // BLOCK_E, both % BLOCK_E
-        rows_of = tl.load(
-            weight + feature[None, :] * (C * E) + (c * E + e_of)[:, None],
-            mask=((c < C) & (e_of < E))[:, None] & (feature < WIDTH)[None, :], other=0.0,
+        c, e_in_weight = start + both // BLOCK_E, both % BLOCK_E
+        weight_rows = tl.load(
+            weight + feature[None, :] * (C * E) + (c * E + e_in_weight)[:, None],
+            mask=((c < C) & (e_in_weight < E))[:, None] & (feature < WIDTH)[None, :], other=0.0,
         )  # fmt: skip
-        total = matmul(outer, rows_of, total)
+        total = matmul(outer, weight_rows, total)
     pair = tl.arange(0, TILE_I * TILE_J)
     i_out, j_out = (first + pair // TILE_J).to(tl.int64), (second + pair % TILE_J).to(tl.int64)
     exists = (i_out < rows) & (j_out < length)

@@ -1,4 +1,4 @@
-"""What of the transition is compiled ahead of time."""
+"""The kernels of the transition that are compiled ahead of time, each with its types, sizes and tiles."""
 
 from typing import Any
 

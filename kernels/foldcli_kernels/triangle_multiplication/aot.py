@@ -1,4 +1,4 @@
-"""What of triangle multiplication is compiled ahead of time."""
+"""The kernels of triangle multiplication that are compiled ahead of time, each with its types, sizes and tiles."""
 
 from typing import Any
 
@@ -50,12 +50,13 @@ def _config(kernel: Any, dtype: torch.dtype, width: int, option: dict[str, int],
     fixed = {"mask_k": 1} if "mask_k" in kernel.arg_names else {}
     constants = {key: value for key, value in constants.items() if key in kernel.arg_names} | fixed
     signature = {key: _type(key, POINTER[dtype]) for key in kernel.arg_names if key not in constants}
-    whole = ("rows", "length", "per_batch", "count", "side", "mask_b", "mask_i")
+    # Not known to be divisible by 16.
+    any_number = ("rows", "length", "per_batch", "count", "side", "mask_b", "mask_i")
     title = f"{kernel.__name__} {str(dtype)[6:]} c{width} {block_n}x{block_p} s{option['num_stages']}"
     return AotConfig(
         title, kernel, signature, constants, option["num_warps"], option["num_stages"], wgmma,
         capabilities=(90,) if option is HOPPER else (80, 90),
-        divisible=tuple(key for key in signature if key not in whole),
+        divisible=tuple(key for key in signature if key not in any_number),
     )  # fmt: skip
 
 

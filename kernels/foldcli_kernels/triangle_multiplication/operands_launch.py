@@ -85,7 +85,7 @@ def _launch_input(
 def _launch_weights(
     left: Tensor, right: Tensor, arguments: Arguments, strides: tuple[int, ...], constants: dict[str, int]
 ) -> tuple[Tensor, Tensor]:
-    """Return sums over positions, one line for each program that shares them."""
+    """Return sums over positions, one row of partial sums for each program."""
     z, _, _, weight, *_ = arguments
     options = launch_options("triangle_operands_parameters", z, constants, "BLOCK_H")
     batch, rows, length, _ = z.shape

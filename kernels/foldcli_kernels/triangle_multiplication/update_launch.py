@@ -42,7 +42,7 @@ def launch_forward(
 def launch_backward(
     grad: Tensor, triangles: Tensor, z: Tensor, center: Norm, output: Dense, norm: Norm, gate: Dense
 ) -> list[Tensor]:
-    """Return the gradients of all tensors in the order of the operator, those of both biases always among them."""
+    """Return the gradients of all tensors in the operator's order, also of both biases where they are None."""
     grad_triangles, grad_z = triangles.new_empty(triangles.shape), empty_rows(z, z.shape[-1])
     triangles, z = channel_planes(triangles), one_batch(z)
     arguments = (one_batch(grad), triangles, z, *center, *output, *norm, *gate)
@@ -74,7 +74,7 @@ def _launch_input(
 def _launch_weights(
     arguments: tuple[Tensor | None, ...], strides: tuple[int, ...], flags: dict[str, bool]
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Return sums over positions for output projection and gate, one line for each program that shares them."""
+    """Return sums over positions for output projection and gate, one row of partial sums for each program."""
     _, triangles, z, *_ = arguments
     assert triangles is not None
     assert z is not None
