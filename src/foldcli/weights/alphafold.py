@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 
 from foldcli.config import ModelConfig, StackConfig, StructureConfig, TemplateConfig
 from foldcli.errors import WeightsError
+from foldcli.model.embedders import C_MSA, C_TARGET, EXTRA_CLASSES, RecyclingEmbedder
+from foldcli.model.heads import MSA_CLASSES
+from foldcli.model.template import C_PAIR_FEATURES, C_TORSION_FEATURES
+from foldcli.protein.residues import ATOM37
 
 Array = NDArray[np.float32]
 Shape = tuple[int, ...]
@@ -69,10 +73,10 @@ def attention(target: str, scope: str, c: int, heads: int) -> Iterator[Rule]:
     packed = tuple((f"{scope}//{name}_w", split) for name in ("query", "key", "value", "gating"))
     yield Rule(f"{target}.packed.weight", packed, _matrix)
     yield Rule(f"{target}.gate_bias", ((f"{scope}//gating_b", split[1:]),), _vector)
-    yield from _attention_output(f"{target}.output", scope, (*split[1:], c))
+    yield from _heads_output(f"{target}.output", scope, (*split[1:], c))
 
 
-def _attention_output(target: str, scope: str, shape: Shape) -> Iterator[Rule]:
+def _heads_output(target: str, scope: str, shape: Shape) -> Iterator[Rule]:
     yield Rule(f"{target}.weight", ((f"{scope}//output_w", shape),), _output)
     yield Rule(f"{target}.bias", ((f"{scope}//output_b", shape[-1:]),), _vector)
 
@@ -116,7 +120,7 @@ def outer_product_mean(target: str, scope: str, config: StackConfig, c_z: int) -
     yield from norm(f"{target}.norm", f"{scope}/layer_norm_input", config.c_m)
     yield from linear(f"{target}.left", f"{scope}/left_projection", config.c_m, c)
     yield from linear(f"{target}.right", f"{scope}/right_projection", config.c_m, c)
-    yield from _attention_output(f"{target}.outer.project", scope, (c, c, c_z))
+    yield from _heads_output(f"{target}.outer.project", scope, (c, c, c_z))
 
 
 def global_attention(target: str, scope: str, c: int, heads: int) -> Iterator[Rule]:
@@ -127,7 +131,7 @@ def global_attention(target: str, scope: str, c: int, heads: int) -> Iterator[Ru
     yield Rule(f"{target}.key_value.weight", shared, _matrix)
     yield Rule(f"{target}.gate.weight", ((f"{inner}//gating_w", (c, heads, dim)),), _matrix)
     yield Rule(f"{target}.gate.bias", ((f"{inner}//gating_b", (heads, dim)),), _vector)
-    yield from _attention_output(f"{target}.output", inner, (heads, dim, c))
+    yield from _heads_output(f"{target}.output", inner, (heads, dim, c))
 
 
 def evoformer_block(target: str, scope: str, config: StackConfig, c_z: int, global_columns: bool) -> Iterator[Rule]:
@@ -165,31 +169,33 @@ def stacked(rules: Callable[[str], Iterator[Rule]], target: str, blocks: int) ->
 
 def embedders(config: ModelConfig) -> Iterator[Rule]:
     c_m, c_z = config.evoformer.c_m, config.c_z
-    yield from linear("trunk.input.target", f"{EVOFORMER}/preprocess_1d", 22, c_m)
-    yield from linear("trunk.input.msa", f"{EVOFORMER}/preprocess_msa", 49, c_m)
-    yield from linear("trunk.input.left", f"{EVOFORMER}/left_single", 22, c_z)
-    yield from linear("trunk.input.right", f"{EVOFORMER}/right_single", 22, c_z)
+    yield from linear("trunk.input.target", f"{EVOFORMER}/preprocess_1d", C_TARGET, c_m)
+    yield from linear("trunk.input.msa", f"{EVOFORMER}/preprocess_msa", C_MSA, c_m)
+    yield from linear("trunk.input.left", f"{EVOFORMER}/left_single", C_TARGET, c_z)
+    yield from linear("trunk.input.right", f"{EVOFORMER}/right_single", C_TARGET, c_z)
     # "activiations" is the published spelling.
     yield from linear("trunk.input.relative", f"{EVOFORMER}/pair_activiations", 2 * config.max_relative + 1, c_z)
-    yield from linear("trunk.recycling.distances", f"{EVOFORMER}/prev_pos_linear", 15, c_z)
+    yield from linear("trunk.recycling.distances", f"{EVOFORMER}/prev_pos_linear", RecyclingEmbedder.BINS, c_z)
     yield from norm("trunk.recycling.norm_m", f"{EVOFORMER}/prev_msa_first_row_norm", c_m)
     yield from norm("trunk.recycling.norm_z", f"{EVOFORMER}/prev_pair_norm", c_z)
-    yield from linear("trunk.extra_embedder.project", f"{EVOFORMER}/extra_msa_activations", 25, config.extra_msa.c_m)
+    extra = EXTRA_CLASSES + 2  # and whether there is a deletion, and how long
+    yield from linear("trunk.extra_embedder.project", f"{EVOFORMER}/extra_msa_activations", extra, config.extra_msa.c_m)
     yield from linear("trunk.single", f"{EVOFORMER}/single_activations", c_m, config.c_s)
 
 
 def templates(config: TemplateConfig, c_m: int, c_z: int) -> Iterator[Rule]:
     ours, single, c_t = "trunk.template_pairs", f"{TEMPLATE}/single_template_embedding", config.c_t
-    yield from linear(f"{ours}.embed", f"{single}/embedding2d", 88, c_t)
+    yield from linear(f"{ours}.embed", f"{single}/embedding2d", C_PAIR_FEATURES, c_t)
     yield from stacked(lambda target: template_block(target, config), f"{ours}.blocks", config.blocks)
     yield from norm(f"{ours}.norm", f"{single}/output_layer_norm", c_t)
     split = (config.heads, c_t // config.heads)
     for name, width in (("query", c_z), ("key", c_t), ("value", c_t)):
         source = (f"{TEMPLATE}/attention//{name}_w", (width, *split))
         yield Rule(f"{ours}.attention.{name}.weight", (source,), _matrix)
-    yield from _attention_output(f"{ours}.attention.output", f"{TEMPLATE}/attention", (*split, c_z))
-    yield from linear("trunk.template_torsions.embed", f"{EVOFORMER}/template_single_embedding", 57, c_m)
-    yield from linear("trunk.template_torsions.project", f"{EVOFORMER}/template_projection", c_m, c_m)
+    yield from _heads_output(f"{ours}.attention.output", f"{TEMPLATE}/attention", (*split, c_z))
+    torsions = "trunk.template_torsions"
+    yield from linear(f"{torsions}.embed", f"{EVOFORMER}/template_single_embedding", C_TORSION_FEATURES, c_m)
+    yield from linear(f"{torsions}.project", f"{EVOFORMER}/template_projection", c_m, c_m)
 
 
 def invariant_point_attention(target: str, scope: str, config: StructureConfig, c_s: int, c_z: int) -> Iterator[Rule]:
@@ -214,6 +220,7 @@ def structure(config: StructureConfig, c_s: int, c_z: int) -> Iterator[Rule]:
     for k, suffix in enumerate(("", "_1", "_2")):
         yield from linear(f"{ours}.transition.{k}", f"{FOLD}/transition{suffix}", c_s, c_s)
     yield from norm(f"{ours}.transition_norm", f"{FOLD}/transition_layer_norm", c_s)
+    # The update has three numbers of a quaternion and three of a translation.
     yield from linear(f"{ours}.backbone", f"{FOLD}/affine_update", c_s, 6)
     angles, c = f"{FOLD}/rigid_sidechain", config.c_angles
     yield from linear(f"{ours}.torsions.current", f"{angles}/input_projection", c_s, c)
@@ -222,14 +229,15 @@ def structure(config: StructureConfig, c_s: int, c_z: int) -> Iterator[Rule]:
         suffix = f"_{k}" if k else ""
         yield from linear(f"{ours}.torsions.inner.{k}", f"{angles}/resblock1{suffix}", c, c)
         yield from linear(f"{ours}.torsions.outer.{k}", f"{angles}/resblock2{suffix}", c, c)
+    # Sine and cosine of seven torsions.
     yield from linear(f"{ours}.torsions.angles", f"{angles}/unnormalized_angles", c, 14)
 
 
 def heads(config: ModelConfig) -> Iterator[Rule]:
     c_z, c_s, head = config.c_z, config.c_s, config.heads
     yield from linear("heads.distogram.half_logits", f"{ROOT}/distogram_head/half_logits", c_z, head.distogram_bins)
-    yield from linear("heads.masked_msa", f"{ROOT}/masked_msa_head/logits", config.evoformer.c_m, 23)
-    yield from linear("heads.resolved", f"{ROOT}/experimentally_resolved_head/logits", c_s, 37)
+    yield from linear("heads.masked_msa", f"{ROOT}/masked_msa_head/logits", config.evoformer.c_m, MSA_CLASSES)
+    yield from linear("heads.resolved", f"{ROOT}/experimentally_resolved_head/logits", c_s, len(ATOM37))
     lddt, c = f"{ROOT}/predicted_lddt_head", head.c_plddt
     yield from norm("heads.lddt.norm", f"{lddt}/input_layer_norm", c_s)
     yield from linear("heads.lddt.first", f"{lddt}/act_0", c_s, c)

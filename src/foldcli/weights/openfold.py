@@ -27,6 +27,7 @@ from foldcli.weights.alphafold import (
 )
 
 WRAPPERS = {"core", "pair_stack", "template_embedder", "_msa_att", "stack"}
+# A part of a name in some versions -> its name in the table below.
 RENAMED = {"template_angle_embedder": "template_single_embedder"}
 
 STACKS = {
@@ -76,6 +77,7 @@ BLOCK = {
 }
 
 ANGLES, ATTENTION, LDDT = f"{FOLD}/rigid_sidechain", f"{FOLD}/invariant_point_attention", f"{ROOT}/predicted_lddt_head"
+# Modules outside stacks.
 SINGLE = {
     f"{EVOFORMER}/preprocess_1d": "input_embedder.linear_tf_m",
     f"{EVOFORMER}/preprocess_msa": "input_embedder.linear_msa_m",
@@ -120,6 +122,7 @@ SINGLE = {
     f"{ROOT}/experimentally_resolved_head/logits": "aux_heads.experimentally_resolved.linear",
     f"{ROOT}/predicted_aligned_error_head/logits": "aux_heads.tm.linear",
 }
+# AlphaFold's name of an array within its module -> OpenFold's.
 LEAVES = {
     "weights": "weight", "bias": "bias", "scale": "weight", "offset": "bias",
     "query_w": "linear_q.weight", "key_w": "linear_k.weight", "value_w": "linear_v.weight",
@@ -132,7 +135,7 @@ OWN_LEAVES = {"output_w": "weight", "output_b": "bias"}  # of the outer product 
 
 def from_openfold(tensors: Mapping[str, torch.Tensor], config: ModelConfig, source: str) -> dict[str, torch.Tensor]:
     """Our state dict from OpenFold's, of any version; WeightsError names what is missing or not used."""
-    theirs = _plain_names(tensors, source)
+    theirs = _unwrapped(tensors, source)
     expected = {key: (shape, rule.blocks) for rule in rules(config) for key, shape in rule.sources}
     names = {key: list(openfold_names(key, blocks)) for key, (_, blocks) in expected.items()}
     wanted = {name for group in names.values() for name in group}
@@ -142,7 +145,8 @@ def from_openfold(tensors: Mapping[str, torch.Tensor], config: ModelConfig, sour
     return from_alphafold(published, config, source)
 
 
-def _plain_names(tensors: Mapping[str, torch.Tensor], source: str) -> dict[str, torch.Tensor]:
+def _unwrapped(tensors: Mapping[str, torch.Tensor], source: str) -> dict[str, torch.Tensor]:
+    """The tensors under names without wrappers, as the table spells them; WeightsError if two get the same name."""
     plain: dict[str, torch.Tensor] = {}
     for key, tensor in tensors.items():
         parts = (RENAMED.get(part, part) for part in key.split(".") if part not in WRAPPERS)
