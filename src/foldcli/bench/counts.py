@@ -61,8 +61,8 @@ def table(counts: Counts) -> Table:
     for column in grid.columns[1:]:
         column.justify = "right"
     for module, count in counts.items():
-        moved, needed = count["traffic"], count["moved"]
-        megabytes = (f"{value / 1e6:,.1f}" for value in (moved, needed))
-        rest = f"{moved / needed:.1f}", f"{count['peak'] / 1e6:,.1f}"
+        traffic, compulsory = count["traffic"], count["moved"]
+        megabytes = (f"{value / 1e6:,.1f}" for value in (traffic, compulsory))
+        rest = f"{traffic / compulsory:.1f}", f"{count['peak'] / 1e6:,.1f}"
         grid.add_row(module, f"{count['flops'] / 1e9:,.1f}", str(count["calls"]), *megabytes, *rest)
     return grid

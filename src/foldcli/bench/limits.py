@@ -8,7 +8,8 @@ from foldcli.bench.timing import seconds
 from foldcli.bench.work import Work
 from foldcli.training.flops import peak_flops
 
-SIDE = 2048
+SIDE = 2048  # of the square matrices that are multiplied
+# Bytes that are copied, by device.
 COPIED = {"cpu": 1 << 28, "cuda": 1 << 31}
 
 

@@ -6,6 +6,7 @@ import torch
 
 from foldcli.compose import model_config
 from foldcli.config import ModelConfig
+from foldcli.config.model import DEVICES, PRECISIONS
 from foldcli.devices import choose_device, choose_precision
 from foldcli.errors import InputError
 
@@ -39,8 +40,10 @@ class Request:
 
 
 def device_and_dtype(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
-    """Device and precision by their options; auto is the choice of `foldcli fold`. InputError: unknown or missing."""
-    if dtype not in ("auto", *DTYPES) or device not in ("auto", "cpu", "cuda"):
-        raise InputError(f"--device {device} --dtype {dtype}: expected auto, cpu or cuda, and auto, fp32 or bf16")
+    """Device and precision; auto is the choice of `foldcli fold`. InputError: an unknown or absent device or type."""
+    if device not in DEVICES:
+        raise InputError(f"--device {device}: expected one of {', '.join(DEVICES)}")
+    if dtype not in PRECISIONS:
+        raise InputError(f"--dtype {dtype}: expected one of {', '.join(PRECISIONS)}")
     found = choose_device(device)
     return found, choose_precision(dtype, found)

@@ -52,8 +52,8 @@ def warm_times(call: Callable[[], object], device: torch.device, first: float, b
     if first > LONG:
         return Times((first,))
     least, most = REPEATS
-    again = seconds(call, device)
-    return Times(tuple(seconds(call, device) for _ in range(max(least, min(most, int(budget / again))))))
+    warm = seconds(call, device)
+    return Times(tuple(seconds(call, device) for _ in range(max(least, min(most, int(budget / warm))))))
 
 
 def in_turns(calls: Sequence[Callable[[], float]], rounds: int) -> list[Times]:

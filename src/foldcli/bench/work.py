@@ -17,11 +17,11 @@ from foldcli.shapes import Tensor
 
 @dataclass(frozen=True)
 class Work:
-    """What a module must do at least, and what its plain PyTorch bodies do on the CPU.
+    """Work of a module: what it takes in any implementation, and what its plain PyTorch bodies take on the CPU.
 
-    flops: floating-point operations of its matrix products; moved: compulsory traffic, the bytes of inputs, outputs and
-    parameters once each; calls: operators that write memory; traffic: bytes that these read and write; peak: bytes of
-    memory beside inputs and parameters.
+    In any: flops, floating-point operations of its matrix products; moved, compulsory traffic, the bytes of inputs,
+    outputs and parameters once each. Plain: calls, operators that write memory; traffic, bytes that these read and
+    write; peak, bytes of memory beside inputs and parameters.
     """
 
     flops: int

@@ -26,8 +26,6 @@ class Sizes:
 TINY = Sizes(r=5, s=3, c_m=32, c_z=16, msa_heads=2, pair_heads=2, c_outer=8)
 ODD = Sizes(r=67, s=29)
 REAL = Sizes(r=256, s=128)
-
-
 # What a dry run takes, one of each kind of kernel: all cases would take minutes in the interpreter.
 FEW = ("attention of triangles", "layer norm and projections of pairs", "operands of the triangle product")
 
@@ -153,8 +151,8 @@ def triangle_update(draw: Draw, z: Sizes) -> Work:
     leaves = dict(zip(names, parts, strict=True)) | {"product": draw(z.c_z, z.r, z.r), "z": draw(z.r, z.r, z.c_z)}
 
     def call(x: dict[str, Tensor]) -> list[Tensor]:
-        a, b, c, d, e, f, g, h = (x[name] for name in names)
-        return [ops.triangle_update(x["product"], x["z"], (a, b), (c, d), (e, f), (g, h))]
+        center, output, norm, gate = ((x[a], x[b]) for a, b in zip(names[::2], names[1::2], strict=True))
+        return [ops.triangle_update(x["product"], x["z"], center, output, norm, gate)]
 
     return Work(leaves, {}, call)
 

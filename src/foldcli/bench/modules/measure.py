@@ -20,8 +20,10 @@ from foldcli.byte_units import GIB
 from foldcli.folding.memory import available_bytes, peak_bytes, reset_peak
 from foldcli.parallel.peak_memory import peak_cpu_bytes
 
-SHARE = 0.85  # of the free memory; the rest is left to other processes
-QUARTER = 0.25
+# Share of the free memory that a module may take; the rest is for other programs.
+SHARE = 0.85
+# Share of a module's memory for which AutoChunk's prediction is shown.
+SLICED_SHARE = 0.25
 
 
 def measure(
@@ -50,7 +52,7 @@ def measure(
 
 
 class ModuleBench:
-    """Measures cases until `seconds` are spent; on a GPU there is no limit."""
+    """Measures cases; stops after `seconds` on the CPU, and has no limit on a GPU."""
 
     def __init__(self, cases: Cases, limits: Limits, seconds: float, backward: bool) -> None:
         self.cases, self.limits, self.left, self.backward = cases, limits, seconds, backward
@@ -58,15 +60,15 @@ class ModuleBench:
 
     def figure(self, case: Case) -> Figure:
         """Work, times and memory of a module, or a note why it was not measured."""
-        work, later = training_work_of(case) if self.backward else (work_of(case), None)
+        work, backward_work = training_work_of(case) if self.backward else (work_of(case), None)
         figure = Figure(case.name, calls_per_pass(self.cases.config, case.name), Pass(work), sliced=sliced(case))
         figure = self._forward(case, figure)
-        if later is None or figure.forward.times is None:
+        if backward_work is None or figure.forward.times is None:
             return figure
-        return self._backward(case, replace(figure, backward=Pass(later)), later)
+        return self._backward(case, replace(figure, backward=Pass(backward_work)), backward_work)
 
     def _forward(self, case: Case, figure: Figure) -> Figure:
-        if note := self._no_time(figure.forward.work):
+        if note := self._no_time_reason(figure.forward.work):
             return replace(figure, note=note)
         module, note = case.module, ""
         if figure.forward.work.peak > self._free():
@@ -80,7 +82,7 @@ class ModuleBench:
         return replace(figure, forward=replace(figure.forward, times=times, peak=peak), note=note)
 
     def _backward(self, case: Case, figure: Figure, work: Work) -> Figure:
-        if note := self._no_time(work):
+        if note := self._no_time_reason(work):
             return replace(figure, note=f"backward: {note}")
         if work.peak > self._free():
             return replace(figure, note=f"backward: not measured: takes {work.peak / GIB:.1f} GiB, more than is free")
@@ -113,7 +115,7 @@ class ModuleBench:
         run()
         return peak_bytes(self.device) - before
 
-    def _no_time(self, work: Work) -> str:
+    def _no_time_reason(self, work: Work) -> str:
         """Why the time left does not suffice for this work, "" if it does."""
         least = self.limits.least_seconds(work)
         if self.device.type == "cuda" or least <= self.left:
@@ -132,7 +134,7 @@ def sliced(case: Case) -> Sliced:
     """AutoChunk's prediction for a module at a quarter of its memory."""
     planner = Chunked(case.module, Planner.tightest).planner(*case.inputs)
     whole = planner.whole()
-    plan = planner.fit(QUARTER * whole.peak)
+    plan = planner.fit(SLICED_SHARE * whole.peak)
     if plan is None:
         return Sliced(whole.peak, None, ())
     return Sliced(whole.peak, plan.seconds / whole.seconds, tuple(plan.describe()))

@@ -1,4 +1,4 @@
-"""Plots of module results."""
+"""Draw the measurements of modules as PNG."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -13,6 +13,7 @@ from foldcli.model.features import Features, TemplateFeatures
 from foldcli.weights.alphafold import from_alphafold, published_shapes
 from foldcli.weights.seeded import seeded_parameters
 
+# The largest differences that count as none, in the units of `differences`; LOGITS is for every head's logits.
 # A change of every parameter by one part in a million moves atoms by 2e-3 angstrom and logits by 1e-5 of the largest.
 LIMITS = {"atoms": 5e-3, "plddt": 1e-2, "pae": 1e-2, "ptm": 1e-4}
 LOGITS = 1e-4
@@ -41,15 +42,15 @@ def features_of(f: dict[str, np.ndarray]) -> Features:
 
 def _templates(t: dict[str, torch.Tensor]) -> TemplateFeatures:
     """Template features; with zero_init off, as in run_alphafold.py, undefined torsions have sine 1 and cosine 0."""
-    made = template_features(
+    ours = template_features(
         t["template_aatype"].long(), t["template_all_atom_positions"], t["template_all_atom_masks"]
     )
-    there, placeholder = made.torsions_mask.unsqueeze(-1).bool(), torch.tensor([1.0, 0.0])
+    defined, placeholder = ours.torsions_mask.unsqueeze(-1).bool(), torch.tensor([1.0, 0.0])
     return dataclasses.replace(
-        made,
+        ours,
         mask=t["template_mask"],
-        torsions=torch.where(there, made.torsions, placeholder),
-        torsions_alt=torch.where(there, made.torsions_alt, placeholder),
+        torsions=torch.where(defined, ours.torsions, placeholder),
+        torsions_alt=torch.where(defined, ours.torsions_alt, placeholder),
     )
 
 
