@@ -44,6 +44,7 @@ def compose(name: str, overrides: Sequence[str] = (), typed: Mapping[str, Any] =
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    # ++ lets an override also add a key; keys that are no settings are refused later, as said above.
     forced = [override if override.startswith("model=") else f"++{override}" for override in overrides]
     try:
         with initialize_config_module("foldcli.conf", version_base=None):

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from foldcli import __version__
 from foldcli.errors import first_line
 
+# HTTP statuses of failures that may pass.
 RETRIED = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -31,8 +32,8 @@ class RefusedError(Exception):
 def ask(url: str, headers: dict[str, str], timeout: float, form: bytes | None = None) -> http.client.HTTPResponse:
     """Open `url`, as a POST if there is a form; `timeout`: seconds without a byte. BrokenError, RefusedError."""
     try:
-        named = {"User-Agent": f"foldcli/{__version__}", "Accept-Encoding": "identity"} | headers
-        answer: http.client.HTTPResponse = _opener().open(urllib.request.Request(url, form, named), timeout=timeout)
+        sent = {"User-Agent": f"foldcli/{__version__}", "Accept-Encoding": "identity"} | headers
+        answer: http.client.HTTPResponse = _opener().open(urllib.request.Request(url, form, sent), timeout=timeout)
         return answer
     except urllib.error.HTTPError as error:
         error.close()
@@ -55,6 +56,7 @@ def read_some(answer: http.client.HTTPResponse, most: int) -> bytes:
 
 
 class _NoDowngrade(urllib.request.HTTPRedirectHandler):
+    # An https address that redirects to http would send the request where anybody can read or change it.
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:

@@ -23,7 +23,7 @@ HOISTED_CHUNKS, HOISTED_SHARE = 16, 0.75
 
 @dataclass(frozen=True)
 class Linear:
-    """A quantity that grows linearly with the chunk size."""
+    """A quantity that grows linearly with the chunk size: fixed + each * chunk size."""
 
     fixed: float
     each: float
@@ -78,6 +78,7 @@ class RegionCost:
     def _estimate(self, region: Region) -> RegionEstimate:
         live, hoisted_peak = self._before_loop(region)
         buffers = self._buffers(region)
+        # Measured at two chunk sizes, and linear between them.
         points = sorted({max(1, region.length // 32), region.length})
         peaks = [self._body_peak(region, chunk_size) for chunk_size in points]
         seconds = [self._body_seconds(region, chunk_size) for chunk_size in points]

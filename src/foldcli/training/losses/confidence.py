@@ -23,9 +23,9 @@ def well_resolved(resolution: Float[Tensor, "*b"], config: LossConfig) -> Float[
 
 def lddt(logits: Float[Tensor, "*b i bins"], ca: Points, truth: Truth) -> Float[Tensor, "*b"]:
     """Cross entropy of the binned lDDT-CA of each residue of the prediction (Suppl. Sec. 1.9.6, Alg. 29)."""
-    count = logits.shape[-1]
+    bin_count = logits.shape[-1]
     value = lddt_per_residue(ca.detach(), truth.ca, truth.ca_mask)
-    bins = (value * count).long().clamp(max=count - 1)
+    bins = (value * bin_count).long().clamp(max=bin_count - 1)
     return masked_mean(cross_entropy(logits, bins), truth.ca_mask, 1)
 
 
@@ -53,8 +53,8 @@ def resolved(
 
     A sample without any side-chain atom comes from a source that has none: its side chains are not counted.
     """
-    asked = residue_table(residues.ATOM37_MASK, aatype, logits) * mask.unsqueeze(-1)
+    existing = residue_table(residues.ATOM37_MASK, aatype, logits) * mask.unsqueeze(-1)
     side_chains = truth.mask[..., SIDE_CHAIN].amax((-1, -2))
-    known = torch.ones_like(asked)
-    known[..., SIDE_CHAIN] = side_chains[..., None, None]
-    return masked_mean(binary_cross_entropy_with_logits(logits, truth.mask, reduction="none"), asked * known, 2)
+    counted = torch.ones_like(existing)
+    counted[..., SIDE_CHAIN] = side_chains[..., None, None]
+    return masked_mean(binary_cross_entropy_with_logits(logits, truth.mask, reduction="none"), existing * counted, 2)
