@@ -94,9 +94,9 @@ def folding(fasta: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def ended(run: subprocess.Popen[str], ranks: list[int]) -> list[str]:
-    """Lines of stderr of a run, once it has ended (within 30 seconds) and no rank is left."""
-    _, err = run.communicate(timeout=30)
-    until = time.monotonic() + 10
+    """Lines of stderr of a run, once it has ended and no rank is left; the limits are for busy machines."""
+    _, err = run.communicate(timeout=240)
+    until = time.monotonic() + 60
     while any(map(alive, ranks)) and time.monotonic() < until:
         time.sleep(0.1)
     assert not any(map(alive, ranks))
