@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from foldcli import ops
@@ -23,14 +22,13 @@ from foldcli.bench.gpu.figures import (
     timed,
 )
 from foldcli.bench.gpu.timing import backward, forward
-
-Attend = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+from foldcli.bench.peers.attention import Attend, cuequivariance, sdpa, trifast
 
 
 def attention_peers(device: torch.device) -> ReportRows:
     """Yield triangle attention without its gate, which none of these has, by all libraries that can be imported."""
-    others: dict[str, Attend] = {"trifast": _trifast, "cuequivariance_torch": _cuequivariance}
-    peers: dict[str, Attend] = {"torch's fused attention, no mask": _fused}
+    others: dict[str, Attend] = {"trifast": trifast, "cuequivariance_torch": cuequivariance}
+    peers: dict[str, Attend] = {"torch's fused attention, no mask": sdpa}
     peers |= {name: attend for name, attend in others.items() if importlib.util.find_spec(name) is not None}
     for by, attend in peers.items():
         for n in lengths(device):
@@ -48,24 +46,6 @@ def attention_peers(device: torch.device) -> ReportRows:
 
 def _call(attend: Attend, x: dict[str, Tensor]) -> list[Tensor]:
     return [attend(x["q"], x["k"], x["v"], x["bias"], x["mask"])]
-
-
-def _fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, mask: Tensor) -> Tensor:
-    # Without the mask: added to the bias it would be a tensor of n^3 heads.
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.unsqueeze(0).expand(len(q), -1, -1, -1))
-
-
-def _trifast(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, mask: Tensor) -> Tensor:
-    # It takes heads before rows, and a mask that is true where a key is masked.
-    ordered = (x.transpose(0, 1).unsqueeze(0) for x in (q, k, v))
-    function = importlib.import_module("trifast").triangle_attention
-    return function(*ordered, bias.unsqueeze(0), mask.unsqueeze(0) == 0)[0].transpose(0, 1)
-
-
-def _cuequivariance(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, mask: Tensor) -> Tensor:
-    function = importlib.import_module("cuequivariance_torch").triangle_attention
-    keys = (mask != 0)[None, :, None, None, :]
-    return function(q[None], k[None], v[None], bias[None, None].float(), keys)[0]
 
 
 def multiplication_peers(device: torch.device) -> ReportRows:
