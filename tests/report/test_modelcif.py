@@ -1,6 +1,7 @@
 import io
 from dataclasses import replace
 
+import gemmi
 import modelcif.protocol
 import modelcif.qa_metric as qa
 import modelcif.reader
@@ -41,7 +42,6 @@ def test_biopython_reads_it_back(predicted: Prediction, origin: Provenance) -> N
 
 
 def test_gemmi_reads_it_back() -> None:
-    gemmi = pytest.importorskip("gemmi")
     predicted = prediction("MKXWLLDC", first=5)
     block = gemmi.cif.read_string(modelcif_text(predicted, provenance())).sole_block()
     structure = gemmi.make_structure_from_block(block)
@@ -79,6 +79,37 @@ def test_says_how_it_was_made_and_how_sure_it_is() -> None:
         "pLDDT": pytest.approx(predicted.mean_plddt, abs=0.0051),
         "pTM": pytest.approx(predicted.ptm, abs=0.00051),
     }
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "5'-nucleotidase",
+        "2',3'-cyclic \"CNPase\" of 'x' and \"y\" z",
+        "#1",
+        "_struct.title x",
+        "a\\b 'c'",
+        ";x",
+        "DATA_1",
+        "?",
+    ],
+)
+def test_titles_are_quoted_as_cif_has_it(title: str) -> None:
+    text = modelcif_text(prediction("MKV"), provenance(title=title))
+    block = gemmi.cif.read_string(text).sole_block()
+    for tag in ("_struct.title", "_entity.pdbx_description"):
+        found = block.find_value(tag) or block.find_loop(tag)[0]
+        assert gemmi.cif.as_string(found) == title
+    assert MMCIF2Dict(io.StringIO(text))["_struct.title"] == [title]
+    (system,) = modelcif.reader.read(io.StringIO(text))
+    assert system.title == title
+
+
+def test_aligned_errors_are_named_as_an_associated_file() -> None:
+    cif = MMCIF2Dict(io.StringIO(modelcif_text(prediction("MKV"), provenance(), "job_pae.json")))
+    named = [cif[f"_ma_entry_associated_files.{tag}"] for tag in ("file_url", "file_format", "file_content")]
+    assert named == [["job_pae.json"], ["json"], ["QA metrics"]]
+    assert "associated_files" not in modelcif_text(prediction("MKV", ptm=False), provenance())
 
 
 @pytest.mark.parametrize("trained", [True, False])

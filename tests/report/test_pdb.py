@@ -1,10 +1,14 @@
 import io
+import shutil
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
+import gemmi
 import numpy as np
 import pytest
 from Bio.Data.IUPACData import protein_letters_1to3
-from Bio.PDB import PDBParser
+from Bio.PDB import PDBParser, parse_pdb_header
 from hypothesis import given
 
 from foldcli.errors import FoldcliError
@@ -30,9 +34,15 @@ def test_columns_are_exact() -> None:
     b_factor = np.array([100, 50, 1], np.float32)
     lines = pdb_text(Structure("CXA", positions, mask, np.array([9997, 9998, 9999]), b_factor), ["why"]).split("\n")
     assert [line.rstrip() for line in lines] == [
+        "HEADER",
+        "COMPND    MOL_ID: 1;",
+        "COMPND   2 MOLECULE: UNNAMED;",
+        "COMPND   3 CHAIN: A",
+        "EXPDTA    THEORETICAL MODEL",
         "REMARK   6",
         "REMARK   6 why",
         "SEQRES   1 A    3  CYS UNK ALA",
+        "CRYST1    1.000    1.000    1.000  90.00  90.00  90.00 P 1           1",
         "MODEL        1",
         "ATOM      1  N   CYS A9997    -999.9999999.999   0.000  1.00100.00           N",
         "ATOM      2  CA  CYS A9997       0.000   0.000   0.000  1.00100.00           C",
@@ -72,6 +82,32 @@ def test_biopython_reads_it_back(predicted: Prediction, origin: Provenance) -> N
     read, expected = _read(text), _expected(structure)
     assert list(read) == list(expected)
     np.testing.assert_allclose(list(read.values()), list(expected.values()), rtol=0, atol=TOLERANCE)
+
+
+LONG_TITLE = "sp|P21589|5NTD_HUMAN 5'-nucleotidase; chain: A " + "and words that go on " * 6
+
+
+def test_title_and_compound_are_read_back() -> None:
+    text = pdb_text(prediction("MKV").structure, title=LONG_TITLE)
+    header = parse_pdb_header(io.StringIO(text))
+    assert header["name"] == LONG_TITLE.strip().lower()
+    assert header["structure_method"] == "theoretical model"
+    molecule = LONG_TITLE.lower().replace(";", ",").replace(":", "")
+    assert header["compound"]["1"]["molecule"].replace(" ", "") == molecule.replace(" ", "")  # it joins lines without
+    assert header["compound"]["1"]["chain"] == "a"
+    read = gemmi.read_pdb_string(text)
+    assert read.entities[0].full_sequence == ["MET", "LYS", "VAL"]
+    assert not read.cell.is_crystal()
+
+
+def test_mkdssp_reads_it(tmp_path: Path) -> None:
+    """mkdssp 4 takes a file for PDB if HEADER comes first, and needs CRYST1; it runs where it is installed."""
+    lines = pdb_text(prediction("MKVLITGAG").structure, title=LONG_TITLE).splitlines()
+    assert lines[0].startswith("HEADER") and any(line.startswith("CRYST1") for line in lines)
+    if shutil.which("mkdssp"):
+        (tmp_path / "x.pdb").write_text("\n".join(lines))
+        call = ["mkdssp", "--output-format", "dssp", tmp_path / "x.pdb", tmp_path / "x.dssp"]
+        subprocess.run(call, check=True, capture_output=True)
 
 
 def test_remarks_say_what_was_run() -> None:

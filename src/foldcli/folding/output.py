@@ -73,7 +73,7 @@ def write_relaxed(
 ) -> None:
     """Write a relaxed structure and the figures of its relaxation."""
     label = _label(rank, prediction)
-    _write_structure(folder, f"{provenance.name}_relaxed_{label}", prediction, provenance)
+    _write_structure(folder, "relaxed", label, prediction, provenance)
     text = json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in figures.items()}, indent=1)
     write_atomic(folder / f"{provenance.name}_relaxation_{label}.json", text + "\n")
 
@@ -87,18 +87,27 @@ def _label(rank: int, prediction: Prediction) -> str:
     return f"rank_{rank:03d}_{prediction.model}_seed_{prediction.seed:03d}"
 
 
-def _write_structure(folder: Path, stem: str, prediction: Prediction, provenance: Provenance) -> None:
+def _errors_file(label: str, prediction: Prediction, provenance: Provenance) -> str:
+    """Name of the file of a prediction's aligned errors; empty if it has none."""
+    return "" if prediction.pae is None else f"{provenance.name}_predicted_aligned_error_{label}.json"
+
+
+def _write_structure(folder: Path, kind: str, label: str, prediction: Prediction, provenance: Provenance) -> None:
+    stem = f"{provenance.name}_{kind}_{label}"
     with contextlib.suppress(PdbLimitError):
-        write_atomic(folder / f"{stem}.pdb", pdb_text(prediction.structure, remarks(prediction, provenance)))
-    write_atomic(folder / f"{stem}.cif", modelcif_text(prediction, provenance))
+        text = pdb_text(prediction.structure, remarks(prediction, provenance), provenance.heading)
+        write_atomic(folder / f"{stem}.pdb", text)
+    write_atomic(
+        folder / f"{stem}.cif", modelcif_text(prediction, provenance, _errors_file(label, prediction, provenance))
+    )
 
 
 def _write_prediction(folder: Path, label: str, prediction: Prediction, provenance: Provenance) -> None:
     name = provenance.name
-    _write_structure(folder, f"{name}_unrelaxed_{label}", prediction, provenance)
+    _write_structure(folder, "unrelaxed", label, prediction, provenance)
     write_atomic(folder / f"{name}_scores_{label}.json", scores_json(prediction))
-    if prediction.pae is not None:
-        write_atomic(folder / f"{name}_predicted_aligned_error_{label}.json", pae_json(prediction))
+    if errors := _errors_file(label, prediction, provenance):
+        write_atomic(folder / errors, pae_json(prediction))
     for kind, values in prediction.representations.items():
         with atomic_file(folder / f"{name}_{kind}_repr_{label}.npy") as file:
             np.save(file, values, allow_pickle=False)

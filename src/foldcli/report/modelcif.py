@@ -5,8 +5,11 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+import gemmi
 import ihm.citations
+import ihm.format
 import modelcif
+import modelcif.associated
 import modelcif.dumper
 import modelcif.model
 import modelcif.protocol
@@ -41,6 +44,30 @@ class GlobalPTM(qa.Global, qa.PTM):
     software = None
 
 
+class AlignedErrors(modelcif.associated.File):
+    """The JSON file of a prediction's aligned errors, which has one number for each pair of residues."""
+
+    file_content = "QA metrics"
+    file_format = "json"
+
+
+class QuotingWriter(ihm.format.CifWriter):
+    """Quotes text by the rules of CIF; ihm quotes it as Python does, which differs for `'` beside `"`, `\\` and `#`."""
+
+    def _repr(self, obj: object) -> str:
+        if not isinstance(obj, str):
+            return super()._repr(obj)
+        quoted = gemmi.cif.quote(obj)
+        return f"\n{quoted}\n" if quoted.startswith(";") else quoted  # a text field has its lines to itself
+
+
+class Variant(modelcif.dumper.ModelCIFVariant):
+    """ModelCIF in one file, by a QuotingWriter."""
+
+    def get_system_writer(self, system: object, writer_class: object, writer: ihm.format.CifWriter) -> QuotingWriter:
+        return QuotingWriter(writer.fh)
+
+
 class ChainModel(modelcif.model.AbInitioModel):
     """A model whose atoms come from a Structure."""
 
@@ -56,8 +83,10 @@ class ChainModel(modelcif.model.AbInitioModel):
             yield modelcif.model.Atom(self.asym, i + 1, name, name[0], x, y, z, biso=plddt, occupancy=1.0)
 
 
-def modelcif_text(prediction: Prediction, provenance: Provenance) -> str:
+def modelcif_text(prediction: Prediction, provenance: Provenance, errors_file: str = "") -> str:
     """The file's text: a prediction with its confidence, protocol and software; B factors hold pLDDT.
+
+    errors_file: name of the file beside it that holds the aligned errors, empty for none.
 
     Errors: FoldcliError if a coordinate or a confidence is not finite, or no residue has atoms.
     """
@@ -74,8 +103,11 @@ def modelcif_text(prediction: Prediction, provenance: Provenance) -> str:
     system.asym_units.append(asym)
     system.model_groups.append(modelcif.model.ModelGroup([model], name="All models"))
     system.protocols.append(_protocol(prediction, provenance, entity, model))
+    if errors_file:
+        what = "predicted aligned error in angstrom of residue j (column) when aligned on residue i (row)"
+        system.repositories.append(modelcif.associated.Repository(None, [AlignedErrors(errors_file, what)]))
     text = io.StringIO()
-    modelcif.dumper.write(text, [system])
+    modelcif.dumper.write(text, [system], variant=Variant)
     return text.getvalue()
 
 
@@ -113,8 +145,7 @@ def _system(provenance: Provenance) -> modelcif.System:
     details = f"Parameters: {ascii_line(provenance.parameters)}. Input: {provenance.input_kind}."
     if not provenance.trained:
         details = f"{UNTRAINED} {details}"
-    title = provenance.caption if provenance.trained else f"{provenance.caption} (untrained parameters)"
-    return modelcif.System(title=title, id=_NOT_IN_ID.sub("_", provenance.name), model_details=details)
+    return modelcif.System(title=provenance.heading, id=_NOT_IN_ID.sub("_", provenance.name), model_details=details)
 
 
 def _protocol(

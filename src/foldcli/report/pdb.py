@@ -15,21 +15,32 @@ _REMARK: Final = 6  # 6 to 99 are free text; 1 to 5 have meanings of their own
 _LAST_RESIDUE: Final = 9999
 _LAST_SERIAL: Final = 99999
 _RESIDUES_A_LINE: Final = 13
+_TEXT: Final = 69  # columns of a line of TITLE and COMPND, after the number of the line and a blank
+# The unit cell of a structure that is no crystal, which the format asks for.
+_NO_CRYSTAL: Final = "CRYST1    1.000    1.000    1.000  90.00  90.00  90.00 P 1           1"
 
 
 class PdbLimitError(FoldcliError):
     """A structure is too large for the columns of the PDB format; mmCIF can hold it."""
 
 
-def pdb_text(structure: Structure, remarks: Sequence[str]) -> str:
-    """The file's text: `structure` as one model, after the remarks, a paragraph each.
+def pdb_text(structure: Structure, remarks: Sequence[str] = (), title: str = "") -> str:
+    """The file's text: `structure` as one model, after its title and the remarks, a paragraph each.
 
     Errors: PdbLimitError for what the columns cannot hold: a residue above 9999, more than 99999 records with a serial,
     a coordinate outside -999.999..9999.999, a chain name of several letters; FoldcliError where there is no atom,
     or one that is not finite.
     """
     _check(structure)
-    lines = [*_remark_lines(remarks), *_sequence_lines(structure), "MODEL        1", *_atom_lines(structure)]
+    lines = [
+        "HEADER",  # without class, date and code, which a deposition alone has; programs look for the record itself
+        *_paragraph("TITLE", textwrap.wrap(ascii_line(title), width=_TEXT)),
+        *_compound_lines(structure.chain, ascii_line(title)),
+        "EXPDTA    THEORETICAL MODEL",
+        *_remark_lines(remarks),
+        *_sequence_lines(structure),
+        _NO_CRYSTAL, "MODEL        1", *_atom_lines(structure),
+    ]  # fmt: skip
     return "".join(f"{line:<80}\n" for line in [*lines, "ENDMDL", "END"])
 
 
@@ -54,6 +65,19 @@ def _check(structure: Structure) -> None:
 
 def _too_large(what: str) -> PdbLimitError:
     return PdbLimitError(f"the PDB format cannot hold this structure: {what}; use the .cif")
+
+
+def _paragraph(record: str, lines: Sequence[str]) -> Iterator[str]:
+    """Lines of a record that goes on; from the second on they have a number and begin with a blank."""
+    for number, line in enumerate(lines, start=1):
+        yield f"{record:<10}{line}" if number == 1 else f"{record:<8}{number:>2} {line}"
+
+
+def _compound_lines(chain: str, title: str) -> Iterator[str]:
+    """COMPND names the one molecule; `;` and `:` are its punctuation, and stand in no name."""
+    name = title.replace(";", ",").replace(":", " ") or "UNNAMED"
+    values = ("MOL_ID: 1;", f"MOLECULE: {name};", f"CHAIN: {chain}")
+    yield from _paragraph("COMPND", [line for value in values for line in textwrap.wrap(value, width=_TEXT)])
 
 
 def _remark_lines(remarks: Sequence[str]) -> Iterator[str]:

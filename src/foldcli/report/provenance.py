@@ -34,6 +34,11 @@ class Provenance:
         return ascii_line(self.title) or ascii_line(self.name)
 
     @property
+    def heading(self) -> str:
+        """The caption as the title of a file."""
+        return self.caption if self.trained else f"{self.caption} (untrained parameters)"
+
+    @property
     def input_kind(self) -> str:
         alone = "single sequence without an alignment"
         alignment = f"alignment of {self.depth} sequences" if self.depth > 1 else alone

@@ -3,7 +3,7 @@
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from foldcli.data.formats.fasta import read_queries
@@ -36,13 +36,14 @@ def test_fasta_round_trip(folder, sequences, width, end):
 
 
 @given(titles=st.lists(st.text(max_size=150), max_size=12))
+@example(titles=["--out", "-", ".-_x"])
 def test_names_are_safe_and_unique(titles):
     names = unique_names([safe_name(title, "record") for title in titles])
     assert len({name.casefold() for name in names}) == len(titles)
     for name in names:
         assert set(name) <= set(string.ascii_letters + string.digits + "._-")
         assert 1 <= len(name) <= LONGEST
-        assert not name.startswith(".")
+        assert name[0].isalnum()  # else hidden, or taken for an option
 
 
 def test_names_that_collide_are_all_kept(tmp_path):

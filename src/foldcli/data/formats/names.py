@@ -8,9 +8,9 @@ LONGEST = 100
 
 
 def safe_name(title: str, otherwise: str) -> str:
-    """Reduce a header's first word to A-Z a-z 0-9 . _ -, without a leading dot; `otherwise` if nothing is left."""
+    """Reduce a header's first word to A-Z a-z 0-9 . _ -, led by a letter or digit; `otherwise` if nothing is left."""
     word = (title.split() or [""])[0]
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", word).lstrip("._").rstrip("_")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", word).lstrip("._-").rstrip("_")
     return name[:LONGEST] or otherwise
 
 
