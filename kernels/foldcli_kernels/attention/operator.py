@@ -8,10 +8,11 @@ from torch import Tensor
 
 from foldcli_kernels.attention.launch import channels_adjacent, empty_outputs, launch_backward, launch_forward
 from foldcli_kernels.attention.tiles import DIMS
+from foldcli_kernels.calls import operator
 from foldcli_kernels.flops import Shape, count_flops
 
 
-@torch.library.custom_op("foldcli::gated_attention", mutates_args=())
+@operator("gated_attention")
 def _forward(packed: Tensor, gate_bias: Tensor, heads: int, mask: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
     return launch_forward(packed, gate_bias, heads, mask, bias)
 
@@ -21,7 +22,7 @@ def _(packed: Tensor, gate_bias: Tensor, heads: int, mask: Tensor, bias: Tensor 
     return empty_outputs(packed, heads)
 
 
-@torch.library.custom_op("foldcli::gated_attention_backward", mutates_args=())
+@operator("gated_attention_backward")
 def _backward(
     grad: Tensor, packed: Tensor, gate_bias: Tensor, heads: int, mask: Tensor, bias: Tensor | None, out: Tensor,
     lse: Tensor, bias_grad: bool,
@@ -50,7 +51,7 @@ def _save(ctx: Any, inputs: tuple[Tensor, Tensor, int, Tensor, Tensor | None], o
 def _gradients(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None, Tensor | None]:
     packed, gate_bias, mask, bias, out, lse = ctx.saved_tensors
     wanted = ctx.needs_input_grad[4]
-    grads = torch.ops.foldcli.gated_attention_backward(grad, packed, gate_bias, ctx.heads, mask, bias, out, lse, wanted)
+    grads = _backward(grad, packed, gate_bias, ctx.heads, mask, bias, out, lse, wanted)
     return grads[0], grads[1], None, None, grads[2] if wanted else None
 
 
@@ -75,7 +76,7 @@ def gated_attention(packed: Tensor, gate_bias: Tensor, heads: int, mask: Tensor,
     dim = packed.shape[-1] // (4 * heads)
     if dim not in DIMS:
         raise ValueError(f"head dim {dim} is none of {', '.join(map(str, DIMS))}")
-    out, _ = torch.ops.foldcli.gated_attention(
+    out, _ = _forward(
         _join_batch(packed, 3),
         gate_bias,
         heads,

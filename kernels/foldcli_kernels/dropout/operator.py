@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from foldcli_kernels.calls import operator
 from foldcli_kernels.dropout.launch import launch
 
 
@@ -12,12 +13,12 @@ def _like(x: Tensor, update: Tensor) -> Tensor:
     return torch.empty_like(x, dtype=torch.promote_types(x.dtype, update.dtype))
 
 
-@torch.library.custom_op("foldcli::dropout_add", mutates_args=())
+@operator("dropout_add")
 def _forward(x: Tensor, update: Tensor, seed: Tensor, rate: float, shared: int) -> Tensor:
     return launch(x, update, seed, rate, shared, _like(x, update))
 
 
-@torch.library.custom_op("foldcli::dropout_add_backward", mutates_args=())
+@operator("dropout_add_backward")
 def _backward(grad: Tensor, seed: Tensor, rate: float, shared: int) -> Tensor:
     """Return the gradient of the update."""
     return launch(None, grad, seed, rate, shared, torch.empty_like(grad))
@@ -40,7 +41,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    of_update = torch.ops.foldcli.dropout_add_backward(grad, *ctx.saved_tensors, ctx.rate, ctx.shared)
+    of_update = _backward(grad, *ctx.saved_tensors, ctx.rate, ctx.shared)
     return grad.to(ctx.dtypes[0]), of_update.to(ctx.dtypes[1]), None, None, None
 
 
@@ -57,4 +58,4 @@ def dropout_add(x: Tensor, update: Tensor, seed: Tensor, rate: float, shared: in
         return x + update
     if shared in (-1, x.dim() - 1):
         raise ValueError("dropout_add: the mask can be shared along any axis but the last")
-    return torch.ops.foldcli.dropout_add(x, update, seed, rate, shared)
+    return _forward(x, update, seed, rate, shared)

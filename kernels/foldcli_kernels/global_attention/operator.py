@@ -3,15 +3,15 @@
 import math
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from foldcli_kernels.calls import operator
 from foldcli_kernels.flops import Shape, count_flops
 from foldcli_kernels.global_attention.launch import empty_outputs, launch_backward, launch_forward
 from foldcli_kernels.tensors import refuse_gradient
 
 
-@torch.library.custom_op("foldcli::global_attention", mutates_args=())
+@operator("global_attention")
 def _forward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return launch_forward(q, k, v, mask)
 
@@ -21,7 +21,7 @@ def _(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return empty_outputs(q)
 
 
-@torch.library.custom_op("foldcli::global_attention_backward", mutates_args=())
+@operator("global_attention_backward")
 def _backward(
     grad: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, out: Tensor, statistics: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -41,7 +41,7 @@ def _save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -
 
 
 def _gradients(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    return *torch.ops.foldcli.global_attention_backward(grad, *ctx.saved_tensors), None
+    return *_backward(grad, *ctx.saved_tensors), None
 
 
 _forward.register_autograd(_gradients, setup_context=_save)
@@ -62,4 +62,4 @@ def global_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     where a key may be attended to; it gets no gradient. A column with every key masked attends evenly.
     """
     refuse_gradient("global_attention", mask)
-    return torch.ops.foldcli.global_attention(q, k, v, mask)[0]
+    return _forward(q, k, v, mask)[0]

@@ -5,16 +5,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from foldcli_kernels.calls import operator
 from foldcli_kernels.layer_norm.launch import launch_backward, launch_forward
 from foldcli_kernels.tensors import empty_rows
 
 
-@torch.library.custom_op("foldcli::layer_norm", mutates_args=())
+@operator("layer_norm")
 def _forward(x: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
     return launch_forward(x, scale, offset)
 
 
-@torch.library.custom_op("foldcli::layer_norm_backward", mutates_args=())
+@operator("layer_norm_backward")
 def _backward(grad: Tensor, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return launch_backward(grad, x, scale)
 
@@ -35,7 +36,7 @@ def _save(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> No
 
 
 def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.ops.foldcli.layer_norm_backward(grad, *ctx.saved_tensors)
+    return _backward(grad, *ctx.saved_tensors)
 
 
 _forward.register_autograd(_gradients, setup_context=_save)
@@ -46,4 +47,4 @@ def layer_norm(x: Tensor, norm: tuple[Tensor, Tensor]) -> Tensor:
 
     x: [*b, c] of bfloat16, float16 or float32 with any strides; norm: scale [c] and offset [c].
     """
-    return torch.ops.foldcli.layer_norm(x, *norm)
+    return _forward(x, *norm)

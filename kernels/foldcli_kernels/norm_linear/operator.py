@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from foldcli_kernels.calls import operator
 from foldcli_kernels.flops import Shape, count_flops, projections
 from foldcli_kernels.norm_linear.launch import launch_forward, launch_input, launch_weights
 from foldcli_kernels.tensors import empty_rows
@@ -16,7 +17,7 @@ PROJECTIONS_PER_PASS = 2
 
 # biases: those that exist, in order; biased: which projections have one. An operator's schema has no list of optional
 # tensors that autograd passes through.
-@torch.library.custom_op("foldcli::norm_linear", mutates_args=())
+@operator("norm_linear")
 def _forward(
     x: Tensor,
     scale: Tensor,
@@ -28,7 +29,7 @@ def _forward(
     return launch_forward(x, scale, offset, weights, _one_each(biases, biased))
 
 
-@torch.library.custom_op("foldcli::norm_linear_backward", mutates_args=())
+@operator("norm_linear_backward")
 def _backward(
     grads: Sequence[Tensor], x: Tensor, scale: Tensor, offset: Tensor, weights: Sequence[Tensor], biased: Sequence[bool]
 ) -> list[Tensor]:
@@ -82,7 +83,7 @@ def _gradients(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
         x.new_zeros(shape, dtype=dtype) if grad is None else grad
         for grad, (shape, dtype) in zip(grads, ctx.results, strict=True)
     ]
-    found = torch.ops.foldcli.norm_linear_backward(known, x, scale, offset, weights, ctx.biased)
+    found = _backward(known, x, scale, offset, weights, ctx.biased)
     of_weights, of_biases = found[3 : 3 + len(weights)], found[3 + len(weights) :]
     return *found[:3], of_weights, of_biases, None
 
@@ -110,5 +111,5 @@ def norm_linear(
         weights, biases = zip(*projections[first : first + PROJECTIONS_PER_PASS], strict=True)
         present = [bias for bias in biases if bias is not None]
         biased = [bias is not None for bias in biases]
-        results += torch.ops.foldcli.norm_linear(x, *norm, list(weights), present, biased)
+        results += _forward(x, *norm, list(weights), present, biased)
     return results

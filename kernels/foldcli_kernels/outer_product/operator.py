@@ -3,16 +3,16 @@
 import math
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from foldcli_kernels.calls import operator
 from foldcli_kernels.flops import Shape, count_flops
 from foldcli_kernels.outer_product.backward import gradients
 from foldcli_kernels.outer_product.launch import empty_pairs, launch_forward
 from foldcli_kernels.tensors import refuse_gradient
 
 
-@torch.library.custom_op("foldcli::outer_product_mean", mutates_args=())
+@operator("outer_product_mean")
 def _forward(left: Tensor, right: Tensor, weight: Tensor, bias: Tensor | None, count: Tensor) -> Tensor:
     return launch_forward(left, right, weight, bias, count)
 
@@ -22,7 +22,7 @@ def _(left: Tensor, right: Tensor, weight: Tensor, bias: Tensor | None, count: T
     return empty_pairs(left, right, weight)
 
 
-@torch.library.custom_op("foldcli::outer_product_mean_backward", mutates_args=())
+@operator("outer_product_mean_backward")
 def _backward(
     grad: Tensor, left: Tensor, right: Tensor, weight: Tensor, count: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -43,7 +43,7 @@ def _save(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]
 
 
 def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    left, right, weight, bias = torch.ops.foldcli.outer_product_mean_backward(grad, *ctx.saved_tensors)
+    left, right, weight, bias = _backward(grad, *ctx.saved_tensors)
     return left, right, weight, bias if ctx.needs_input_grad[3] else None, None
 
 
@@ -67,4 +67,4 @@ def outer_product_mean(left: Tensor, right: Tensor, projection: tuple[Tensor, Te
     no gradient. The result is [*b, i, j, f].
     """
     refuse_gradient("outer_product_mean", count)
-    return torch.ops.foldcli.outer_product_mean(left, right, *projection, count)
+    return _forward(left, right, *projection, count)

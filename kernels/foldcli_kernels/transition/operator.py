@@ -5,12 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from foldcli_kernels.calls import operator
 from foldcli_kernels.flops import Shape, count_flops, projections
 from foldcli_kernels.tensors import empty_rows
 from foldcli_kernels.transition.launch import launch_forward, launch_input, launch_weights
 
 
-@torch.library.custom_op("foldcli::transition", mutates_args=())
+@operator("transition")
 def _forward(
     x: Tensor, scale: Tensor, offset: Tensor, expand: Tensor, expand_bias: Tensor | None,
     contract: Tensor, contract_bias: Tensor | None,
@@ -18,7 +19,7 @@ def _forward(
     return launch_forward(x, scale, offset, expand, expand_bias, contract, contract_bias)
 
 
-@torch.library.custom_op("foldcli::transition_backward", mutates_args=())
+@operator("transition_backward")
 def _backward(
     grad: Tensor, x: Tensor, scale: Tensor, offset: Tensor, expand: Tensor, expand_bias: Tensor | None,
     contract: Tensor, biased: bool,
@@ -57,7 +58,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    found = torch.ops.foldcli.transition_backward(grad, *ctx.saved_tensors, ctx.biased)
+    found = _backward(grad, *ctx.saved_tensors, ctx.biased)
     return tuple(gradient if gradient.numel() or i not in (4, 6) else None for i, gradient in enumerate(found))
 
 
@@ -80,4 +81,4 @@ def transition(
     expand: weight [h, c], bias [h] or None; contract: weight [c, h], bias [c] or None. Memory is read and written
     once; backward computes the hidden layer twice more.
     """
-    return torch.ops.foldcli.transition(x, *norm, *expand, *contract)
+    return _forward(x, *norm, *expand, *contract)

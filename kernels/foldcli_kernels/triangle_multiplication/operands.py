@@ -5,12 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from foldcli_kernels.calls import operator
 from foldcli_kernels.flops import Shape, count_flops, projections
 from foldcli_kernels.tensors import empty_rows, refuse_gradient
 from foldcli_kernels.triangle_multiplication.operands_launch import empty_operand, launch_backward, launch_forward
 
 
-@torch.library.custom_op("foldcli::triangle_operands", mutates_args=())
+@operator("triangle_operands")
 def _forward(
     z: Tensor, scale: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -24,7 +25,7 @@ def _(
     return empty_operand(z, weight.shape[0] // 4), empty_operand(z, weight.shape[0] // 4)
 
 
-@torch.library.custom_op("foldcli::triangle_operands_backward", mutates_args=())
+@operator("triangle_operands_backward")
 def _backward(
     grad_left: Tensor, grad_right: Tensor, z: Tensor, scale: Tensor, offset: Tensor, weight: Tensor,
     bias: Tensor | None, mask: Tensor,
@@ -48,9 +49,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 
 def _gradients(ctx: Any, grad_left: Tensor, grad_right: Tensor) -> tuple[Tensor | None, ...]:
-    z, scale, offset, weight, bias = torch.ops.foldcli.triangle_operands_backward(
-        grad_left, grad_right, *ctx.saved_tensors
-    )
+    z, scale, offset, weight, bias = _backward(grad_left, grad_right, *ctx.saved_tensors)
     return z, scale, offset, weight, bias if ctx.needs_input_grad[4] else None, None
 
 
@@ -74,4 +73,4 @@ def triangle_operands(
     [*b, c, i, k].
     """
     refuse_gradient("triangle_operands", mask)
-    return torch.ops.foldcli.triangle_operands(z, *norm, *projection, mask)
+    return _forward(z, *norm, *projection, mask)

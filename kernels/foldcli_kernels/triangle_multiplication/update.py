@@ -5,12 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from foldcli_kernels.calls import operator
 from foldcli_kernels.flops import Shape, count_flops, projections
 from foldcli_kernels.tensors import empty_rows
 from foldcli_kernels.triangle_multiplication.update_launch import launch_backward, launch_forward
 
 
-@torch.library.custom_op("foldcli::triangle_update", mutates_args=())
+@operator("triangle_update")
 def _forward(
     triangles: Tensor, z: Tensor, center_scale: Tensor, center_offset: Tensor, output: Tensor,
     output_bias: Tensor | None, scale: Tensor, offset: Tensor, gate: Tensor, gate_bias: Tensor | None,
@@ -25,7 +26,7 @@ def _(triangles: Tensor, z: Tensor, *_: Tensor | None) -> Tensor:
     return empty_rows(z, z.shape[-1])
 
 
-@torch.library.custom_op("foldcli::triangle_update_backward", mutates_args=())
+@operator("triangle_update_backward")
 def _backward(
     grad: Tensor, triangles: Tensor, z: Tensor, center_scale: Tensor, center_offset: Tensor, output: Tensor,
     output_bias: Tensor | None, scale: Tensor, offset: Tensor, gate: Tensor, gate_bias: Tensor | None,
@@ -53,7 +54,7 @@ def _save(ctx: Any, inputs: tuple[Tensor | None, ...], output: Tensor) -> None:
 
 
 def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    found = torch.ops.foldcli.triangle_update_backward(grad, *ctx.saved_tensors)
+    found = _backward(grad, *ctx.saved_tensors)
     return tuple(value if needed else None for value, needed in zip(found, ctx.needs_input_grad, strict=True))
 
 
@@ -82,4 +83,4 @@ def triangle_update(
     and bias [c_z]; norm: scale and offset [c_z]; gate: weight [c_z, c_z] and bias [c_z]. The result is [*b, i, j, c_z]
     in the memory order of z.
     """
-    return torch.ops.foldcli.triangle_update(product, z, *center, *output, *norm, *gate)
+    return _forward(product, z, *center, *output, *norm, *gate)
