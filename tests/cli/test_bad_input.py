@@ -12,8 +12,8 @@ INPUTS = {
     "none.fasta: no such file": None,
     "in.fasta: is empty": "",
     "in.fasta: record 2 (b) has no sequence": f">a\n{SHORT}\n>b\n",
-    "in.fasta: record 1 (a) has 'B' at position 4; expected one of the 20 amino acids or X": ">a\nMKVB\n",
-    "in.fasta: record 1 (a) has '*' at position 3; a stop": ">a\nMK*\n",
+    "in.fasta: record 1 (a) has '1' at position 4; expected one of the 20 amino acids, B,": ">a\nMKV1\n",
+    "in.fasta: record 1 (a) has '*' at position 3; a stop": ">a\nMK*V\n",
     "in.fasta: record 1 (a) has '-' at position 3; a gap": ">a\nMK-V\n",
     "in.fasta: record 1 (a) joins chains by ':'; complexes are not supported yet": ">a\nMK:MK\n",
     "in.fasta: record 2 (b) has only X; give": f">a\n{SHORT}\n>b\nxxX\n",
@@ -35,7 +35,7 @@ def test_an_input_that_cannot_be_folded_is_named(message: str, command: Command,
 ALIGNMENTS = {
     "a.a3m: row 1 (q) has 'K' at position 2": f">q\nNK{SHORT[2:]}\n",
     "a.a3m: row 2 (r) has 3 columns, the query has 10": f">q\n{SHORT}\n>r\nNLY\n",
-    "c.a3m: there is no record 'c'; there are a, b": f">q\n{SHORT}\n",
+    "c.a3m: of no record": f">q\n{SHORT}\n",
 }
 
 
@@ -45,7 +45,7 @@ def test_an_alignment_that_does_not_fit_is_named(message: str, command: Command,
     Path("msa", message.partition(":")[0]).write_text(ALIGNMENTS[message])
     outcome = command(fasta, "--msa", "msa", "--out", "out")
     assert (outcome.code, Path("out").exists()) == (2, False)
-    assert f"foldcli: msa/{message}" in outcome.error
+    assert f"foldcli: msa{'/' if 'row' in message else ': '}{message}" in outcome.error
 
 
 USAGE = {
@@ -101,11 +101,21 @@ def test_a_results_file_of_another_program_is_left_alone(command: Command, fasta
 
 def test_names_that_are_alike_or_unsafe_are_all_folded(command: Command, tmp_path: Path) -> None:
     Path("in.fasta").write_text(f">a/../b\n{SHORT}\n>a_.._b\n{SHORT}\n>a_.._B\n{LONG.lower()}\n>x\nXXMXX\n")
-    assert command("in.fasta", "--out", "out").code == 0
+    outcome = command("in.fasta", "--out", "out")
+    assert outcome.code == 0
+    unknown = "X at positions 1, 2, 4, 5 is unknown: it has no coordinates"
+    assert unknown in outcome.out and unknown in Path("out/x/report.html").read_text()
     folders = {path.name for path in Path("out").iterdir() if path.is_dir()}
     assert folders == {"a_.._b", "a_.._b_2", "a_.._B_2", "x"} or folders == {"a_.._b", "a_.._b_2", "a_.._B_3", "x"}
     assert all(Path("out", name, "job.json").is_file() for name in folders)
     assert {path.name for path in tmp_path.iterdir()} == {"in.fasta", "out"}
+
+
+def test_good_records_are_folded_without_the_bad_ones(command: Command) -> None:
+    Path("in.fasta").write_text(f">bad\nAC1\n>good\n{SHORT}\n")
+    assert "--skip-bad folds the others" in command("in.fasta", "--out", "out").error
+    assert command("in.fasta", "--out", "out", "--skip-bad").code == 0
+    assert Path("out/good/job.json").is_file() and not Path("out/bad").exists()
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -18,7 +18,7 @@ machine = partial(typer.Option, rich_help_panel="Devices and memory")
 
 
 def fold(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="FASTA file, A3M file, or a folder of them.")],
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="FASTA, A3M or CSV (id,sequence) file, or a folder.")],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Any setting, such as num_recycle=1; wins over the options."),
@@ -99,6 +99,9 @@ def fold(
         machine("--autochunk/--no-autochunk", help="Compute in chunks what does not fit whole.", show_default="yes"),
     ] = None,
     out: Annotated[Path, results(help="Folder of the results.")] = Path("results"),
+    skip_bad: Annotated[
+        bool, results("--skip-bad", help="Leave out records that cannot be folded, and fold the others.")
+    ] = False,
     overwrite: Annotated[bool | None, results(help="Fold again what is done, and replace it.")] = None,
     sort: Annotated[
         str | None,
@@ -128,7 +131,7 @@ def fold(
     }  # fmt: skip
     given = {key: value for key, value in settings.items() if value is not None and value != []}
     try:
-        code = run_fold(source, out, model or [], msa, weights, given, overrides or [], dry_run, as_json)
+        code = run_fold(source, out, model or [], msa, weights, given, overrides or [], skip_bad, dry_run, as_json)
     except KeyboardInterrupt:
         raise Interrupted("interrupted before the first job") from None
     raise typer.Exit(code)

@@ -24,14 +24,14 @@ LOG_WIDTH = 1000  # columns; no line of a table breaks in a log
 
 def run_fold(
     source: Path, out: Path, models: list[str], msa: Path | None, weights: str | None, settings: Mapping[str, Any],
-    overrides: list[str], dry_run: bool, as_json: bool,
+    overrides: list[str], skip_bad: bool, dry_run: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Fold every record, or print what that would take; the exit code: 0 if all are done, 1 if some failed.
 
     settings: typed values by their keys in conf/fold.yaml; overrides: KEY=VALUE texts, which win over them. Errors as
     of `folding.api.fold`.
     """
-    queries = read_input(source, msa)
+    queries = read_input(source, msa, skip_bad)
     # Imported once the input is known to be good: torch alone takes more than a second.
     if dry_run:
         from foldcli.folding.forecast import forecasts

@@ -1,5 +1,6 @@
 """A sequence to fold, and its alignment."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -12,11 +13,12 @@ class Alignment:
     """A multiple sequence alignment; the query is its first row.
 
     tokens [s, i]: residue types in the order of `residues.LETTERS_X`, 21 for a gap; deletions [s, i]: how many residues
-    row s has before column i that the query lacks.
+    row s has before column i that the query lacks; titles: the rows' headers as written, none where they are not known.
     """
 
     tokens: NDArray[np.int8]
     deletions: NDArray[np.int32]
+    titles: Sequence[str] = ()
 
     @property
     def depth(self) -> int:
@@ -34,7 +36,8 @@ class Query:
     """One record of the input.
 
     name: unique in a run and safe as a file name; title: the header as written; sequence: upper case, the 20 amino
-    acids and X; source: its place in the input, for messages (`seq.fasta: record 2`).
+    acids and X; source: its place in the input, for messages (`seq.fasta: record 2`); notes: lines on letters that are
+    not folded as they were written.
     """
 
     name: str
@@ -42,3 +45,4 @@ class Query:
     sequence: str
     source: str
     alignment: Alignment | None = None
+    notes: tuple[str, ...] = ()

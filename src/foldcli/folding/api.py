@@ -22,6 +22,7 @@ def fold(
     msa: str | Path | None = None,
     weights: str | Path | None = None,
     overrides: Sequence[str] = (),
+    skip_bad: bool = False,
     watcher: "Watcher | None" = None,
     **settings: Any,
 ) -> "list[Record]":
@@ -30,12 +31,13 @@ def fold(
     source: a sequence in capital letters, a file or folder, or queries; models: presets, the pTM models where none is
     named; msa: an alignment or a folder of them; weights: a parameter file, a folder of them or `untrained`, None for
     the cache or the package; settings: keys of conf/fold.yaml, such as num_recycle=1; overrides: any setting as text,
-    such as "model.msa.max_extra=512"; watcher: is told of every event.
+    such as "model.msa.max_extra=512"; skip_bad: leave out records that cannot be folded, with a warning; watcher: is
+    told of every event.
 
     InputError, WeightsError: something is wrong, before any work; Interrupted: Ctrl-C, and finished jobs are kept. A
     job that fails raises nothing: its record has the status and the error.
     """
-    queries = read_input(source, msa)
+    queries = read_input(source, msa, skip_bad)
     # Imported once the input is known to be good: torch alone takes more than a second.
     from foldcli.folding.job_scheduler import join_ranks
     from foldcli.folding.models import resolve

@@ -45,8 +45,8 @@ class Job:
 
     @property
     def notes(self) -> list[str]:
-        """Lines on relaxations, and on templates that were asked for and not used."""
-        return [*self.relaxed, *(f"template not used: {reason}" for reason in self.found.unused)]
+        """Lines on letters that are not folded as written, on relaxations, and on templates that were not used."""
+        return [*self.query.notes, *self.relaxed, *(f"template not used: {reason}" for reason in self.found.unused)]
 
     def record(self, status: str, error: str = "") -> Record:
         return Record(self.query.name, status, self.length, self.depth, key=self.key, error=error)

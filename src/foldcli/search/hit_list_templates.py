@@ -10,6 +10,7 @@ from Bio.Align import PairwiseAligner, substitution_matrices
 from numpy.typing import NDArray
 
 from foldcli.data.chain import Chain
+from foldcli.data.formats.letters import AS_ALPHAFOLD
 from foldcli.data.formats.mmcif import MMCIF_SUFFIXES, read_mmcif
 from foldcli.data.query import Query
 from foldcli.errors import InputError
@@ -114,7 +115,7 @@ def align(listed: ListedHit, sequence: str, query: Query) -> Hit:
 
 
 def _require_query(listed: ListedHit, query: Query) -> None:
-    letters = listed.query.replace("-", "")
+    letters = listed.query.replace("-", "").translate(AS_ALPHAFOLD)
     there = query.sequence[listed.first : listed.first + len(letters)]
     if there != letters:
         raise InputError(f"its alignment is of another sequence than {query.name}")

@@ -74,6 +74,7 @@ def test_a3m_letters_and_deletions(made):
 def test_what_is_written_is_read_back(made):
     alignment = deduplicate(parse_a3m(made.a3m(), WHERE)).alignment()
     again = parse_a3m(a3m_text(alignment), WHERE).alignment()
+    assert again.titles == alignment.titles
     assert np.array_equal(again.tokens, alignment.tokens)
     assert np.array_equal(again.deletions, alignment.deletions)
 
@@ -122,12 +123,35 @@ def test_server_file_with_several_alignments(tmp_path):
         read_queries(path)
 
 
+def test_columns_where_the_query_has_a_gap_are_insertions(tmp_path):
+    path = tmp_path / "mafft.a3m"
+    path.write_text(">q\n-A-CD--\n>h\nKGKCD-K\n>i\n-AKkk-D--\n")
+    alignment = read_alignment(path, "ACD")
+    assert a3m_text(alignment) == ">q\nACD\n>h\nxGxCD\n>i\nAxxx-D\n"
+
+
+def test_rows_of_secondary_structure_are_no_sequences(tmp_path):
+    path = tmp_path / "hhblits.a3m"
+    path.write_text(">ss_pred PSIPRED\nCHE\n>ss_conf\n901\n>q\nACD\n>h\nA-D\n")
+    (query,) = read_queries(path)
+    assert (query.sequence, query.alignment.titles) == ("ACD", ("q", "h"))
+
+
+def test_a_query_with_rare_letters_is_the_record_that_has_them(tmp_path):
+    (tmp_path / "seq.fasta").write_text(">one\nAUO\n>two\nACD\n")
+    (tmp_path / "a.a3m").write_text(">q\nAUO\n>h\nA-D\n\0>r\nACD*\n>h\nA-D\n")
+    assert depths(attach_alignments(read_queries(tmp_path / "seq.fasta"), tmp_path / "a.a3m")) == [2, 2]
+    (query,) = attach_alignments(read_queries(tmp_path / "seq.fasta")[:1], tmp_path / "a.a3m")
+    assert (query.sequence, query.alignment.tokens[0].tolist()) == ("ACX", [INDEX[letter] for letter in "ACX"])
+
+
 FAULTS = [
     ("", "a.a3m: is empty"),
     ("ACD\n", "starts with 'ACD'; expected a header line that starts with '>'"),
     ("# only a comment\n", "has no row"),
     (">q\n\n", "row 1 (q), the query, has no sequence"),
-    (">q x\nAC-\n", "row 1 (q), the query, has a gap at position 3"),
+    (">q x\n--\n", "row 1 (q), the query, has no sequence"),
+    (">ss_pred PSIPRED\nCCC\n", "has no row"),
     (">q\nAkCD\n", "row 1 (q), the query, has an insertion (lower case) at position 2"),
     (">q\nACE\n", "row 1 (q) has 'E' at position 3, which is 'D' in the sequence"),
     (">q\nAC\n", "row 1 (q) has 2 residues, but there are 3 in the sequence"),
@@ -179,6 +203,33 @@ def test_folder_is_matched_by_name(records, tmp_path):
     assert queries[1].alignment.deletions.tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
 
 
+def test_folder_for_many_proteins_serves_one(records, tmp_path, caplog):
+    for name in ("one", "four", "five"):
+        (tmp_path / f"{name}.a3m").write_text(">q\nACD\n>h\nA-D\n")
+    assert depths(attach_alignments(records, tmp_path)) == [2, 0, 0]
+    assert caplog.messages == [f"{tmp_path}: 2 of 3 alignments are of no record, and left out: five.a3m, four.a3m"]
+
+
+def test_files_by_number_are_matched_by_sequence(records, tmp_path):
+    """As colabfold_search names them."""
+    (tmp_path / "0.a3m").write_text("#3\t1\n>101\nEFG\n>h\nE-G\n\0")
+    (tmp_path / "1.a3m").write_text("#3\t1\n>101\nACD\n")
+    assert depths(attach_alignments(records, tmp_path)) == [1, 2, 2]
+
+
+def test_folders_of_alphafold_are_joined(records, tmp_path):
+    """AlphaFold has NAME/msas, OpenFold NAME, and the folder of one record may be named itself."""
+    inside = tmp_path / "one" / "msas"
+    inside.mkdir(parents=True)
+    (inside / "mgnify_hits.sto").write_text("# STOCKHOLM 1.0\none AC-D\nm ACEE\n//\n")
+    (inside / "uniref90_hits.sto").write_text("# STOCKHOLM 1.0\none ACD\nu A-D\n//\n")
+    (inside / "bfd_uniref_hits.a3m").write_text(">one\nACD\n>b\nACF\n")
+    (inside / "pdb_hits.sto").write_text("not read")
+    for folder in (tmp_path, inside):
+        queries = attach_alignments(records[:1] if folder == inside else records, folder)
+        assert queries[0].alignment.titles == ("one", "u", "b", "m")
+
+
 def test_file_is_matched_by_sequence(records, tmp_path):
     path = tmp_path / "a.a3m"
     path.write_text(">q\nEFG\n>h\nE-G\n")
@@ -189,7 +240,8 @@ def test_file_is_matched_by_sequence(records, tmp_path):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"four.a3m": ">q\nACD\n"}, "four.a3m: there is no record 'four'; there are one, sp_two, three"),
+        ({"four.a3m": ">q\nACD\n"}, "msa: four.a3m: of no record, by name or sequence; there are one, sp_two, three"),
+        ({"0.a3m": ">101\nACE\n"}, "msa: 0.a3m: of no record, by name or sequence; there are one, sp_two, three"),
         ({"one.a3m": ">q\nACD\n", "one.sto": ""}, "one.sto: one.a3m is an alignment of the same record"),
         ({"one.a3m": ">q\nACE\n"}, "row 1 (q) has 'E' at position 3, which is 'D' in "),
         ({"one.txt": ">q\nACD\n"}, "the folder has no alignment; expected files named NAME.a3m or NAME.sto"),
@@ -208,7 +260,7 @@ def test_folder_faults_are_named(records, tmp_path, files, message):
 def test_file_of_no_record_and_second_alignment_are_refused(records, tmp_path):
     path = tmp_path / "a.a3m"
     path.write_text(">q\nACD\n")
-    with pytest.raises(InputError, match=r"a\.a3m: row 1 \(q\) is the sequence of no record; there are sp_two, three"):
+    with pytest.raises(InputError, match=r"a\.a3m: row 1 \(q\): of no record, by name or sequence; there are sp_two"):
         attach_alignments(records[1:], path)
     with pytest.raises(InputError, match=r"which is 'E' in .*seq\.fasta: record 2"):
         attach_alignments(records[1:2], path)

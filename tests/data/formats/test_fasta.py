@@ -11,7 +11,8 @@ from foldcli.data.formats.names import LONGEST, safe_name, unique_names
 from foldcli.errors import InputError
 from foldcli.protein.residues import LETTERS_X
 
-SEQUENCES = st.lists(st.text(LETTERS_X + LETTERS_X.lower(), min_size=1, max_size=150), min_size=1, max_size=6)
+LETTERS = st.text(LETTERS_X + LETTERS_X.lower(), min_size=1, max_size=150).filter(lambda text: set(text) - {*"Xx"})
+SEQUENCES = st.lists(LETTERS, min_size=1, max_size=6)
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +79,10 @@ def test_folder_of_inputs_in_order_of_file_names(tmp_path):
         (b"\x89PNG\r\n\x1a\n\x00\x00", "seq.fasta: is not a text file"),
         (b"ACDE\n>a\nAC\n", "seq.fasta: starts with 'ACDE'; expected a header line that starts with '>'"),
         (b">a\nAC\n>b\n\n>c\nAC", "seq.fasta: record 2 (b) has no sequence"),
-        (b">a\nAC\n>b x\nAC\nDbE\n", "record 2 (b x) has 'B' at position 4; expected one of the 20 amino acids or X"),
-        (b">a\nACD*\n", "record 1 (a) has '*' at position 4; a stop: take it out"),
+        (b">a\nAC\n>b x\nAC\nD1E\n", "record 2 (b x) has '1' at position 4; expected one of the 20 amino acids, B, J,"),
+        (b">a\nAC*D*\n", "record 1 (a) has '*' at position 3; a stop: take it out"),
+        (b">a\n*\n", "record 1 (a) has no sequence"),
+        (b">a\nXjO\n", "record 1 (a) has only X; give at least one residue that is known"),
         (b">a\nA-D\n", "record 1 (a) has '-' at position 2; a gap: take it out"),
         (b">\nAC1\n", "record 1 (no name) has '1' at position 3; expected"),
         (">a\nacſ\n".encode(), "record 1 (a) has 'ſ' at position 3; expected"),
@@ -100,3 +103,66 @@ def test_refused_by_name(tmp_path, content, message):
 def test_folder_without_inputs_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"the folder has no input; expected files that end in \.fasta, \.fa"):
         read_queries(tmp_path)
+
+
+def test_rare_letters_and_a_stop_are_folded_as_what_they_stand_for(tmp_path):
+    path = tmp_path / "seq.fasta"
+    path.write_text(">u\nMADQuTEEQO*\n>b\nBZJB\n>plain\nMAD\n")
+    queries = read_queries(path)
+    assert [query.sequence for query in queries] == ["MADQCTEEQX", "DEXD", "MAD"]
+    assert queries[0].notes == (
+        "O at position 10 is folded as X", "U at position 5 is folded as C",
+        "X at position 10 is unknown: it has no coordinates", "the * at the end, a stop, is left out",
+    )  # fmt: skip
+    assert queries[1].notes[0] == "B at positions 1, 4 is folded as D"
+    assert queries[2].notes == ()
+
+
+def test_a_warning_says_what_looks_like_dna(tmp_path, caplog):
+    path = tmp_path / "seq.fasta"
+    path.write_text(">gene x\nacgtACGTacgtN\n>peptide\nAGAGAGAGAGAG\n")
+    notes = [query.notes for query in read_queries(path)]
+    assert notes[0][0].startswith("looks like DNA or RNA") and notes[1] == ()
+    assert [message.partition(" looks")[0] for message in caplog.messages] == [f"{path}: record 1 (gene x)"]
+
+
+def test_headers_behind_blanks(tmp_path):
+    path = tmp_path / "seq.fasta"
+    path.write_text("  >a b\n  MADQ\n LTEEQI\n\t>c\nAC\n")
+    assert [(query.title, query.sequence) for query in read_queries(path)] == [("a b", "MADQLTEEQI"), ("c", "AC")]
+
+
+def test_csv_has_a_record_on_each_line(tmp_path):
+    path = tmp_path / "in.csv"
+    path.write_text('\ufeffID, sequence\nprotA, MADQ\n"b, c",acd\n\n', encoding="utf-8")
+    assert [(query.name, query.title, query.sequence) for query in read_queries(path)] == [
+        ("protA", "protA", "MADQ"), ("b", "b, c", "ACD"),
+    ]  # fmt: skip
+    path.write_text("id,sequence\ncx,MADQ:AEFK\n")
+    with pytest.raises(InputError, match=r"in\.csv: line 2 \(cx\) joins chains"):
+        read_queries(path)
+    path.write_text("protA,MADQ\n")
+    with pytest.raises(InputError, match="line 1 is no header with the columns id and sequence"):
+        read_queries(path)
+
+
+def test_hidden_files_are_passed_over(tmp_path):
+    (tmp_path / "a.fasta").write_text(">a\nAC\n")
+    (tmp_path / "._a.fasta").write_bytes(b"\0\5\26\7\0\2\0\0Mac OS X")
+    assert [query.name for query in read_queries(tmp_path)] == ["a"]
+
+
+def test_all_bad_records_are_named_at_once_and_can_be_left_out(tmp_path, caplog):
+    path = tmp_path / "seq.fasta"
+    path.write_text(">a\nAC1\n>b\nACD\n>c\n\n>d\nACE\n")
+    with pytest.raises(InputError) as error:
+        read_queries(path)
+    assert str(error.value) == (
+        f"2 of 4 records cannot be folded: (1) {path}: record 1 (a) has '1' at position 3; expected one of the 20 "
+        f"amino acids, B, J, O, U, X or Z; (2) {path}: record 3 (c) has no sequence; --skip-bad folds the others"
+    )
+    assert [query.name for query in read_queries(path, skip_bad=True)] == ["b", "d"]
+    assert caplog.messages[1] == f"{path}: record 3 (c) has no sequence; left out"
+    path.write_text(">a\nAC1\n")
+    with pytest.raises(InputError, match="has '1' at position 3"):
+        read_queries(path, skip_bad=True)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from foldcli.config import SourceConfig
+from foldcli.data.formats.searches import alignment_files, join_alignments
 from foldcli.data.training.build_index import build_index
 from foldcli.data.training.index import read_index, write_index
 from foldcli.data.training.open_source import open_source
-from foldcli.data.training.openfold_layout import OpenFoldSource, alignment_files, join_alignments
+from foldcli.data.training.openfold_layout import OpenFoldSource
 from foldcli.errors import FoldcliError, InputError
 from foldcli.protein.residues import INDEX
 from tests.data.structures import backbone, mmcif

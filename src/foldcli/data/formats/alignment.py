@@ -1,7 +1,7 @@
 """Read multiple sequence alignments from A3M and Stockholm files, and write A3M."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foldcli.data.formats.fasta_records import fasta_records
+from foldcli.data.formats.letters import AS_ALPHAFOLD, STANDS_FOR
 from foldcli.data.formats.text_files import read_text
 from foldcli.data.query import Alignment
 from foldcli.errors import InputError
 from foldcli.protein.residues import GAP, INDEX, LETTERS_X
 
-# Ambiguous and rare letters, mapped as AlphaFold maps HHblits' letters.
-STANDS_FOR = {"B": "D", "J": "X", "O": "X", "U": "C", "Z": "E"}
+# Rows of HHsuite's files that are no sequences: a letter or digit of secondary structure or exposure for each residue.
+NO_SEQUENCES = ("ss_pred", "ss_conf", "ss_dssp", "sa_dssp", "aa_pred", "aa_dssp")
 GAP_BYTE, END = ord("-"), ord("\n")
 
 
@@ -37,20 +38,25 @@ TOKENS = _token_table()
 class ParsedAlignment:
     """An alignment as the file has it, before letters become tokens.
 
-    title: the query's header; letters [s, i]: upper-case ASCII codes; deletions [s, i]: residues deleted before each
-    column, relative to the query.
+    titles: the rows' headers, the query's first; letters [s, i]: upper-case ASCII codes; deletions [s, i]: residues
+    deleted before each column, relative to the query.
     """
 
-    title: str
+    titles: tuple[str, ...]
     letters: NDArray[np.uint8]
     deletions: NDArray[np.int32]
 
     @property
+    def title(self) -> str:
+        return self.titles[0]
+
+    @property
     def query(self) -> str:
-        return self.letters[0].tobytes().decode("ascii")
+        """The query in the letters that are folded: rare ones as what they stand for."""
+        return self.letters[0].tobytes().decode("ascii").translate(AS_ALPHAFOLD)
 
     def alignment(self) -> Alignment:
-        return Alignment(TOKENS[self.letters], self.deletions)
+        return Alignment(TOKENS[self.letters], self.deletions, self.titles)
 
 
 def read_alignment(path: Path, sequence: str, record: str = "the sequence") -> Alignment:
@@ -89,14 +95,14 @@ def parse_alignments(text: str, path: Path) -> dict[str, ParsedAlignment]:
     """Parse all alignments in a file's text, by query sequence, each row once (the first stays, as in AlphaFold).
 
     A file of the ColabFold server holds several alignments, separated by NUL; those of one query are joined.
-    InputError names file, row and position: no rows, rows of unequal length, invalid characters, gaps or insertions in
-    the query row.
+    InputError names file, row and position: no rows, rows of unequal length, invalid characters, insertions in the
+    query row.
     """
     found: dict[str, ParsedAlignment] = {}
     for block in text.split("\0"):
         if block.strip():
             rows = parse_stockholm(block, path) if block.startswith("# STOCKHOLM") else parse_a3m(block, path)
-            found[rows.query] = deduplicate(_join(found[rows.query], rows) if rows.query in found else rows)
+            found[rows.query] = deduplicate(stack([found[rows.query], rows]) if rows.query in found else rows)
     return found
 
 
@@ -104,7 +110,8 @@ def a3m_text(alignment: Alignment) -> str:
     """Write an alignment as A3M; inserted residues are written as x, since only their number is known."""
     letters = np.array([*LETTERS_X, "-"])[alignment.tokens]
     cells = np.char.add(np.char.multiply("x", alignment.deletions), letters)
-    return "".join(f">{number or 'query'}\n{''.join(row)}\n" for number, row in enumerate(cells))
+    titles = alignment.titles or ["query", *map(str, range(1, alignment.depth))]
+    return "".join(f">{title}\n{''.join(row)}\n" for title, row in zip(titles, cells, strict=True))
 
 
 def join_a3m(sequence: str, texts: Iterable[str]) -> str:
@@ -119,23 +126,30 @@ def deduplicate(rows: ParsedAlignment) -> ParsedAlignment:
     for number, letters in enumerate(rows.letters):
         first.setdefault(letters.tobytes(), number)
     kept = list(first.values())
-    return ParsedAlignment(rows.title, rows.letters[kept], rows.deletions[kept])
+    return ParsedAlignment(tuple(rows.titles[k] for k in kept), rows.letters[kept], rows.deletions[kept])
 
 
-def _join(above: ParsedAlignment, below: ParsedAlignment) -> ParsedAlignment:
+def stack(parts: Sequence[ParsedAlignment]) -> ParsedAlignment:
+    """The rows of several alignments of one query, in their order."""
     return ParsedAlignment(
-        above.title, np.vstack([above.letters, below.letters]), np.vstack([above.deletions, below.deletions])
+        tuple(title for part in parts for title in part.titles),
+        np.vstack([part.letters for part in parts]),
+        np.vstack([part.deletions for part in parts]),
     )
 
 
 def parse_a3m(text: str, path: Path) -> ParsedAlignment:
-    """Parse A3M: upper case and '-' are query columns, lower case are insertions, '.' is padding."""
+    """Parse A3M: upper case and '-' are columns, lower case are insertions, '.' is padding.
+
+    As in an aligned FASTA file, the query may have gaps; what other rows have there are insertions.
+    """
     before, records = fasta_records(text)
     _check_start(before, path)
+    records = [(title, row) for title, row in records if title.partition(" ")[0] not in NO_SEQUENCES]
     if not records:
         raise InputError(f"{path}: has no row; expected a header line that starts with '>'")
     titles, rows = zip(*records, strict=True)
-    written = [row.replace(".", "") for row in rows]
+    written = [row.replace(".", "").rstrip("*") for row in rows]
     _check_query(written[0], titles[0], path)
 
     codes = np.frombuffer(("\n".join(written) + "\n").encode("ascii", "replace"), np.uint8)
@@ -148,7 +162,18 @@ def parse_a3m(text: str, path: Path) -> ParsedAlignment:
     # the last entry of each row is its line end; it would hold insertions after the last column, which are not used
     between = np.diff(columns, prepend=-1) - 1
     shape = len(written), -1
-    return ParsedAlignment(titles[0], letters.reshape(shape)[:, :-1], between.astype(np.int32).reshape(shape)[:, :-1])
+    return _in_query_columns(titles, letters.reshape(shape)[:, :-1], between.astype(np.int32).reshape(shape)[:, :-1])
+
+
+def _in_query_columns(
+    titles: tuple[str, ...], letters: NDArray[np.uint8], deletions: NDArray[np.int32]
+) -> ParsedAlignment:
+    """The columns where the query has a residue; what rows have in the others is inserted before the next of these."""
+    gaps = letters[0] == GAP_BYTE
+    if not gaps.any():
+        return ParsedAlignment(titles, letters, deletions)
+    inserted = np.cumsum(deletions + (gaps & (letters != GAP_BYTE)), axis=1, dtype=np.int32)[:, ~gaps]
+    return ParsedAlignment(titles, letters[:, ~gaps], np.diff(inserted, axis=1, prepend=np.int32(0)))
 
 
 def _check_start(before: str, path: Path) -> None:
@@ -163,10 +188,11 @@ def _check_start(before: str, path: Path) -> None:
 
 def _check_query(row: str, title: str, path: Path) -> None:
     for position, letter in enumerate(row, start=1):
-        if letter == "-" or letter.islower():
-            what = "a gap" if letter == "-" else "an insertion (lower case)"
-            raise InputError(f"{path}: {name_row(1, title)}, the query, has {what} at position {position}")
-    if not row:
+        if letter.islower():
+            raise InputError(
+                f"{path}: {name_row(1, title)}, the query, has an insertion (lower case) at position {position}"
+            )
+    if not row.strip("-"):
         raise InputError(f"{path}: {name_row(1, title)}, the query, has no sequence")
 
 
@@ -203,13 +229,9 @@ def parse_stockholm(text: str, path: Path) -> ParsedAlignment:
         raise _no_letter(written, titles, path)
     _check_widths(np.array([len(row) for row in written]), titles, path)
 
+    _check_query(written[0], titles[0], path)
     letters = codes.reshape(len(written), -1)
-    columns = np.flatnonzero(letters[0] != GAP_BYTE)
-    if not len(columns):
-        raise InputError(f"{path}: {name_row(1, titles[0])}, the query, has no sequence")
-    inserted = (letters != GAP_BYTE) & (letters[0] == GAP_BYTE)
-    deletions = np.diff(np.cumsum(inserted, axis=1, dtype=np.int32)[:, columns], axis=1, prepend=0)
-    return ParsedAlignment(titles[0], letters[:, columns], deletions.astype(np.int32))
+    return _in_query_columns(titles, letters, np.zeros(letters.shape, np.int32))
 
 
 def _stockholm_parts(text: str, path: Path) -> dict[str, list[str]]:

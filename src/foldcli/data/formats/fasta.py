@@ -1,33 +1,42 @@
-"""Read the sequences to fold from FASTA files, A3M files (whose first row is the query), or a folder of both."""
+"""Read the sequences to fold: FASTA, CSV (`id,sequence`), A3M (whose first row is the query), or a folder of these."""
 
+import csv
 import dataclasses
-from collections.abc import Iterable
+import io
+import logging
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from foldcli.data.formats.alignment import name_row, read_alignments
+from foldcli.data.formats.alignment import read_alignments
 from foldcli.data.formats.fasta_records import fasta_records
+from foldcli.data.formats.letters import LIKE_DNA, sequence_of
 from foldcli.data.formats.names import safe_name, unique_names
 from foldcli.data.formats.text_files import list_files, read_text
 from foldcli.data.query import Query
 from foldcli.errors import InputError
-from foldcli.protein.residues import LETTERS_X
 
-FASTA_SUFFIXES = (".fasta", ".fa", ".faa")
-INPUT_SUFFIXES = (*FASTA_SUFFIXES, ".a3m")
-SPECIAL = {"*": "a stop: take it out", "-": "a gap: take it out"}
+INPUT_SUFFIXES = (".fasta", ".fa", ".faa", ".a3m", ".csv")
+NAMED_IN_MESSAGES = 10
+_log = logging.getLogger(__name__)
 
 
-def read_queries(path: Path) -> list[Query]:
-    """Read all records of a FASTA file, an .a3m file or a folder of such files, in order, with unique names.
+def read_queries(path: Path, skip_bad: bool = False) -> list[Query]:
+    """Read all records of a file, or of a folder's files, in order, with unique names.
 
-    InputError names file, record and position of a record that cannot be folded.
+    InputError names file, record and position of every record that cannot be folded; `skip_bad`: if others can, it is
+    left out with a warning.
     """
-    if not path.is_dir():
-        return with_unique_names(_read_file(path))
-    files = list_files(path, INPUT_SUFFIXES)
+    files = list_files(path, INPUT_SUFFIXES) if path.is_dir() else [path]
     if not files:
         raise InputError(f"{path}: the folder has no input; expected files that end in {', '.join(INPUT_SUFFIXES)}")
-    return with_unique_names(query for file in files for query in _read_file(file))
+    found = [one for file in files for one in _read_file(file)]
+    queries = [one for one in found if isinstance(one, Query)]
+    bad = [one for one in found if isinstance(one, InputError)]
+    if bad and not (skip_bad and queries):
+        raise _refusal(bad, len(queries))
+    for error in bad:
+        _log.warning("%s; left out", error)
+    return with_unique_names(queries)
 
 
 def with_unique_names(queries: Iterable[Query]) -> list[Query]:
@@ -37,43 +46,66 @@ def with_unique_names(queries: Iterable[Query]) -> list[Query]:
     return [dataclasses.replace(query, name=name) for query, name in zip(queries, names, strict=True)]
 
 
-def _read_file(path: Path) -> list[Query]:
-    return [_read_a3m(path)] if path.suffix.lower() == ".a3m" else list(_read_fasta(path))
+def _refusal(bad: list[InputError], good: int) -> InputError:
+    """One error for all records that cannot be folded; good: how many can."""
+    way_out = "; --skip-bad folds the others" if good else ""
+    if len(bad) == 1:
+        return InputError(f"{bad[0]}{way_out}")
+    named = "; ".join(f"({number}) {error}" for number, error in enumerate(bad[:NAMED_IN_MESSAGES], start=1))
+    more = f"; and {len(bad) - NAMED_IN_MESSAGES} more" if len(bad) > NAMED_IN_MESSAGES else ""
+    return InputError(f"{len(bad)} of {len(bad) + good} records cannot be folded: {named}{more}{way_out}")
 
 
-def _read_a3m(path: Path) -> Query:
-    """Read the first row as the query, named after the file, since programs write `>101` or `>query` as its header."""
+def _read_file(path: Path) -> Iterator[Query | InputError]:
+    """The records of a file, and an error in the place of each that cannot be folded."""
+    reader = {".a3m": _a3m_records, ".csv": _csv_records}.get(path.suffix.lower(), _fasta_records)
+    try:
+        for written in reader(path):
+            try:
+                yield _checked(written)
+            except InputError as error:
+                yield error
+    except InputError as error:
+        yield error
+
+
+def _checked(written: Query) -> Query:
+    """The record with its letters as they are folded, and notes on what they were; InputError names a wrong one."""
+    where = f"{written.source} ({written.title[:40] or 'no name'})"
+    sequence, notes = sequence_of(written.sequence, where)
+    if notes and notes[-1] == LIKE_DNA:
+        _log.warning("%s %s", where, LIKE_DNA)
+    return dataclasses.replace(written, sequence=sequence, notes=notes)
+
+
+def _a3m_records(path: Path) -> Iterator[Query]:
+    """The first row as the query, named after the file, since programs write `>101` or `>query` as its header."""
     queries = read_alignments(path)
     if len(queries) > 1:
         raise InputError(
             f"{path}: holds alignments of {len(queries)} queries; give the sequences as FASTA and this file with --msa"
         )
-    ((letters, rows),) = queries.items()
-    sequence = check_sequence(letters, f"{path}: {name_row(1, rows.title)}")
+    (rows,) = queries.values()
     name = safe_name(path.stem.replace(" ", "_"), "query")
-    return Query(name, rows.title or path.stem, sequence, f"{path}: row 1", rows.alignment())
+    letters = rows.letters[0].tobytes().decode("ascii")
+    yield Query(name, rows.title or path.stem, letters, f"{path}: row 1", rows.alignment())
 
 
-def _read_fasta(path: Path) -> Iterable[Query]:
+def _fasta_records(path: Path) -> Iterator[Query]:
     before, records = fasta_records(read_text(path))
     if before.strip():
         raise InputError(f"{path}: starts with '{before.split()[0][:20]}'; expected a header line that starts with '>'")
     for number, (title, letters) in enumerate(records, start=1):
-        source = f"{path}: record {number}"
-        name = safe_name(title, f"record_{number}")
-        yield Query(name, title, check_sequence(letters, f"{source} ({title[:40] or 'no name'})"), source)
+        yield Query(safe_name(title, f"record_{number}"), title, letters, f"{path}: record {number}")
 
 
-def check_sequence(letters: str, where: str) -> str:
-    """Return the sequence in upper case; InputError, starting with `where`, if empty or with an invalid letter."""
-    # only ASCII: some other letters have an upper case among A to Z
-    sequence = "".join(letter.upper() if letter.isascii() else letter for letter in letters)
-    if not sequence:
-        raise InputError(f"{where} has no sequence")
-    if ":" in sequence:
-        raise InputError(f"{where} joins chains by ':'; complexes are not supported yet")
-    for position, letter in enumerate(sequence, start=1):
-        if letter not in LETTERS_X:
-            meaning = SPECIAL.get(letter, "expected one of the 20 amino acids or X")
-            raise InputError(f"{where} has {letter!r} at position {position}; {meaning}")
-    return sequence
+def _csv_records(path: Path) -> Iterator[Query]:
+    """A record for each line, as ColabFold has them; InputError without the columns `id` and `sequence`."""
+    table = csv.DictReader(io.StringIO(read_text(path)), skipinitialspace=True)
+    columns = {name.strip().lower(): name for name in table.fieldnames or () if name}
+    if not {"id", "sequence"} <= columns.keys():
+        raise InputError(f"{path}: line 1 is no header with the columns id and sequence, such as 'id,sequence'")
+    for row in table:
+        title, letters = ((row[columns[key]] or "").strip() for key in ("id", "sequence"))
+        source = f"{path}: line {table.line_num}"
+        yield Query(safe_name(title, f"line_{table.line_num}"), title, "".join(letters.split()), source)

@@ -5,21 +5,25 @@ from pathlib import Path
 
 from foldcli.data.formats.attach import attach_alignments
 from foldcli.data.formats.fasta import read_queries, with_unique_names
+from foldcli.data.formats.letters import sequence_of
 from foldcli.data.query import Query
 from foldcli.errors import InputError
 from foldcli.protein.residues import LETTERS_X
 
 
-def read_input(source: str | Path | Query | Sequence[Query], msa: str | Path | None = None) -> list[Query]:
+def read_input(
+    source: str | Path | Query | Sequence[Query], msa: str | Path | None = None, skip_bad: bool = False
+) -> list[Query]:
     """Return the queries of a file or folder, or those given, with their alignments from `msa`.
 
-    A `str` of only capital one-letter codes is a sequence; any other is a file name. InputError as in `read_queries`
-    and `attach_alignments`.
+    A `str` of only capital one-letter codes is a sequence; any other is a file name. skip_bad and InputError as in
+    `read_queries` and `attach_alignments`.
     """
     if isinstance(source, str) and source and set(source) <= set(LETTERS_X):
-        source = Query("query", "", source, "the sequence")
+        sequence, notes = sequence_of(source, "the sequence")
+        source = Query("query", "", sequence, "the sequence", notes=notes)
     if isinstance(source, str | Path):
-        queries = read_queries(Path(source))
+        queries = read_queries(Path(source), skip_bad)
     else:
         queries = with_unique_names([source] if isinstance(source, Query) else source)
     return queries if msa is None else attach_alignments(queries, Path(msa))

@@ -16,10 +16,11 @@ def read_structure(path: Path) -> Deposition:
 
 
 def structure_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """List the structure files below a folder, sorted; InputError if there are none."""
+    """List the structure files below a folder, sorted, without hidden ones; InputError if there are none."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    files = sorted(file for file in folder.rglob("*") if file.name.lower().endswith(suffixes) and file.is_file())
+    found = (file for file in folder.rglob("*") if file.name.lower().endswith(suffixes))
+    files = sorted(file for file in found if not file.name.startswith(".") and file.is_file())
     if not files:
         raise InputError(f"{folder}: has no structure; expected files that end in {', '.join(suffixes)}")
     return files

@@ -32,8 +32,20 @@ def read_text(path: Path, separator: bool = False) -> str:
 
 
 def list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    """List a folder's files that end in one of `suffixes`, sorted; InputError if the folder cannot be read."""
+    """List a folder's files that end in one of `suffixes`, sorted; InputError if the folder cannot be read.
+
+    Hidden files are passed over: macOS puts `._a.fasta` beside `a.fasta` into archives.
+    """
     try:
-        return sorted(file for file in folder.iterdir() if file.suffix.lower() in suffixes and file.is_file())
+        files = [file for file in folder.iterdir() if not file.name.startswith(".")]
+        return sorted(file for file in files if file.suffix.lower() in suffixes and file.is_file())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read: {error.strerror}") from None
+
+
+def list_folders(folder: Path) -> list[Path]:
+    """List the folders in a folder, sorted, without hidden ones; InputError if it cannot be read."""
+    try:
+        return sorted(inside for inside in folder.iterdir() if inside.is_dir() and not inside.name.startswith("."))
     except OSError as error:
         raise InputError(f"{folder}: cannot be read: {error.strerror}") from None

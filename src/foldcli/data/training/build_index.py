@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 
 from foldcli.data.formats.mmcif import MMCIF_SUFFIXES, read_mmcif
+from foldcli.data.formats.searches import alignment_files
 from foldcli.data.formats.structure_files import structure_files
 from foldcli.data.training.chain_clusters import cluster_chains
 from foldcli.data.training.chain_source import commonest_share
 from foldcli.data.training.index import IndexedChain
-from foldcli.data.training.openfold_layout import alignment_files
 from foldcli.data.training.parallel_reading import FilesRead, ReadProgress, read_in_parallel
 from foldcli.errors import InputError
 

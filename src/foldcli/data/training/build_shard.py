@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from foldcli.data.formats.searches import alignment_files, join_alignments
 from foldcli.data.formats.structure_files import STRUCTURE_SUFFIXES, read_structure, structure_files
 from foldcli.data.query import Alignment
 from foldcli.data.training.chain_clusters import cluster_chains
-from foldcli.data.training.openfold_layout import alignment_files, join_alignments
 from foldcli.data.training.parallel_reading import FilesRead, ReadProgress, read_in_parallel
 from foldcli.data.training.shards import PackedChain, pack_chain, write_shard
 from foldcli.errors import InputError
