@@ -84,7 +84,8 @@ def _chains_of(file: Path, latest: str) -> list[Chain]:
     require_released(deposition, latest)
     chains = [deposition.chain(polymer) for polymer in deposition.polymers if polymer.has_backbone]
     if not chains:
-        raise InputError(f"{file}: has no protein chain with a backbone")
+        why = ": no residue has N, CA and C" if deposition.polymers else ""
+        raise InputError(f"{file}: has no protein chain{why}")
     return chains
 
 

@@ -1,6 +1,7 @@
 """Structure files: atoms go to the right slots, and broken files are named."""
 
 import contextlib
+import dataclasses
 import gzip
 import io
 from pathlib import Path
@@ -122,6 +123,27 @@ def test_a_pdb_file_without_a_construct_shows_its_gaps(tmp_path):
     assert only_chain(entry(tmp_path, pdb(atoms), "1abc.ent")).sequence == "AAXXAA"
 
 
+def test_a_pdb_file_of_before_1997_is_read(tmp_path):
+    """Its lines end with the entry and a number, where element and charge are now."""
+    rows = pdb(backbone("ALA", 1) + backbone("SER", 2)).splitlines()
+    text = "\n".join(f"{row[:66]:72s}1ABC{k:4d}" for k, row in enumerate(rows, start=98))
+    assert only_chain(entry(tmp_path, text, "1abc.pdb")).sequence == "AS"
+
+
+def test_a_chain_without_a_name_is_read(tmp_path):
+    """As GROMACS writes it, with its names of a histidine, of isoleucine's CD and of the last oxygen."""
+    last = [dataclasses.replace(atom, name="O1") if atom.name == "O" else atom for atom in backbone("HSE", 3)]
+    atoms = [*backbone("GLH", 1), *backbone("ILE", 2), Atom("CD", "ILE", 2, (1, 2, 3)), *last]
+    chain = only_chain(entry(tmp_path, pdb(atoms).replace(" B ", "   "), "md.pdb"))
+    assert (chain.name, chain.sequence) == ("md_A", "EIH")
+    assert chain.mask[1, ATOM37_INDEX["CD1"]] and chain.mask[2, ATOM37_INDEX["O"]]
+
+
+def test_a_construct_of_another_protein_is_not_believed(tmp_path):
+    atoms = [atom for k, name in enumerate(["ALA", "SER", "GLY"], 1) for atom in backbone(name, k)]
+    assert only_chain(entry(tmp_path, pdb(atoms, ["TRP", "LYS", "ALA", "TRP"]), "1abc.pdb")).sequence == "ASG"
+
+
 BROKEN = {
     "no such file": None,
     "is no mmCIF file, or was cut: 1:0": "MKV\n",
@@ -163,8 +185,20 @@ def test_a_file_without_protein_has_no_chain(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "letter"),
-    # PCA and the D-amino acid as gemmi has them; AYA, an acetylated alanine, only Biopython knows
-    [("MET", "M"), ("MSE", "M"), ("SEP", "S"), ("PCA", "E"), ("DAL", "A"), ("AYA", "A"), ("SEC", "X"), ("HOH", "X")],
+    # PCA and the D-amino acid as gemmi has them; AYA, an acetylated alanine, only Biopython knows; HID, CYX: AMBER's
+    [
+        ("MET", "M"),
+        ("MSE", "M"),
+        ("SEP", "S"),
+        ("PCA", "E"),
+        ("DAL", "A"),
+        ("AYA", "A"),
+        ("SEC", "X"),
+        ("HOH", "X"),
+        ("HID", "H"),
+        ("CYX", "C"),
+        ("HSE", "S"),
+    ],
 )
 def test_a_modified_residue_has_the_letter_of_its_parent(name: str, letter: str):
     assert letter_of(name) == letter

@@ -16,6 +16,15 @@ from foldcli.protein.residues import ATOM14, ATOM37_INDEX, INDEX, LETTERS, LETTE
 BACKBONE = ("N", "CA", "C")
 # Angstrom; a peptide bond has 1.33, and residues with C and N further apart are not bonded.
 LONGEST_BOND = 2.0
+# A construct (SEQRES) that fewer of a chain's residues agree with is another protein's.
+LEAST_AGREEMENT = 0.9
+# Protonation states by their names in force fields (AMBER, CHARMM, GROMACS), which tables of modified residues lack.
+FORCE_FIELD = {
+    "HSD": "H", "HSE": "H", "HSP": "H", "HID": "H", "HIE": "H", "HIP": "H", "HISD": "H", "HISE": "H", "HISH": "H",
+    "HISA": "H", "HISB": "H", "CYX": "C", "CYM": "C", "CYS2": "C", "CYSH": "C", "ASH": "D", "ASPH": "D", "ASPP": "D",
+    "GLH": "E", "GLUH": "E", "GLUP": "E", "LYN": "K", "LYSH": "K", "LSN": "K", "ARGN": "R", "ARN": "R",
+}  # fmt: skip
+LAST_OXYGEN = {"OT1": "O", "O1": "O"}
 # For each residue letter, atom name -> slot; an unknown residue keeps the atoms that it shares with alanine.
 SLOTS = {
     letter: {name: ATOM37_INDEX[name] for name in ATOM14[INDEX["A" if letter == "X" else letter]] if name}
@@ -81,6 +90,8 @@ def _polymer(chain: str, construct: list[str], span: gemmi.ResidueSpan) -> Polym
     if not construct:
         return _polymer_as_numbered(chain, span)
     names = [gemmi.Entity.first_mon(name) for name in construct]
+    if _agreement(names, span) < LEAST_AGREEMENT:
+        return _polymer_as_numbered(chain, span)
     residues: dict[int, gemmi.Residue] = {}
     for residue in span:
         # of several residue types at one position (microheterogeneity), the first of the sequence is taken
@@ -91,8 +102,19 @@ def _polymer(chain: str, construct: list[str], span: gemmi.ResidueSpan) -> Polym
     return Polymer(chain, "".join(map(letter_of, names)), residues)
 
 
+def _agreement(names: list[str], span: gemmi.ResidueSpan) -> float:
+    """Fraction of a chain's places where a residue has the letter of the construct; one outside it agrees nowhere."""
+    places = [(residue.label_seq, residue) for residue in span]
+    placed = [(place, residue) for place, residue in places if place is not None]
+    same = {place for place, residue in placed if letter_of(residue.name) == letter_of(names[place - 1])}
+    return len(same) / (len({place for place, _ in placed}) + len(places) - len(placed))
+
+
 def _polymer_as_numbered(chain: str, span: gemmi.ResidueSpan) -> Polymer:
-    """Make a chain of a file without SEQRES: at chain breaks, X fills the gap in residue numbers."""
+    """Make a chain of a file without SEQRES: at chain breaks, X fills the gap in residue numbers.
+
+    Such a file may come from a simulation, whose HSE is histidine, not homoserine, and whose GLH is glutamic acid.
+    """
     residues: dict[int, gemmi.Residue] = {}
     position = -1
     for before, residue in pairwise([None, *span]):
@@ -101,8 +123,8 @@ def _polymer_as_numbered(chain: str, span: gemmi.ResidueSpan) -> Polymer:
             continue
         position += jump if jump > 1 and not _bonded(before, residue) else 1
         residues[position] = residue
-    letters = [letter_of(residues[k].name) if k in residues else "X" for k in range(position + 1)]
-    return Polymer(chain, "".join(letters), residues)
+    names = [residues[k].name if k in residues else "UNK" for k in range(position + 1)]
+    return Polymer(chain, "".join(FORCE_FIELD.get(name) or letter_of(name) for name in names), residues)
 
 
 def _bonded(before: gemmi.Residue | None, after: gemmi.Residue) -> bool:
@@ -112,22 +134,24 @@ def _bonded(before: gemmi.Residue | None, after: gemmi.Residue) -> bool:
 
 
 def letter_of(name: str) -> str:
-    """The letter of a three-letter code: of a modified residue its parent's; X where neither table has one.
+    """The letter of a residue's name: of a modified residue its parent's; X where no table has one.
 
     AlphaFold reads Biopython's table. gemmi's comes first: it has D-amino acids and chromophores, which Biopython's
     no longer has, and reads PCA as E, as in all chains that were packed or indexed before.
     """
     letter = gemmi.find_tabulated_residue(name).one_letter_code.upper()
-    return letter if letter in LETTERS else protein_letters_3to1_extended.get(name, LETTERS_X[UNKNOWN])
+    if letter in LETTERS:
+        return letter
+    return protein_letters_3to1_extended.get(name) or FORCE_FIELD.get(name, LETTERS_X[UNKNOWN])
 
 
 def _atoms(residue: gemmi.Residue, letter: str) -> dict[int, gemmi.Atom]:
     """The atom of each slot; of alternate locations the one with the highest occupancy, the first among equals."""
     chosen: dict[int, gemmi.Atom] = {}
+    # selenomethionine becomes methionine (Suppl. Sec. 1.2.1); force fields have names of their own
+    other_names = {"M": {"SE": "SD"}, "I": {"CD": "CD1"}}.get(letter, {}) | ({} if "O" in residue else LAST_OXYGEN)
     for atom in residue:
-        # selenomethionine becomes methionine (Suppl. Sec. 1.2.1)
-        name = "SD" if letter == "M" and atom.name == "SE" else atom.name
-        slot = SLOTS[letter].get(name)
+        slot = SLOTS[letter].get(other_names.get(atom.name, atom.name))
         if slot is not None and np.isfinite(atom.pos.x) and (slot not in chosen or atom.occ > chosen[slot].occ):
             chosen[slot] = atom
     return chosen

@@ -17,7 +17,7 @@ FILES_AT_ONCE = 8
 
 
 class ReadProgress(Protocol):
-    """Called after each file; complaint: why it could not be read, empty if it was."""
+    """Called after each file; complaint: why nothing is taken of it, empty if something is."""
 
     def __call__(self, done: int, total: int, complaint: str) -> None: ...
 
@@ -40,10 +40,12 @@ def read_in_parallel(
     for done, result in enumerate(_results(read, files, workers), start=1):
         if isinstance(result, InputError):
             gathered.unreadable += 1
+            complaint = str(result)
         else:
             gathered.without_protein += not result
             gathered.found += result
-        progress(done, len(files), str(result) if isinstance(result, InputError) else "")
+            complaint = "" if result else f"{files[done - 1]}: has no protein chain with a backbone"
+        progress(done, len(files), complaint)
     if not gathered.found:
         raise FoldcliError(f"no chain was found in {len(files)} files, {gathered.unreadable} of which are unreadable")
     return gathered
