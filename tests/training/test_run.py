@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -134,10 +135,49 @@ def test_a_damaged_or_foreign_state_is_named(whole: Path, tmp_path: Path) -> Non
     copy.mkdir()
     for file in state.iterdir():
         (copy / file.name).write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(FoldcliError, match="not a state of this run"):
+    with pytest.raises(FoldcliError, match="not a whole state of this run"):
         read_state(copy, begun(tmp_path / "other").learner.state())
     with pytest.raises(InputError, match="another 'model'"):
         begun(whole, "model.evoformer.blocks=2")
+
+
+def test_the_latest_whole_state_is_resumed(whole: Path, tmp_path: Path) -> None:
+    """Of three states the newest is cut; the run goes on from the one before, says so, and ends as without a fault."""
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    newest = folder / "checkpoints" / "step_00000006"
+    for file in newest.iterdir():
+        file.write_bytes(file.read_bytes()[:-100])
+    watched = Watched()
+    run = begun(folder, watcher=watched)
+    assert run.learner.number == 4
+    told = "left out, and renamed to step_00000006.damaged: " + str(newest)
+    assert [line.startswith(told) for line in watched.lines[1:]] == [True, False]
+    run.train(Watched())
+    assert same(folder, whole)
+    assert [path.name for path in run.checkpoints.steps()] == ["step_00000002", "step_00000004", "step_00000006"]
+
+
+def test_a_run_without_a_whole_state_says_so(whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    for file in (folder / "checkpoints").rglob("*.*"):
+        file.write_bytes(b"")
+    with pytest.raises(FoldcliError, match=r"step_00000002: not a whole state .* --resume none begins anew") as error:
+        begun(folder)
+    assert "\n" not in str(error.value)
+    assert not caplog.records  # torch logs a traceback
+
+
+def test_one_training_at_a_time_writes_into_a_folder(tmp_path: Path) -> None:
+    run = begun(tmp_path, "steps=2")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    for resume in (True, False):
+        with pytest.raises(InputError, match="another training writes there; give another --out"):
+            begun(tmp_path, "steps=2", resume=resume)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    run.train(Watched())
+    begun(tmp_path, "steps=2")
 
 
 def test_rate_warms_up_and_cools_down() -> None:

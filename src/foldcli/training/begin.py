@@ -18,7 +18,7 @@ from foldcli.parallel.mesh import RankMesh, build_mesh
 from foldcli.parallel.shard import shard
 from foldcli.parallel.worker import is_launched, process_group
 from foldcli.search.homologs import with_homologs
-from foldcli.training.folder import changed_hardware, require_same_model, write_settings
+from foldcli.training.folder import changed_hardware, lock_folder, require_same_model, write_settings
 from foldcli.training.initialize import initialize
 from foldcli.training.learner import Learner
 from foldcli.training.progress import Watcher
@@ -49,17 +49,21 @@ def join_or_launch_ranks(config: TrainConfig) -> Iterator[tuple[torch.device, Ra
 def begin(
     config: TrainConfig, out: Path, resume: bool, device: torch.device, mesh: RankMesh, watcher: Watcher
 ) -> TrainingRun:
-    """A run in the folder `out`; InputError, before anything is written, if data or folder do not suit the recipe."""
+    """A run in the folder `out`, locked until `train` ends.
+
+    InputError, before anything is written: data or folder do not suit the recipe, or another training has the folder.
+    """
     source = with_homologs(open_source(config.train, "train"), config.train)
     held_out = None
     if config.validation:
         held_out = with_homologs(open_source(config.validation, "validation"), config.validation)
     if resume:
         require_same_model(out, config)
-    elif mesh.world.first:
+    lock = lock_folder(out) if mesh.world.first else None
+    if not resume and mesh.world.first:
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
     model = new_model(config, device, mesh)
-    run = TrainingRun(Learner(model, config, mesh), source, held_out, out)
+    run = TrainingRun(Learner(model, config, mesh), source, held_out, out, lock)
     changed = changed_hardware(out, config, device)
     if mesh.world.first:
         write_settings(out, config, device)

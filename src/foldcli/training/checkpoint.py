@@ -1,9 +1,11 @@
 """Checkpoints of a run: written in the background, atomically, and read back bit for bit."""
 
+import contextlib
+import logging
 import os
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from foldcli.errors import FoldcliError
 from foldcli.shapes import Tensor
 
-DRAFT = ".draft"
+DRAFT, DAMAGED = ".draft", ".damaged"
 # The state is the same on every rank and only the first one writes it, so torch need not know of the others.
 warnings.filterwarnings("ignore", message="torch.distributed is disabled")
 
@@ -52,7 +54,14 @@ class Checkpoints:
 
     def steps(self) -> list[Path]:
         """The complete checkpoints, oldest first."""
-        return sorted(path for path in self.folder.glob("step_*") if not path.name.endswith(DRAFT))
+        return sorted(path for path in self.folder.glob("step_*") if not path.suffix)
+
+    def leave_out(self, path: Path) -> Path:
+        """Rename a damaged checkpoint, so that the run can write its step anew; returns the new name."""
+        damaged = path.with_name(path.name + DAMAGED)
+        shutil.rmtree(damaged, ignore_errors=True)
+        path.rename(damaged)
+        return damaged
 
     def _write(self, path: Path, best: Path, state: dict[str, Tensor]) -> None:
         draft = path.with_name(path.name + DRAFT)
@@ -75,9 +84,19 @@ class Checkpoints:
 def read_state(path: Path, state: Mapping[str, Tensor]) -> None:
     """Fill the tensors of `state` in place; FoldcliError if the checkpoint is damaged or of another model."""
     try:
-        load(dict(state), storage_reader=HuggingFaceStorageReader(str(path)), no_dist=True)
+        with _without_log():
+            load(dict(state), storage_reader=HuggingFaceStorageReader(str(path)), no_dist=True)
     except (OSError, RuntimeError, KeyError, ValueError, SafetensorError, CheckpointException) as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise FoldcliError(
-            f"{path}: not a state of this run ({reason}); remove it to resume from the one before it"
-        ) from error
+        last = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        reason = last.rpartition("metadata read failed: ")[2]  # torch puts two phrases of its own before it
+        raise FoldcliError(f"{path}: not a whole state of this run ({reason})") from error
+
+
+@contextlib.contextmanager
+def _without_log() -> Iterator[None]:
+    """Inside the block nothing is logged: torch logs the traceback of an error that it raises as well."""
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

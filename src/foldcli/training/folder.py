@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from foldcli import __version__
@@ -18,7 +19,7 @@ from foldcli.files import write_atomic
 from foldcli.shapes import Tensor
 from foldcli.weights.files import write_safetensors
 
-SETTINGS, VERSIONS, LOG = "config.yaml", "versions.json", "log.jsonl"
+SETTINGS, VERSIONS, LOG, LOCK = "config.yaml", "versions.json", "log.jsonl", ".lock"
 BEST, LAST = "best.safetensors", "last.safetensors"
 
 
@@ -48,6 +49,17 @@ def changed_hardware(folder: Path, config: TrainConfig, device: torch.device) ->
     keys = ("device", "instructions", "threads", "torch")
     changed = [key for key in keys if before.get(key, now[key]) != now[key]]
     return "; ".join(f"{key} {now[key]}, was {before[key]}" for key in changed)
+
+
+def lock_folder(folder: Path) -> FileLock:
+    """A lock on the folder, held until it is released; InputError if another training has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise InputError(f"{folder}: another training writes there; give another --out, or wait for its end") from None
+    return lock
 
 
 def require_same_model(folder: Path, config: TrainConfig) -> None:

@@ -3,9 +3,11 @@
 import contextlib
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 
 from foldcli.config import TrainConfig
 from foldcli.data.training.chain_source import ChainSource
@@ -28,12 +30,15 @@ from foldcli.weights.files import write_safetensors
 class TrainingRun:
     """Trains a learner and writes results into a folder; call `train`."""
 
-    def __init__(self, learner: Learner, source: ChainSource, held_out: ChainSource | None, folder: Path) -> None:
+    def __init__(
+        self, learner: Learner, source: ChainSource, held_out: ChainSource | None, folder: Path, lock: FileLock | None
+    ) -> None:
         self.learner = learner
         self.config: TrainConfig = learner.config
         self.mesh = learner.mesh
         self.device = learner.device
         self.folder = folder
+        self.lock = lock  # of the folder; the first rank has it
         self.held_out = held_out
         self.loader = Loader(source, self.config, self.mesh.data.rank, self.mesh.data.size)
         self.checkpoints = Checkpoints(folder / "checkpoints", self.config.checkpoint.keep)
@@ -41,13 +46,31 @@ class TrainingRun:
         self.flops = self.peak = 0.0
 
     def resume(self, watcher: Watcher, changed: str) -> None:
-        """Continue from the latest complete checkpoint, if any; changed: names hardware other than it was made on."""
-        states = self.checkpoints.steps()
-        if states:
-            self.learner.resume(states[-1])
-            watcher.say(f"resumed from {states[-1]}")
+        """Continue from the latest whole checkpoint, if any; changed: names hardware other than it was made on.
+
+        Damaged checkpoints after it are told and set aside. FoldcliError: all are damaged.
+        """
+        damaged = []
+        for path in reversed(self.checkpoints.steps()):
+            try:
+                self.learner.resume(path)
+            except FoldcliError as error:
+                damaged.append((path, error))
+                continue
+            self._set_aside(damaged, watcher)
+            watcher.say(f"resumed from {path}")
             if changed:
                 watcher.say(f"from here on the run is not the same to the bit as where it was begun: {changed}")
+            return
+        if damaged:
+            raise FoldcliError(f"{damaged[-1][1]}, nor is any other state there; --resume none begins anew")
+
+    def _set_aside(self, damaged: Sequence[tuple[Path, FoldcliError]], watcher: Watcher) -> None:
+        """Rename damaged checkpoints, once every rank has found them so."""
+        self.mesh.world.barrier()
+        if self.mesh.world.first:
+            for path, error in damaged:
+                watcher.say(f"left out, and renamed to {self.checkpoints.leave_out(path).name}: {error}")
 
     def train(self, watcher: Watcher) -> None:
         """Take all remaining steps. Interrupted: by a signal, after the step is finished and a checkpoint written.
@@ -56,6 +79,20 @@ class TrainingRun:
         """
         if self.journal:
             self.journal.forget_from(self.learner.number)
+        try:
+            self._take_steps(watcher)
+            self._finish(watcher)
+        except KeyboardInterrupt:
+            raise Interrupted(f"interrupted after {self.learner.number} steps; the same command goes on") from None
+        except OSError as error:
+            raise FoldcliError(
+                f"{self.folder}: cannot be written ({error.strerror}); make room, then resume"
+            ) from error
+        finally:
+            if self.lock:
+                self.lock.release()
+
+    def _take_steps(self, watcher: Watcher) -> None:
         # One rank that stopped alone would leave the others waiting: several ranks end at once, without a checkpoint.
         notes = contextlib.nullcontext(threading.Event()) if self.mesh.world.size > 1 else deferred_interrupts()
         try:
@@ -66,16 +103,9 @@ class TrainingRun:
                 if asked.is_set():
                     self._checkpoint()
                     raise KeyboardInterrupt
-        except KeyboardInterrupt:
-            raise Interrupted(f"interrupted after {self.learner.number} steps; the same command goes on") from None
-        except OSError as error:
-            raise FoldcliError(
-                f"{self.folder}: cannot be written ({error.strerror}); make room, then resume"
-            ) from error
         finally:
             self.loader.close()
             self.checkpoints.finish()
-        self._finish(watcher)
 
     def _step(self, watcher: Watcher) -> None:
         start, waited = time.perf_counter(), self.loader.waited
