@@ -8,10 +8,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from foldcli.errors import FoldcliError
+from foldcli.errors import FoldcliError, InputError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def require_writable(path: Path | None) -> Path | None:
+    """The path of a file that is written after long work; InputError, before it, if that could not be."""
+    if path is None:
+        return path
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}; make it, or name another file")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path}: not writable; change the permissions of {path.parent}, or name another file")
+    return path
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:

@@ -1,5 +1,6 @@
 """`foldcli data`: training reads what the commands write, and they report what they leave out."""
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +73,36 @@ def test_chains(data):
     assert (chain.name, chain.sequence, chain.resolution) == ("1abc_B", "AMGS", 2.5)
     assert chain.profile[1, [0, 12]] == pytest.approx(np.array([0.5, 0.5]), abs=0.01)
     assert [entry.released for entry in source.entries] == ["2008-02-05", "2008-02-05", ""]
+
+
+def test_a_chain_that_two_files_hold_is_taken_once(data):
+    atoms = [atom for label in (1, 2) for atom in backbone(CONSTRUCT[label - 1], label)]
+    Path("structures/1abc.pdb").write_text(pdb(atoms))
+    Path("structures/new").mkdir()
+    shutil.copy("structures/1abc.cif", "structures/new")
+    for command in (["chains", "structures", "-o", "c.npz"],
+                    ["index", "--structures", "structures", "--alignments", "alignments"]):  # fmt: skip
+        outcome = data(*command, "--workers", "1")
+        assert (outcome.code, "chains are in several files and taken from the first: 1abc_B" in outcome.out) == (
+            0,
+            True,
+        )
+    chains = open_source(SourceConfig(shards="c.npz", max_share=1))
+    assert sorted(entry.name for entry in chains.entries) == ["1abc_B", "2abc_B", "4abc_B"]
+    assert chains.load(0).sequence == "AMGS"
+    indexed = open_source(SourceConfig("openfold", "structures", "alignments", "index.json"))
+    assert sorted(entry.name for entry in indexed.entries) == ["1abc_B", "2abc_B"]
+
+
+@pytest.mark.parametrize(
+    "command", ["chains structures", "library c.npz", "relatives c.npz", "index --structures a --alignments b"]
+)
+def test_a_file_that_cannot_be_written_is_named_before_the_work(command, data):
+    for name, reason in {"none/x.npz": "there is no folder none; make it", "structures": "is a folder"}.items():
+        outcome = data(*command.split(), "-o", name)
+        assert outcome.code == 2
+        assert outcome.err.startswith(f"foldcli: {name}: {reason}")
+        assert outcome.err.count("\n") == 1
 
 
 def test_nothing_left_is_exit_code_1(data):

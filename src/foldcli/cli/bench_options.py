@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from foldcli.cli.complete import presets
 from foldcli.errors import InputError
+from foldcli.files import require_writable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +29,7 @@ Model = Annotated[str, typer.Option(help="Preset of the model.", autocompletion=
 Blocks = Annotated[int | None, typer.Option(help="Evoformer blocks of the whole model. (default: the preset's)", min=1)]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Dtype = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
-Json = Annotated[Path | None, typer.Option(help="Also write the results to this JSON file.")]
+Json = Annotated[Path | None, typer.Option(callback=require_writable, help="Also write the results to this JSON file.")]
 
 LOG_WIDTH = 160  # columns of a table that is not on a terminal, so that no line is broken
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from foldcli.cli.library import register
+from foldcli.files import require_writable
 
 if TYPE_CHECKING:
     from foldcli.data.training.index import IndexedChain
@@ -27,13 +28,16 @@ Clusters = Annotated[
 ]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that read files.", show_default="one for each core")]
 CORES = os.cpu_count() or 1
+MOST_NAMES = 8  # that a line lists
 
 
 @app.command()
 def index(
     structures: Annotated[Path, typer.Option(help="Folder of mmCIF files, 2q2k.cif or 2q2k.cif.gz.")],
     alignments: Annotated[Path, typer.Option(help="Folder with a folder for each chain: 2q2k_A/*.a3m or *.sto.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The index.")] = Path("index.json"),
+    out: Annotated[Path, typer.Option("--out", "-o", callback=require_writable, help="The index.")] = Path(
+        "index.json"
+    ),
     clusters: Clusters = None,
     workers: Workers = CORES,
 ) -> None:
@@ -53,7 +57,9 @@ def index(
 @app.command()
 def chains(
     folder: Annotated[Path, typer.Argument(help="Folder of mmCIF or PDB files.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The shard.")] = Path("chains.npz"),
+    out: Annotated[Path, typer.Option("--out", "-o", callback=require_writable, help="The shard.")] = Path(
+        "chains.npz"
+    ),
     alignments: Annotated[
         Path | None, typer.Option(help="Folder of alignments, NAME_CHAIN.a3m or NAME_CHAIN/*.a3m, for the profiles.")
     ] = None,
@@ -74,6 +80,9 @@ def chains(
 def _tell_files(files: "FilesRead[Any]") -> None:
     left_out = f"{files.unreadable} could not be read, {files.without_protein} have no protein with a backbone"
     typer.echo(f"{files.files} files; {left_out}")
+    if files.repeated:
+        shown = ", ".join(sorted(set(files.repeated))[:MOST_NAMES])
+        typer.echo(f"{len(files.repeated)} chains are in several files and taken from the first: {shown}")
 
 
 def _tell_alignments(records: "list[IndexedChain]") -> None:

@@ -5,13 +5,17 @@ from typing import Annotated
 
 import typer
 
+from foldcli.files import require_writable
+
 Shards = Annotated[list[Path], typer.Argument(metavar="CHAINS.npz...", help="Shards, as foldcli data chains writes.")]
 MEGABYTE = 10**6
 
 
 def library(
     shards: Shards,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The library.")] = Path("library.npz"),
+    out: Annotated[Path, typer.Option("--out", "-o", callback=require_writable, help="The library.")] = Path(
+        "library.npz"
+    ),
     exclude: Annotated[Path | None, typer.Option(help="File with the names of chains to leave out.")] = None,
     max_size: Annotated[float, typer.Option(help="Largest size of the file, in megabytes.")] = 15.0,
 ) -> None:
@@ -27,7 +31,9 @@ def library(
 
 def homologs(
     shards: Shards,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The homologs found.")] = Path("relatives.npz"),
+    out: Annotated[Path, typer.Option("--out", "-o", callback=require_writable, help="The homologs found.")] = Path(
+        "relatives.npz"
+    ),
     library: Annotated[Path | None, typer.Option(help="Library to search.", show_default="the package's")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Processor cores to use.")] = 2,
 ) -> None:

@@ -37,6 +37,7 @@ def build_index(
         raise InputError(f"{alignments}: no such folder")
     read = partial(_read_records, structures=structures)
     gathered = read_in_parallel(read, structure_files(structures, MMCIF_SUFFIXES), workers, progress)
+    gathered.take_each_once(lambda record: record.name)
     records = _aligned(gathered.found, alignments)
     names, sequences = [record.name for record in records], [record.sequence for record in records]
     clustering = cluster_chains(names, sequences, clusters)

@@ -38,6 +38,7 @@ def build_shard(
         raise InputError(f"{alignments}: no such folder")
     files = structure_files(folder, STRUCTURE_SUFFIXES)
     gathered = read_in_parallel(partial(_read_chains, alignments=alignments), files, workers, progress)
+    gathered.take_each_once(lambda found: found[0].name)
     chains = [chain for chain, _ in gathered.found]
     clustering = cluster_chains([chain.name for chain in chains], [chain.sequence for chain in chains], clusters)
     write_shard(out, chains, clustering.numbers)

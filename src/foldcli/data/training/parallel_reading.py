@@ -24,12 +24,24 @@ class ReadProgress(Protocol):
 
 @dataclass
 class FilesRead(Generic[T]):
-    """What was found in all files, and how many were read, had no protein, or could not be read."""
+    """What was found in all files, and how many were read, had no protein, or could not be read.
+
+    repeated: names of chains that several files hold; each is taken from the first.
+    """
 
     found: list[T] = field(default_factory=list)
     files: int = 0
     without_protein: int = 0
     unreadable: int = 0
+    repeated: list[str] = field(default_factory=list)
+
+    def take_each_once(self, name_of: Callable[[T], str]) -> None:
+        """Leave out what has the name of something found before."""
+        first: dict[str, T] = {}
+        for one in self.found:
+            if first.setdefault(name_of(one), one) is not one:
+                self.repeated.append(name_of(one))
+        self.found = list(first.values())
 
 
 def read_in_parallel(
