@@ -164,7 +164,7 @@ def test_a_gpu_that_fails_ends_what_would_fold_on_it(monkeypatch: pytest.MonkeyP
 
 def test_small_and_shut_places_are_named(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(1 << 26, 0, 1 << 26))
-    monkeypatch.setattr("foldcli.folding.memory.available_bytes", lambda device: 1 << 30)
+    monkeypatch.setattr("foldcli.system_memory.available_bytes", lambda device: 1 << 30)
     memory, shared = machine.memory()
     assert (memory.found[:7], memory.advice[:14]) == ("1.0 of ", "little is free")
     assert "docker run --shm-size 8g" in shared.advice

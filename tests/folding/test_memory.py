@@ -11,8 +11,9 @@ from foldcli.autochunk.cost import DeviceRates
 from foldcli.autochunk.region_selection import Planner
 from foldcli.compose import fold_config
 from foldcli.folding.chunking import blank_inputs, held_bytes
-from foldcli.folding.memory import available_bytes, is_lack_of_memory, longest_that_fits, predicted_bytes
+from foldcli.folding.memory import is_lack_of_memory, longest_that_fits, predicted_bytes
 from foldcli.model.alphafold import AlphaFold
+from foldcli.system_memory import available_bytes
 
 # In a process of its own, whose peak is the fold's; its environment makes glibc return large blocks at once.
 MEASURE = """
@@ -20,7 +21,7 @@ import torch
 from foldcli.compose import fold_config
 from foldcli.data.features.featurize import featurize
 from foldcli.data.query import Query
-from foldcli.folding.memory import peak_bytes, reset_peak
+from foldcli.system_memory import peak_bytes, reset_peak
 from foldcli.folding.predict import predict
 from foldcli.model.alphafold import AlphaFold
 

@@ -14,9 +14,9 @@ from foldcli.data.training.loader import Loader
 from foldcli.data.training.open_source import open_source
 from foldcli.data.training.sample import Sample
 from foldcli.data.training.tensors import map_tensors
-from foldcli.folding.memory import peak_bytes, reset_peak
 from foldcli.parallel.mesh import RankMesh
 from foldcli.search.homologs import with_homologs
+from foldcli.system_memory import peak_bytes, reset_peak
 from foldcli.timers import Timers
 from foldcli.training.begin import new_model
 from foldcli.training.flops import pass_flops, peak_flops, training_passes

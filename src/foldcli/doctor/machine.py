@@ -54,7 +54,7 @@ def memory() -> Iterator[Finding]:
     import torch
 
     from foldcli.doctor.capacity import longest_fold
-    from foldcli.folding.memory import available_bytes
+    from foldcli.system_memory import available_bytes
 
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     free = available_bytes(torch.device("cpu")) or total

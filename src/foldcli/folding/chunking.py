@@ -15,9 +15,10 @@ from foldcli.autochunk.region_selection import Planner
 from foldcli.byte_units import GIB
 from foldcli.config import FoldConfig, ModelConfig
 from foldcli.errors import FoldcliError
-from foldcli.folding.memory import available_bytes, resident_bytes, savings
+from foldcli.folding.memory import savings
 from foldcli.model.alphafold import AlphaFold
 from foldcli.model.features import Features, Recycled, TemplateFeatures
+from foldcli.system_memory import available_bytes, resident_bytes
 
 # Part of the free memory that is planned for: the allocator rounds up, and other processes need some.
 FREE_SHARE = 0.9

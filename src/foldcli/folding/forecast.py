@@ -12,11 +12,12 @@ from foldcli.data.query import Query
 from foldcli.devices import choose_device, choose_precision
 from foldcli.folding.alignments import expected_depth
 from foldcli.folding.chunking import FREE_SHARE, blank_inputs, held_bytes
-from foldcli.folding.memory import available_bytes, predicted_bytes
+from foldcli.folding.memory import predicted_bytes
 from foldcli.folding.models import Source
 from foldcli.folding.templates import takes_templates
 from foldcli.model.alphafold import AlphaFold
 from foldcli.search.templates import MAX_TEMPLATES
+from foldcli.system_memory import available_bytes
 
 # The least memory is b·N + c·N² bytes for N residues; b and c are fitted at these lengths.
 LENGTHS = (384, 1024)

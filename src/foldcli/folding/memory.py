@@ -1,11 +1,6 @@
-"""How much memory a fold takes, how much there is, and the longest sequence that fits."""
+"""How much memory a fold takes, and the longest sequence that fits."""
 
-import contextlib
 import math
-import resource
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 
@@ -13,6 +8,7 @@ from foldcli.byte_units import GIB
 from foldcli.config import ModelConfig
 from foldcli.errors import FoldcliError
 from foldcli.model.template import BINS, C_PAIR_FEATURES
+from foldcli.system_memory import available_bytes
 
 LONGEST = 1 << 20
 # From torch's allocator; from oneDNN, which gives no reason: what we call of it fails for lack of memory only; from the
@@ -59,29 +55,6 @@ def _template_bytes(config: ModelConfig, pairs: int, width: int) -> int:
     return pairs * max(embedding, multiplication)
 
 
-def available_bytes(device: torch.device) -> int | None:
-    """Bytes that are free for a fold; None if the system does not say."""
-    if device.type == "cuda":
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch for its own tensors
-        return int(torch.cuda.mem_get_info(device)[0]) + kept
-    return min(_free_in_system(), default=None)
-
-
-def _free_in_system() -> Iterator[int]:
-    """Free bytes of the machine, and those that a container's limit leaves to this process."""
-    with contextlib.suppress(OSError, KeyError):
-        yield _kibibytes("/proc/meminfo", "MemAvailable")
-    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with contextlib.suppress(OSError, KeyError, ValueError):  # ValueError: the limit is "max"
-            yield int(Path(limit).read_text()) - _kibibytes("/proc/self/status", "VmRSS")
-
-
-def _kibibytes(file: str, key: str) -> int:
-    """The bytes in a line such as `VmRSS:  1234 kB`."""
-    lines = (line.split() for line in Path(file).read_text().splitlines())
-    return 1024 * int({fields[0]: fields[1] for fields in lines if len(fields) > 1}[f"{key}:"])
-
-
 def require_memory(
     config: ModelConfig, length: int, depth: int, width: int, device: torch.device, share: float = 1.0,
     templates: int = 0,
@@ -120,30 +93,3 @@ def longest_that_fits(config: ModelConfig, free: int, depth: int, width: int, te
         else:
             high = middle - 1
     return low
-
-
-def resident_bytes(device: torch.device) -> int:
-    """Bytes that the process has now: allocated on CUDA, resident on the CPU; 0 if the system does not say."""
-    if device.type == "cuda":
-        return int(torch.cuda.memory_allocated(device))
-    with contextlib.suppress(OSError, KeyError):
-        return _kibibytes("/proc/self/status", "VmRSS")
-    return 0
-
-
-def reset_peak(device: torch.device) -> None:
-    """Start measuring a new peak, if the system can."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_bytes(device: torch.device) -> int:
-    """Highest bytes since the last reset: allocated on CUDA, resident on the CPU."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    with contextlib.suppress(OSError, KeyError):
-        return _kibibytes("/proc/self/status", "VmHWM")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak

@@ -13,7 +13,7 @@ from foldcli.errors import FoldcliError, InputError
 from foldcli.folding.alignments import Alignments
 from foldcli.folding.chunking import RETRY_SHARE
 from foldcli.folding.job import Job
-from foldcli.folding.memory import is_lack_of_memory, reset_peak, savings
+from foldcli.folding.memory import is_lack_of_memory, savings
 from foldcli.folding.models import Source, load_model
 from foldcli.folding.placement import MemoryPlacement
 from foldcli.folding.predict import predict
@@ -23,6 +23,7 @@ from foldcli.model.alphafold import AlphaFold
 from foldcli.parallel.mesh import RankGroup
 from foldcli.parallel.shard import sharded_copy
 from foldcli.protein.structure import Prediction
+from foldcli.system_memory import reset_peak
 from foldcli.timers import Timers
 
 

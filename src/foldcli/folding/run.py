@@ -18,7 +18,7 @@ from foldcli.errors import FoldcliError, InputError, Interrupted
 from foldcli.folding.job import Job
 from foldcli.folding.job_report import write_report
 from foldcli.folding.job_scheduler import JobScheduler, take_jobs
-from foldcli.folding.memory import is_lack_of_memory, peak_bytes
+from foldcli.folding.memory import is_lack_of_memory
 from foldcli.folding.models import Source
 from foldcli.folding.output import job_folder, write_job, write_timings
 from foldcli.folding.predictor import Predictor
@@ -30,6 +30,7 @@ from foldcli.folding.templates import takes_templates
 from foldcli.parallel.mesh import RankMesh, world_group
 from foldcli.protein.structure import Prediction
 from foldcli.report.provenance import Provenance
+from foldcli.system_memory import peak_bytes
 from foldcli.timers import Timers
 
 

@@ -23,8 +23,8 @@ from foldcli.bench.timing import seconds, warm_times
 from foldcli.bench.work import tensor_bytes, work_of
 from foldcli.compose import model_config
 from foldcli.files import atomic_file
-from foldcli.folding.memory import peak_bytes, reset_peak
 from foldcli.parallel.peak_memory import peak_cpu_bytes
+from foldcli.system_memory import peak_bytes, reset_peak
 
 # Predicted time of a plan at most, relative to no chunking.
 SLOWDOWNS = (1.005, 1.02, 1.06, 1.1, 1.2)

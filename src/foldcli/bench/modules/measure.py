@@ -17,8 +17,8 @@ from foldcli.bench.request import Request, device_and_dtype
 from foldcli.bench.timing import Times, seconds, warm_times
 from foldcli.bench.work import Work, gradient_leaves, gradients, training_work_of, work_of
 from foldcli.byte_units import GIB
-from foldcli.folding.memory import available_bytes, peak_bytes, reset_peak
 from foldcli.parallel.peak_memory import peak_cpu_bytes
+from foldcli.system_memory import available_bytes, peak_bytes, reset_peak
 
 # Share of the free memory that a module may take; the rest is for other programs.
 SHARE = 0.85
