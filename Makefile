@@ -7,7 +7,7 @@ TORCH ?= $(if $(shell command -v nvidia-smi),torch,torch==2.13.0)
 JOBS ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help fold test lint notebook report-check report-picture parity bench-cpu bench-autochunk bench-parallel kernels-report gpu-report clean
+.PHONY: help fold test test-kill lint notebook report-check report-picture parity bench-cpu bench-autochunk bench-parallel kernels-report gpu-report clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -28,6 +28,9 @@ fold: $(VENV)/installed  ## fold examples/ with the model that comes with the pa
 
 test: $(VENV)/installed-dev  ## run the tests, in two processes: make JOBS=8 test on a larger machine
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+test-kill: $(VENV)/installed-dev  ## kill folds at ten file operations each, and let them go on
+	FOLDCLI_KILLS=10 $(BIN)/python -m pytest tests/cli/test_lost_work.py
 
 NOTEBOOK := import nbclient, nbformat; page = nbformat.read("examples/fold.ipynb", 4); \
 	nbclient.NotebookClient(page, record_timing=False, resources={"metadata": {"path": "examples"}}).execute(); \

@@ -13,6 +13,7 @@ from foldcli.errors import FoldcliError, InputError
 from foldcli.folding.alignments import Alignments
 from foldcli.folding.chunking import RETRY_SHARE
 from foldcli.folding.job import Job
+from foldcli.folding.kept import KeptPredictions
 from foldcli.folding.memory import is_lack_of_memory, savings
 from foldcli.folding.models import Source, load_model
 from foldcli.folding.placement import MemoryPlacement
@@ -88,20 +89,22 @@ class Predictor:
                 job = replace(job, found=self.templates.find(job.query))
         return job
 
-    def ranked(self, job: Job, watcher: Watcher) -> list[Prediction]:
-        """Every model's predictions from every seed, best first.
+    def ranked(self, job: Job, watcher: Watcher, kept: KeptPredictions | None = None) -> list[Prediction]:
+        """Every model's predictions from every seed, best first; those that were kept are not made again.
+
+        Of several ranks that share a job, only the first has those that were kept.
 
         Where memory runs out, the job is folded once more by a plan for RETRY_SHARE of it; if that fails for lack of
         memory too, the first error is raised. FoldcliError: the job fits neither whole nor in chunks.
         """
         try:
-            return self._ranked(job, watcher)
+            return self._ranked(job, watcher, kept)
         except Exception as error:
             if not (is_lack_of_memory(error) and self.config.autochunk and self.group.size == 1):
                 raise
             lack = error.with_traceback(None)  # its frames keep the first attempt's tensors alive
         try:
-            return self._ranked(job, watcher, RETRY_SHARE)
+            return self._ranked(job, watcher, kept, RETRY_SHARE)
         except Exception as error:
             if is_lack_of_memory(error) or isinstance(error, FoldcliError):
                 raise lack from None
@@ -112,20 +115,31 @@ class Predictor:
         """What to do after memory ran out, as an error message."""
         return f"out of memory; {savings(self.precision.itemsize)}, or fold a shorter sequence"
 
-    def _ranked(self, job: Job, watcher: Watcher, share: float = 1.0) -> list[Prediction]:
+    def _ranked(self, job: Job, watcher: Watcher, kept: KeptPredictions | None, share: float = 1.0) -> list[Prediction]:
         models = self.placement.place(job, self.group, self.running, share)
         reset_peak(self.device)
-        return sorted(self._predictions(job, models, watcher), key=self._score, reverse=True)
+        return sorted(self._predictions(job, models, watcher, kept), key=self._score, reverse=True)
 
     def _score(self, prediction: Prediction) -> float:
         ptm = prediction.ptm if self.config.rank_by == "ptm" else None
         return prediction.mean_plddt if ptm is None else ptm
 
-    def _predictions(self, job: Job, models: Mapping[str, AlphaFold], watcher: Watcher) -> Iterator[Prediction]:
-        first = self.config.random_seed
-        for source in self.sources:
-            for seed in range(first, first + self.config.num_seeds):
-                yield self._predict(source, models[source.name], job, seed, watcher)
+    def _predictions(
+        self, job: Job, models: Mapping[str, AlphaFold], watcher: Watcher, kept: KeptPredictions | None
+    ) -> Iterator[Prediction]:
+        first, count = self.config.random_seed, self.config.num_seeds
+        wanted = [(source, seed) for source in self.sources for seed in range(first, first + count)]
+        writes = kept if self.group.first and len(wanted) > 1 else None
+        for source, seed in wanted:
+            made = writes.read(source.name, seed) if writes else None
+            if self.group.any(made is not None):
+                watcher.told(job.query.name, f"{source.name} seed {seed} was made before the run was interrupted")
+            else:
+                made = self._predict(source, models[source.name], job, seed, watcher)
+                if writes:
+                    writes.write(made)
+            if made:
+                yield made
 
     def _predict(self, source: Source, model: AlphaFold, job: Job, seed: int, watcher: Watcher) -> Prediction:
         query, config, label = job.query, source.config, f"{source.name}_seed_{seed:03d}"

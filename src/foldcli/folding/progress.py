@@ -42,6 +42,8 @@ class Watcher(Protocol):
 
     def passed(self, name: str, done: Pass) -> None: ...
 
+    def told(self, name: str, detail: str) -> None: ...
+
     def job_ended(self, record: Record, skipped: bool) -> None: ...
 
 
@@ -57,6 +59,8 @@ class Silent:
     def job_started(self, name: str, detail: str, passes: int) -> None: ...
 
     def passed(self, name: str, done: Pass) -> None: ...
+
+    def told(self, name: str, detail: str) -> None: ...
 
     def job_ended(self, record: Record, skipped: bool) -> None: ...
 
@@ -84,6 +88,9 @@ class PlainLines:
 
     def passed(self, name: str, done: Pass) -> None:
         self._print(f"{name}: {done}")
+
+    def told(self, name: str, detail: str) -> None:
+        self._print(f"{name}: {detail}")
 
     def job_ended(self, record: Record, skipped: bool) -> None:
         self._print(f"{record.job}: {ending(record, skipped)}")
@@ -146,6 +153,9 @@ class JsonLines:
 
     def passed(self, name: str, done: Pass) -> None:
         self._write("passed", {"job": name, **asdict(done)})
+
+    def told(self, name: str, detail: str) -> None:
+        self._write("told", {"job": name, "detail": detail})
 
     def job_ended(self, record: Record, skipped: bool) -> None:
         self._write("job_ended", {**asdict(record), "skipped": skipped})

@@ -23,16 +23,23 @@ class Results:
     def __init__(self, out: Path) -> None:
         self.out = out
         self.read()
+        with self._locked():
+            for draft in out.glob(".*.part"):  # of tables that a killed process was writing
+                if draft.is_file():
+                    draft.unlink()
 
     def add(self, records: Iterable[Record]) -> dict[str, Record]:
         """Add records and rewrite the files; returns all records by job, with those that other processes have added."""
-        with FileLock(self.out / ".results.lock"):
+        with self._locked():
             known = self.read() | {record.job: record for record in records}
             lines = [json.dumps(asdict(record)) + "\n" for record in known.values()]
             write_atomic(self.out / RESULTS, "".join(lines))
             write_atomic(self.out / SUMMARY, _table(known.values()))
             write_atomic(self.out / INDEX, index_html(known.values()))
         return known
+
+    def _locked(self) -> FileLock:
+        return FileLock(self.out / ".results.lock")
 
     def read(self) -> dict[str, Record]:
         """All records by job; empty before the first is written. InputError: a file that foldcli did not write."""

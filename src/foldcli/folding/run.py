@@ -4,6 +4,7 @@ import time
 import traceback
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,8 +17,10 @@ from foldcli.data.formats.input import require_foldable
 from foldcli.data.query import Query
 from foldcli.errors import FoldcliError, InputError, Interrupted
 from foldcli.folding.job import Job
+from foldcli.folding.job_locks import JobLocks
 from foldcli.folding.job_report import write_report
 from foldcli.folding.job_scheduler import JobScheduler, take_jobs
+from foldcli.folding.kept import KeptPredictions
 from foldcli.folding.memory import is_lack_of_memory
 from foldcli.folding.models import Source
 from foldcli.folding.output import job_folder, write_job, write_timings
@@ -27,7 +30,7 @@ from foldcli.folding.record import Record, job_key, read_record, write_record
 from foldcli.folding.relax import relax_ranked, require_openmm
 from foldcli.folding.results import INDEX, RESULTS, SUMMARY, Results
 from foldcli.folding.templates import takes_templates
-from foldcli.parallel.mesh import RankMesh, world_group
+from foldcli.parallel.mesh import RankGroup, RankMesh, world_group
 from foldcli.protein.structure import Prediction
 from foldcli.report.provenance import Provenance
 from foldcli.system_memory import peak_bytes
@@ -44,6 +47,7 @@ class FoldRun:
         require_openmm(self.config.relax)
         self.trained = all(source.trained for source in sources)
         self.world = world_group()
+        self.locks = JobLocks(out)
         self.scheduler = JobScheduler(self.world)
         self.predictor = Predictor(sources, self.world)
         self.too_large: set[str] = set()
@@ -66,6 +70,7 @@ class FoldRun:
         ended = {job.query.name: self._done_before(job) or job.record("waiting") for job in jobs}
         waiting = [job for job in jobs if ended[job.query.name].status == "waiting"]
         results = self._open(ended.values())
+        self._forget_kept([job for job in jobs if ended[job.query.name].status == "done"])
         self.world.barrier()
         watcher.run_started(str(self), len(jobs))
         for record in ended.values():
@@ -84,7 +89,7 @@ class FoldRun:
                 self.predictor.load()
             for job in self._assigned_jobs(jobs, watcher):
                 present = [job]
-                record = self._attempt(job, watcher)
+                record = self._done_meanwhile(job) or self._attempt(job, watcher)
                 if self.predictor.group.first:
                     ended = _announced(ended, results.add([record]), watcher)
                 present = []
@@ -109,7 +114,8 @@ class FoldRun:
 
     def _jobs_of(self, mesh: RankMesh, share: Sequence[Job], queue: str, watcher: Watcher) -> Iterator[Job]:
         self.predictor.join(mesh.axial)
-        yield from self.predictor.alignments.ahead(take_jobs(share, mesh, queue), mesh.axial.first, watcher)
+        coming = self.predictor.alignments.ahead(take_jobs(share, mesh, queue), mesh.axial.first, watcher)
+        yield from self.locks.locked(coming, mesh.axial, partial(_tell_held, watcher))
 
     def _job(self, query: Query) -> Job:
         on = self.predictor
@@ -124,6 +130,21 @@ class FoldRun:
     def _done_before(self, job: Job) -> Record | None:
         record = None if self.config.overwrite else read_record(self.out / job.query.name)
         return record if record and record.key == job.key else None
+
+    def _done_meanwhile(self, job: Job) -> Record | None:
+        """The record of a job that another process has finished since this one began."""
+        group = self.predictor.group
+        record = self._done_before(job) if group.first else None
+        return (record or job.record("done")) if group.any(record is not None) else None
+
+    def _forget_kept(self, done: Sequence[Job]) -> None:
+        """Remove kept predictions of jobs that are done, left where a process was killed at its very end."""
+        for job in done:
+            kept = KeptPredictions(self.out, job)
+            if self.world.first and kept.folder.exists():
+                with self.locks.tried(job, RankGroup()) as taken:
+                    if taken:
+                        kept.remove()
 
     def _open(self, records: Collection[Record]) -> Results:
         """Make the output folder and write its tables for the first time; InputError if that cannot be done."""
@@ -175,10 +196,11 @@ class FoldRun:
     def _fold_one(self, job: Job, watcher: Watcher) -> Record:
         start, timers = time.perf_counter(), self.predictor.timers
         job = self.predictor.with_evidence(job)
-        ranked = self.predictor.ranked(job, watcher)
-        best, peak = ranked[0], peak_bytes(self.predictor.device) / GIB
+        kept = KeptPredictions(self.out, job)
+        ranked = self.predictor.ranked(job, watcher, kept)
         if not self.predictor.group.first:
             return job.record("done")
+        best, peak = ranked[0], peak_bytes(self.predictor.device) / GIB
         shown = [(prediction, self._provenance(prediction, job)) for prediction in ranked]
         with job_folder(self.out, job.query.name, self.config.overwrite) as folder:
             with timers.timed("write"):
@@ -193,6 +215,7 @@ class FoldRun:
                 seconds=time.perf_counter() - start, files=sorted(path.name for path in folder.iterdir()),
             )  # fmt: skip
             write_record(folder, record)
+        kept.remove()
         return record
 
     def _provenance(self, prediction: Prediction, job: Job) -> Provenance:
@@ -211,6 +234,10 @@ def _announced(before: dict[str, Record], known: dict[str, Record], watcher: Wat
         if record != before[name] and record.status in ("done", "failed"):
             watcher.job_ended(record, False)
     return now
+
+
+def _tell_held(watcher: Watcher, job: Job) -> None:
+    watcher.told(job.query.name, "another process folds it into this folder; waiting for that one to end")
 
 
 def _require_foldable(queries: Sequence[Query]) -> None:
