@@ -57,15 +57,6 @@ def _kibibytes(file: str, key: str) -> int:
     return 1024 * int({fields[0]: fields[1] for fields in lines if len(fields) > 1}[f"{key}:"])
 
 
-def resident_bytes(device: torch.device) -> int:
-    """Bytes that the process has now: allocated on CUDA, resident on the CPU; 0 if the system does not say."""
-    if device.type == "cuda":
-        return int(torch.cuda.memory_allocated(device))
-    with contextlib.suppress(OSError, KeyError):
-        return _kibibytes("/proc/self/status", "VmRSS")
-    return 0
-
-
 def reset_peak(device: torch.device) -> None:
     """Start measuring a new peak, if the system can."""
     if device.type == "cuda":

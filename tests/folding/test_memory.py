@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from foldcli.compose import fold_config
 from foldcli.folding.chunking import blank_inputs, held_bytes
 from foldcli.folding.memory import is_lack_of_memory, longest_that_fits, predicted_bytes
 from foldcli.model.alphafold import AlphaFold
-from foldcli.system_memory import available_bytes
+from foldcli.system_memory import available_bytes, free_in_groups
 
 # In a process of its own, whose peak is the fold's; its environment makes glibc return large blocks at once.
 MEASURE = """
@@ -71,6 +72,31 @@ def test_the_longest_that_fits_fits_and_no_longer_does() -> None:
 def test_the_system_says_what_is_free() -> None:
     free = available_bytes(torch.device("cpu"))
     assert free is None or free > 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("controllers", "top", "files", "none"),
+    [("", "sys/fs/cgroup", ("max", "current", "inactive_file"), "max"),
+     ("cpu,memory", "sys/fs/cgroup/memory", ("limit_in_bytes", "usage_in_bytes", "total_inactive_file"), str(2**63))],
+)  # fmt: skip
+def test_nested_limits_count(
+    controllers: str, top: str, files: tuple[str, str, str], none: str, tmp_path: Path
+) -> None:
+    """A Slurm job of 8000 bytes with a task of 5000, of which the job's other task leaves 1500."""
+    groups = {"": none, "slurm": none, "slurm/job_7": "8000", "slurm/job_7/task_0": "5000"}
+    used = {"": 10**9, "slurm": 10**9, "slurm/job_7": 7000, "slurm/job_7/task_0": 1000}
+    for group, limit in groups.items():
+        folder = tmp_path / top / group
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"memory.{files[0]}").write_text(f"{limit}\n")
+        (folder / f"memory.{files[1]}").write_text(f"{used[group]}\n")
+        (folder / "memory.stat").write_text(f"anon 3\n{files[2]} 500\n")
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(f"9:cpuset:/x\n4:{controllers}:/slurm/job_7/task_0\n")
+    assert min(free_in_groups(tmp_path)) == 8000 - 7000 + 500
+    (tmp_path / "proc/self/cgroup").write_text(f"4:{controllers}:/docker/not/seen/in/here\n")
+    (tmp_path / top / f"memory.{files[0]}").write_text("3000000000\n")
+    assert min(free_in_groups(tmp_path)) == 2 * 10**9 + 500
 
 
 NO_MEMORY = (

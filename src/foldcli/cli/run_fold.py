@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from foldcli.byte_units import GIB
+from foldcli.byte_units import GIB, amount
 from foldcli.data.formats.input import read_input
 from foldcli.folding.api import fold
 from foldcli.weights import default
@@ -68,12 +68,12 @@ def _print(grid: Table | str) -> None:
 
 def forecast_table(forecasts: "Sequence[Forecast]") -> Table:
     """What each job would take, as `--dry-run` prints it."""
-    grid = Table("job", "model", "residues", "parameters", "GiB whole", "GiB planned", "minutes")
+    grid = Table("job", "model", "residues", "parameters", "memory whole", "memory planned", "minutes")
     grid.add_column("longest on 1, 2, 4, 8 devices")
     grid.add_column("plan", overflow="fold")
     for f in forecasts:
-        planned = "does not fit" if f.planned is None else f"{f.planned / GIB:.2f}"
-        size = (str(f.tokens), f"{f.parameters / 1e6:.1f} M", f"{f.whole / GIB:.2f}", planned)
+        planned = "does not fit" if f.planned is None else amount(f.planned)
+        size = (str(f.tokens), f"{f.parameters / 1e6:.1f} M", amount(f.whole), planned)
         longest = ", ".join(str(length) for length in f.longest.values())
         grid.add_row(f.job, f.model, *size, f"{f.seconds / 60:.1f}", longest, "\n".join(f.words) or "whole")
     return grid
@@ -89,12 +89,13 @@ def table(records: "Sequence[Record]", out: Path) -> Table:
     """The table that is printed at the end of a run."""
     untrained = any(not record.trained for record in records)
     title = "UNTRAINED parameters: the numbers mean nothing" if untrained else None
-    grid = Table("job", "status", "length", "depth", "pLDDT", "pTM", "seconds", "GiB", title=title)
+    grid = Table("job", "status", "length", "depth", "pLDDT", "pTM", "seconds", "memory", title=title)
     grid.add_column("files", overflow="fold")
     for record in records:
-        numbers = (record.plddt, record.ptm, record.seconds, record.memory_gib)
-        formats = ("{:.1f}", "{:.2f}", "{:.1f}", "{:.1f}")
-        shown = ("" if value is None else form.format(value) for value, form in zip(numbers, formats, strict=True))
+        numbers = (record.plddt, record.ptm, record.seconds)
+        formats = ("{:.1f}", "{:.2f}", "{:.1f}")
+        shown = ["" if value is None else form.format(value) for value, form in zip(numbers, formats, strict=True)]
+        shown.append("" if record.memory_gib is None else amount(record.memory_gib * GIB))
         where = str(out / record.job) if record.status == "done" else record.error
         lines = "\n".join([where, *first_notes(record.notes)])
         grid.add_row(record.job, record.status, str(record.length), str(record.depth), *shown, lines)

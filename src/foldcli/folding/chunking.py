@@ -12,13 +12,13 @@ from foldcli.autochunk import Chunked
 from foldcli.autochunk.graph import tensors
 from foldcli.autochunk.plan import Plan
 from foldcli.autochunk.region_selection import Planner
-from foldcli.byte_units import GIB
+from foldcli.byte_units import amount
 from foldcli.config import FoldConfig, ModelConfig
 from foldcli.errors import FoldcliError
 from foldcli.folding.memory import savings
 from foldcli.model.alphafold import AlphaFold
 from foldcli.model.features import Features, Recycled, TemplateFeatures
-from foldcli.system_memory import available_bytes, resident_bytes
+from foldcli.system_memory import available_bytes
 
 # Part of the free memory that is planned for: the allocator rounds up, and other processes need some.
 FREE_SHARE = 0.9
@@ -83,9 +83,9 @@ class ChunkedModels:
         for name, model in wrapped.items():
             if not model.graphs:
                 model.planner(*inputs[name])  # capture takes memory too, so before free memory is read
-        budget = rounded(share * self._bytes([p for model in models.values() for p in model.parameters()]))
+        budget = rounded(share * pass_budget(self.config, self.device))
         for name, model in wrapped.items():
-            model.use(partial(self._fastest, budget, held_bytes(inputs[name])), budget)
+            model.use(partial(self._fastest, budget, held_bytes(inputs[name]), depth), budget)
             model.plan(*inputs[name])
         return wrapped  # type: ignore[return-value]
 
@@ -97,24 +97,26 @@ class ChunkedModels:
             self.first_of_kind.setdefault(kind, self.wrapped[name])
         return self.wrapped[name]
 
-    def _bytes(self, parameters: list[torch.nn.Parameter]) -> float:
-        """Bytes that a pass may take on top of the parameters and what the process holds already."""
-        if not self.config.memory_budget:
-            free = available_bytes(self.device)
-            return float("inf") if free is None else FREE_SHARE * free
-        held = resident_bytes(self.device) - sum(p.nbytes for p in parameters)
-        return BUDGET_SHARE * self.config.memory_budget_bytes - max(0, held)
-
-    def _fastest(self, budget: float, held: int, planner: Planner) -> Plan:
+    def _fastest(self, budget: float, held: int, depth: int, planner: Planner) -> Plan:
         """The fastest plan within a budget of bytes, of which the inputs hold some."""
         plan = planner.fit(budget - held)
         if plan is None:
             least = planner.tightest().peak + held
             raise FoldcliError(
-                f"no plan fits: at least {least / GIB:.2f} GiB are needed beside the parameters, and "
-                f"{max(budget, 0) / GIB:.2f} GiB may be taken; {savings(self.precision.itemsize)}"
+                f"no plan fits: at least {amount(least)} are needed beside the parameters, and {amount(budget)} may be "
+                f"taken; {savings(self.precision.itemsize, depth)}"
             )
         return plan
+
+
+def pass_budget(config: FoldConfig, device: torch.device) -> float:
+    """Bytes that a pass may take beside the parameters: a part of what is free, and no more than the user allows.
+
+    What the process holds already, such as its libraries, is no part of it.
+    """
+    free = available_bytes(device)
+    left = math.inf if free is None else FREE_SHARE * free
+    return rounded(min(left, BUDGET_SHARE * config.memory_budget_bytes or math.inf))
 
 
 def rounded(budget: float) -> float:

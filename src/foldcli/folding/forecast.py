@@ -11,13 +11,12 @@ from foldcli.autochunk.region_selection import Planner
 from foldcli.data.query import Query
 from foldcli.devices import choose_device, choose_precision
 from foldcli.folding.alignments import expected_depth
-from foldcli.folding.chunking import FREE_SHARE, blank_inputs, held_bytes
+from foldcli.folding.chunking import blank_inputs, held_bytes, pass_budget
 from foldcli.folding.memory import predicted_bytes
 from foldcli.folding.models import Source
 from foldcli.folding.templates import takes_templates
 from foldcli.model.alphafold import AlphaFold
 from foldcli.search.templates import MAX_TEMPLATES
-from foldcli.system_memory import available_bytes
 
 # The least memory is b·N + c·N² bytes for N residues; b and c are fitted at these lengths.
 LENGTHS = (384, 1024)
@@ -97,6 +96,6 @@ def forecasts(sources: Sequence[Source], queries: Sequence[Query]) -> list[Forec
     """Forecasts of every query with every model, on the device and in the budget that the settings give."""
     config = sources[0].config
     device = choose_device(config.device)
-    budget = config.memory_budget_bytes or FREE_SHARE * (available_bytes(device) or 0)
+    budget = pass_budget(config, device)
     each = [Forecaster(source, device, choose_precision(config.precision, device), budget) for source in sources]
     return [forecaster.forecast(query) for query in queries for forecaster in each]

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from foldcli.byte_units import GIB
+from foldcli.byte_units import amount
 from foldcli.config import ModelConfig
 from foldcli.errors import FoldcliError
 from foldcli.model.template import BINS, C_PAIR_FEATURES
@@ -67,8 +67,8 @@ def require_memory(
     if free is not None and needed > free:
         fits = longest_that_fits(config, int(free / share), depth, width, templates)
         raise FoldcliError(
-            f"{length} residues need about {needed / GIB:.1f} GiB for {config.name} and {free / GIB:.1f} GiB are free; "
-            f"up to {fits} residues would fit; {savings(width)}"
+            f"{length} residues need about {amount(needed)} for {config.name} and {amount(free)} are free; "
+            f"up to {fits} residues would fit; {savings(width, depth)}"
         )
     return math.inf if free is None else free / needed
 
@@ -78,9 +78,10 @@ def is_lack_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(said in str(error) for said in NO_MEMORY)
 
 
-def savings(width: int) -> str:
-    """Advice on how to fold with less memory; width: bytes a number in the trunk."""
-    return "to save memory take" + (" --precision bf16 or" if width > 2 else "") + " fewer rows (model.msa.max_extra=N)"
+def savings(width: int, depth: int) -> str:
+    """Advice on how to fold with less memory; width: bytes a number in the trunk; depth: rows of the alignment."""
+    ways = ["--precision bf16"] * (width > 2) + ["fewer rows (model.msa.max_extra=N)"] * (depth > 1)
+    return "to save memory take " + " or ".join([*ways, "a shorter sequence"])
 
 
 def longest_that_fits(config: ModelConfig, free: int, depth: int, width: int, templates: int = 0) -> int:

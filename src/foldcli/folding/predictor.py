@@ -10,7 +10,7 @@ from foldcli.data.formats.input import read_input, require_foldable
 from foldcli.data.query import Query
 from foldcli.devices import choose_device, choose_precision
 from foldcli.errors import FoldcliError, InputError
-from foldcli.folding.alignments import Alignments
+from foldcli.folding.alignments import Alignments, expected_depth
 from foldcli.folding.chunking import RETRY_SHARE
 from foldcli.folding.job import Job
 from foldcli.folding.kept import KeptPredictions
@@ -73,7 +73,7 @@ class Predictor:
             return self.ranked(job, Silent())[0]
         except Exception as error:
             if is_lack_of_memory(error):
-                raise FoldcliError(f"{query.name}: {self.advice_on_memory}") from error
+                raise FoldcliError(f"{query.name}: {self.advice_on_memory(query)}") from error
             raise
 
     def with_evidence(self, job: Job) -> Job:
@@ -110,10 +110,9 @@ class Predictor:
                 raise lack from None
             raise
 
-    @property
-    def advice_on_memory(self) -> str:
+    def advice_on_memory(self, query: Query) -> str:
         """What to do after memory ran out, as an error message."""
-        return f"out of memory; {savings(self.precision.itemsize)}, or fold a shorter sequence"
+        return f"out of memory; {savings(self.precision.itemsize, expected_depth(query, self.config))}"
 
     def _ranked(self, job: Job, watcher: Watcher, kept: KeptPredictions | None, share: float = 1.0) -> list[Prediction]:
         models = self.placement.place(job, self.group, self.running, share)

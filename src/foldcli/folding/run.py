@@ -174,22 +174,22 @@ class FoldRun:
             if is_lack_of_memory(error) and self.scheduler.can_reassign and not self.config.dap:
                 self.too_large.add(job.query.name)
                 return job.record("waiting")
-            return job.record("failed", self._reason(error))
+            return job.record("failed", self._reason(job, error))
         finally:
             self.predictor.timers = Timers()
 
     def _end_all(self, job: Job, error: Exception) -> NoReturn:
         """Raise the error of one rank of a group: its peers wait for it, so the whole run must end."""
         if is_lack_of_memory(error):
-            raise FoldcliError(f"{job.query.name}: rank {self.world.rank}: {self._reason(error)}") from error
+            raise FoldcliError(f"{job.query.name}: rank {self.world.rank}: {self._reason(job, error)}") from error
         raise error
 
-    def _reason(self, error: Exception) -> str:
+    def _reason(self, job: Job, error: Exception) -> str:
         text = " ".join(str(error).split())
         if isinstance(error, FoldcliError):
             return text
         if is_lack_of_memory(error):
-            return self.predictor.advice_on_memory
+            return self.predictor.advice_on_memory(job.query)
         place = traceback.extract_tb(error.__traceback__)[-1]
         return f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}: {text}"
 
