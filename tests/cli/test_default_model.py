@@ -29,6 +29,29 @@ def test_it_folds_and_says_how_good_it_is(command: Command, fasta: Path) -> None
     assert any("backbone and CB only" in line for line in lines)
 
 
+def test_seeds_that_would_give_the_same_are_made_once(command: Command, fasta: Path) -> None:
+    usual = "--num-recycle 0 --no-templates --num-seeds 3 --random-seed 4"
+    outcome = command(fasta, "--out", "out", usual=usual)
+    said = "foldcli-mini draws nothing by its seed, so 3 seeds give one prediction"
+    assert (outcome.code, outcome.out.count(said)) == (0, 2)
+    assert [path.name[-25:] for path in Path("out/a").glob("*.pdb")] == ["_foldcli-mini_seed_004.pdb"[-25:]]
+    assert said in Path("out/a/report.html").read_text()
+
+
+def test_dropout_makes_seeds_differ(command: Command, fasta: Path) -> None:
+    usual = "--num-recycle 0 --no-templates --num-seeds 2 --use-dropout"
+    for rate, count in {0: 1, 0.25: 2}.items():
+        outcome = command(fasta, "--out", f"out{rate}", f"model.evoformer.pair_dropout={rate}", usual=usual)
+        assert (outcome.code, "nor does it have dropout" in outcome.out) == (0, rate == 0)
+        found = [path.read_text().split("MODEL")[1] for path in Path(f"out{rate}/b").glob("*.pdb")]
+        assert len(set(found)) == count
+    again = command(fasta, "--out", "again", "model.evoformer.pair_dropout=0.25", usual=usual)
+    assert again.code == 0
+    assert {path.name: path.read_text() for path in Path("out0.25/b").glob("*.pdb")} == {
+        path.name: path.read_text() for path in Path("again/b").glob("*.pdb")
+    }
+
+
 def test_it_stands_back_for_parameters_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOLDCLI_HOME", str(tmp_path))
     (packaged,) = resolve([], None, [])

@@ -38,6 +38,9 @@ def fold(
         int | None, prediction(help="Predictions of each model, each from its own seed.", show_default="1")
     ] = None,
     random_seed: Annotated[int | None, prediction(help="The first seed.", show_default="0")] = None,
+    use_dropout: Annotated[
+        bool | None, prediction("--use-dropout", help="Dropout, so that seeds differ more.", show_default="no")
+    ] = None,
     num_recycle: Annotated[
         int | None, prediction(help="Recycling passes after the first pass.", show_default="3")
     ] = None,
@@ -121,6 +124,7 @@ def fold(
 
     settings: dict[str, Any] = {
         "num_models": num_models, "num_seeds": num_seeds, "random_seed": random_seed, "num_recycle": num_recycle,
+        "use_dropout": use_dropout,
         "recycle_early_stop_tolerance": recycle_early_stop_tolerance, "rank_by": rank_by, "relax": relax, "sort": sort,
         "msa_mode": msa_mode, "db": db, "host_url": host_url, "templates": templates, "library": library,
         "template": template, "template_hits": template_hits, "template_dir": template_dir,

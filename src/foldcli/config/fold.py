@@ -19,6 +19,7 @@ class FoldConfig:
     num_models: int  # how many of the five pTM models, where no model is named
     num_seeds: int  # predictions of each model
     random_seed: int  # the first seed; the others follow it
+    use_dropout: bool  # whether dropout, at the model's rates in training, makes the predictions of seeds differ more
     num_recycle: int  # recycling passes after the first pass
     recycle_early_stop_tolerance: float  # angstrom: recycling ends once CA distances change by less; 0 never ends it
     rank_by: str  # plddt or ptm
@@ -77,6 +78,23 @@ class FoldConfig:
         if self.memory_budget and not found:
             raise InputError(f"--memory-budget {self.memory_budget}: no amount of memory; give one such as 12GiB")
         return int(float(found[1]) * BYTES[found[2]]) if found else 0
+
+    @property
+    def seeds(self) -> range:
+        """The seeds of the model's predictions: one where all would give the same."""
+        return range(self.random_seed, self.random_seed + (self.num_seeds if self.is_random else 1))
+
+    @property
+    def is_random(self) -> bool:
+        """Whether predictions differ by their seed: in what is masked, in which rows are taken, or by dropout."""
+        return self.model.msa.mask_fraction > 0 or self.model.msa.max_clusters > 1 or self.drops
+
+    @property
+    def drops(self) -> bool:
+        """Whether dropout is asked for, and the model has any."""
+        stacks = [stack for stack in (self.model.evoformer, self.model.extra_msa) if stack.blocks]
+        rates = [rate for stack in stacks for rate in (stack.msa_dropout, stack.pair_dropout)]
+        return self.use_dropout and any([*rates, self.model.structure.dropout])
 
     @property
     def searches(self) -> bool:

@@ -16,6 +16,7 @@ class Job:
     query: Query
     key: str  # hash of all that decides the result, by `record.job_key`
     found: FoundTemplates = NO_TEMPLATES
+    remarks: Sequence[str] = ()  # lines on the models
     relaxed: Sequence[str] = ()  # a line on each relaxation
     a3m_found: str = ""  # the alignment that a search found, as A3M
 
@@ -45,8 +46,9 @@ class Job:
 
     @property
     def notes(self) -> list[str]:
-        """Lines on letters that are not folded as written, on relaxations, and on templates that were not used."""
-        return [*self.query.notes, *self.relaxed, *(f"template not used: {reason}" for reason in self.found.unused)]
+        """Lines on letters that are not folded as written, on models, on relaxations, and on templates not used."""
+        unused = (f"template not used: {reason}" for reason in self.found.unused)
+        return [*self.query.notes, *self.remarks, *self.relaxed, *unused]
 
     def record(self, status: str, error: str = "") -> Record:
         return Record(self.query.name, status, self.length, self.depth, key=self.key, error=error)

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from foldcli.compose import NONE, fold_config
 from foldcli.config import FoldConfig, ModelConfig
 from foldcli.errors import InputError, WeightsError
 from foldcli.model.alphafold import AlphaFold
+from foldcli.model.layers import DropoutAdd
 from foldcli.weights import cache, default
 from foldcli.weights.alphafold import from_alphafold, published_shapes
 from foldcli.weights.files import read_metadata, read_npz, read_safetensors, read_state_dict, sha256
@@ -38,6 +40,16 @@ class Source:
     @property
     def trained(self) -> bool:
         return self.path is not None
+
+    @property
+    def remark(self) -> str:
+        """What differs from what was asked for; empty where nothing does."""
+        config, dropout = self.config, ""
+        if config.use_dropout and not config.drops:
+            dropout = ", nor does it have dropout: model.evoformer.pair_dropout=0.25 gives it some"
+        if len(config.seeds) < config.num_seeds:
+            return f"{self.name} draws nothing by its seed, so {config.num_seeds} seeds give one prediction{dropout}"
+        return f"{self.name} was trained without dropout, and --use-dropout changes nothing" if dropout else ""
 
     def parameters(self, depth: int, templates: int) -> str:
         """The parameters as a prediction's files describe them; depth: rows of its alignment; templates: how many."""
@@ -128,7 +140,11 @@ def load_model(source: Source, device: torch.device, precision: torch.dtype) -> 
         raise WeightsError(f"{source.path}: not the parameters of {config.name}: {len(wrong)} differ, first {wrong[0]}")
     model.load_state_dict(state, assign=True)
     model.trunk.to(precision)
-    return model.to(device).eval().requires_grad_(False)
+    model.to(device).eval().requires_grad_(False)
+    for module in model.modules():
+        if isinstance(module, DropoutAdd | nn.Dropout):
+            module.train(source.config.use_dropout)
+    return model
 
 
 def read_parameters(path: Path | None, config: ModelConfig) -> dict[str, torch.Tensor]:

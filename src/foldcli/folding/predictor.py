@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from foldcli.config import FoldConfig
 from foldcli.data.features.featurize import featurize
 from foldcli.data.formats.input import read_input, require_foldable
@@ -77,10 +79,11 @@ class Predictor:
             raise
 
     def with_evidence(self, job: Job) -> Job:
-        """The job with its alignment and templates, each searched for where the settings ask for it.
+        """The job with its alignment and templates, each searched for where wanted, and remarks on the models.
 
         FoldcliError: a search failed.
         """
+        job = replace(job, remarks=[source.remark for source in self.sources if source.remark])
         if self.alignments.wanted(job.query):
             with self.timers.timed("alignment"):
                 job = self.alignments.with_alignment(job, self.group)
@@ -126,17 +129,16 @@ class Predictor:
     def _predictions(
         self, job: Job, models: Mapping[str, AlphaFold], watcher: Watcher, kept: KeptPredictions | None
     ) -> Iterator[Prediction]:
-        first, count = self.config.random_seed, self.config.num_seeds
-        wanted = [(source, seed) for source in self.sources for seed in range(first, first + count)]
-        writes = kept if self.group.first and len(wanted) > 1 else None
+        wanted = [(source, seed) for source in self.sources for seed in source.config.seeds]
+        store = kept if self.group.first and len(wanted) > 1 else None
         for source, seed in wanted:
-            made = writes.read(source.name, seed) if writes else None
+            made = store.read(source.name, seed) if store else None
             if self.group.any(made is not None):
                 watcher.told(job.query.name, f"{source.name} seed {seed} was made before the run was interrupted")
             else:
                 made = self._predict(source, models[source.name], job, seed, watcher)
-                if writes:
-                    writes.write(made)
+                if store:
+                    store.write(made)
             if made:
                 yield made
 
@@ -149,6 +151,8 @@ class Predictor:
             self.timers.add(f"{label}_pass_{number}", seconds)
             watcher.passed(query.name, Pass(source.name, seed, number, moved, seconds))
 
+        if config.use_dropout:
+            torch.manual_seed(seed)
         features = self.timers.timed_items(f"{label}_features", featurize(query, config.model.msa, seed, passes))
         features = self.templates.shown(features, job.found, config)
         return predict(model, query, features, config, self.precision, seed, passed)

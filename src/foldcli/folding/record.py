@@ -37,7 +37,7 @@ class Record:
     key: str = ""  # hash by `job_key`
     error: str = ""  # why it failed
     templates: list[str] = field(default_factory=list)  # chains of known structures that the model was shown
-    notes: list[str] = field(default_factory=list)  # lines on relaxations, and on templates that were not used
+    notes: list[str] = field(default_factory=list)  # lines on models, relaxations and unused templates
     files: list[str] = field(default_factory=list)  # names in the job's folder
 
 
