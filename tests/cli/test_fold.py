@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -53,14 +54,30 @@ def test_a_run_leaves_every_file_and_true_tables(command: Command, fasta: Path) 
     assert {"length", "depth", "plddt", "ptm", "seconds", "memory_gib", "error"} <= rows[0].keys()
 
     timings = json.loads(Path("out/b/timings.json").read_text())
-    passes = ("features", "pass_0", "pass_1")
-    assert list(timings) == [*(f"tiny_seed_000_{phase}" for phase in passes), "write"]
-    assert sum(timings.values()) == pytest.approx(record["seconds"], abs=0.5)
-    assert "tiny_load" in json.loads(Path("out/a/timings.json").read_text())
+    phases = ("features", "pass_0", "pass_1", "peptides", "confidence")
+    made = [f"tiny_seed_000_{phase}" for phase in phases]
+    assert list(timings) == ["between_jobs", "plan", *made, "write", "plots", "other", "report"]
+    first = json.loads(Path("out/a/timings.json").read_text())
+    assert list(first)[:3] == ["start", "tiny_load", "between_jobs"]
+    assert [name for name in first if name not in timings] == ["start", "tiny_load"]
 
     command(fasta, "--msa", "msa", "--out", "again", usual=usual)
     for name in ("a", "b"):
         assert files_of(Path("out", name)) == files_of(Path("again", name))
+
+
+def test_timings_account_for_every_second(tmp_path: Path) -> None:
+    """From the start of the process to the last file of its last job."""
+    (tmp_path / "in.fasta").write_text(f">a\n{SHORT}\n>b\n{LONG}\n")
+    arguments = "fold in.fasta --out out --model tiny --weights untrained --num-recycle 0".split()
+    begun = time.time()
+    subprocess.run([sys.executable, "-m", "foldcli", *arguments], cwd=tmp_path, capture_output=True, check=True)
+    files = [tmp_path / "out" / job / "timings.json" for job in "ab"]
+    timings = [json.loads(file.read_text()) for file in files]
+    wall = files[1].stat().st_mtime - begun
+    assert sum(sum(each.values()) for each in timings) == pytest.approx(wall, rel=0.05)
+    assert timings[0]["start"] > 0.2
+    assert sum(each["other"] for each in timings) < 0.1 * wall
 
 
 def test_models_and_seeds_are_ranked_together(command: Command, fasta: Path) -> None:

@@ -28,7 +28,7 @@ def coordinates(out: str) -> np.ndarray:
 def test_a_fold_in_slices_is_the_same_fold(command: Command, longer: Path) -> None:
     usual = f"{SMALL} --num-recycle 1"
     assert command(longer, "--out", "whole", usual=usual).code == 0
-    sliced = command(longer, "--out", "sliced", "--memory-budget", "7MiB", usual=usual)
+    sliced = command(longer, "--out", "sliced", "--memory-budget", "5MiB", usual=usual)
     assert sliced.code == 0, sliced.out
     assert np.abs(coordinates("whole") - coordinates("sliced")).max() < 0.01
     none = command(longer, "--out", "none", "--memory-budget", "0.5MiB", usual=usual)
@@ -65,7 +65,6 @@ def test_a_dry_run_says_what_would_be_taken_and_folds_nothing(command: Command, 
     assert cells[:3] == ["a", "tiny", "70"]
     assert "chunks of axis" in cells[-1]
     assert re.fullmatch(r"\d+ MiB", cells[4]) and re.fullmatch(r"[1-5] MiB", cells[5])
-    assert command(longer, "--out", "out", "--memory-budget", "5MiB", usual=SMALL).code == 0  # what fits does fit
     longest = [int(length) for length in cells[7].split(", ")]
     assert longest == sorted(longest) and longest[0] > 40
 

@@ -3,8 +3,10 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 
+from foldcli.geometry import backbone
 from foldcli.geometry.backbone import close_peptides
 from foldcli.protein.residues import CA, CB, C, N, O
 from foldcli.training.metrics import backbone_quality
@@ -32,6 +34,15 @@ def test_residues_out_of_place_are_joined() -> None:
     rigid, before = (x[:, [N, CA, C, CB]] for x in (found, apart))
     torch.testing.assert_close(torch.cdist(rigid, rigid), torch.cdist(before, before), atol=1e-3, rtol=0)
     assert (found - apart)[:, CA].norm(dim=-1).mean() < 1.0
+
+
+def test_the_work_grows_with_the_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few iterations, and near pairs alone, also of a chain whose parts lie in each other."""
+    strain, pairs = backbone._strain, []
+    monkeypatch.setattr(backbone, "_strain", lambda atoms, near: (pairs.append(len(near[0])), strain(atoms, near))[1])
+    found = close_peptides(torch.cat([crystal(), crystal() + 0.5, crystal() + 1.0]))
+    assert len(pairs) < 130
+    assert max(pairs) < 10 * len(found)
 
 
 def test_chains_too_short_for_a_peptide() -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 from foldcli.byte_units import GIB, amount
 from foldcli.data.formats.input import read_input
 from foldcli.folding.api import fold
+from foldcli.timers import Timers, process_age
 from foldcli.weights import default
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ def run_fold(
     try:
         with contextlib.nullcontext(lines) if as_json else watch(Console(stderr=True)) as watcher:
             records = fold(
-                queries, out, models=models, weights=weights, overrides=overrides, watcher=watcher, **settings
-            )
+                queries, out, models=models, weights=weights, overrides=overrides, watcher=watcher,
+                timers=Timers(process_age()), **settings,
+            )  # fmt: skip
     except RanksNotStarted as wanted:
         launch(sys.argv[1:], wanted.ranks)
     if as_json:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from foldcli.data.formats.input import read_input
 from foldcli.data.query import Query
 from foldcli.errors import InputError
+from foldcli.timers import Timers
 
 if TYPE_CHECKING:
     from foldcli.folding.predictor import Predictor
@@ -24,6 +25,7 @@ def fold(
     overrides: Sequence[str] = (),
     skip_bad: bool = False,
     watcher: "Watcher | None" = None,
+    timers: Timers | None = None,
     **settings: Any,
 ) -> "list[Record]":
     """Fold every record of the input into the folder `out` as `foldcli fold` does; their results in the same order.
@@ -32,7 +34,7 @@ def fold(
     named; msa: an alignment or a folder of them; weights: a parameter file, a folder of them or `untrained`, None for
     the cache or the package; settings: keys of conf/fold.yaml, such as num_recycle=1; overrides: any setting as text,
     such as "model.msa.max_extra=512"; skip_bad: leave out records that cannot be folded, with a warning; watcher: is
-    told of every event.
+    told of every event; timers: of the first job, if it began before.
 
     InputError, WeightsError: something is wrong, before any work; Interrupted: Ctrl-C, and finished jobs are kept. A
     job that fails raises nothing: its record has the status and the error.
@@ -46,7 +48,7 @@ def fold(
 
     sources = resolve(_listed(models), _text(weights), overrides, settings)
     with join_ranks(sources[0].config):
-        return FoldRun(sources, Path(out)).fold(queries, watcher or Silent())
+        return FoldRun(sources, Path(out), timers or Timers()).fold(queries, watcher or Silent())
 
 
 def load_model(

@@ -18,6 +18,7 @@ from foldcli.report.pdb import PdbLimitError, pdb_text
 from foldcli.report.plots import coverage_png, pae_png, plddt_png
 from foldcli.report.provenance import Provenance, remarks
 from foldcli.report.scores import pae_json, scores_json
+from foldcli.timers import Timers
 
 
 @contextlib.contextmanager
@@ -51,15 +52,18 @@ def _earlier_name(final: Path) -> Path:
 
 
 def write_job(folder: Path, query: Query, a3m: str, ranked: Sequence[tuple[Prediction, Provenance]]) -> None:
-    """Write the structures, scores and plots of a job, best prediction first; a3m: its alignment, empty for none."""
+    """Write the structures and scores of a job, best prediction first; a3m: its alignment, empty for none."""
     for rank, (prediction, provenance) in enumerate(ranked, start=1):
         _write_prediction(folder, _label(rank, prediction), prediction, provenance)
-    predictions = [prediction for prediction, _ in ranked]
+    if a3m:
+        write_atomic(folder / f"{query.name}.a3m", a3m)
+
+
+def write_plots(folder: Path, query: Query, predictions: Sequence[Prediction]) -> None:
+    """Draw pLDDT and aligned errors of a job's predictions, and the coverage of its alignment."""
     plddt_png(predictions, folder / f"{query.name}_plddt.png")
     if any(prediction.pae is not None for prediction in predictions):
         pae_png(predictions, folder / f"{query.name}_pae.png")
-    if a3m:
-        write_atomic(folder / f"{query.name}.a3m", a3m)
     coverage_png((query.alignment or single_sequence(query.sequence)).tokens, folder / f"{query.name}_coverage.png")
 
 
@@ -78,9 +82,11 @@ def write_relaxed(
     write_atomic(folder / f"{provenance.name}_relaxation_{label}.json", text + "\n")
 
 
-def write_timings(folder: Path, timings: Mapping[str, float]) -> None:
-    """Write the seconds of each phase of a job."""
-    write_atomic(folder / "timings.json", json.dumps({k: round(v, 3) for k, v in timings.items()}, indent=1) + "\n")
+def write_timings(folder: Path, timers: Timers) -> None:
+    """Write the seconds of each phase of a job; they sum to the time since the job before it, or since the start."""
+    timers.add_rest("other")
+    text = json.dumps({name: round(seconds, 3) for name, seconds in timers.seconds.items()}, indent=1)
+    write_atomic(folder / "timings.json", text + "\n")
 
 
 def _label(rank: int, prediction: Prediction) -> str:

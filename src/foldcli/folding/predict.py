@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
@@ -33,12 +34,13 @@ def predict(
     precision: torch.dtype,
     seed: int,
     passed: Callable[[int, float, float], None],
+    timed: Callable[[str], AbstractContextManager[object]] = nullcontext,
 ) -> Prediction:
     """Fold a query by one pass for each of `passes`, which are a pass's features.
 
     precision: of the model's trunk; passed: called after every pass with its number, the root mean square change of CA
-    distances in angstrom, and its seconds. Recycling ends early once that change is below
-    config.recycle_early_stop_tolerance.
+    distances in angstrom, and its seconds; timed: what comes after the passes runs in it, with the phase's name.
+    Recycling ends early once that change is below config.recycle_early_stop_tolerance.
     """
     device = next(model.parameters()).device
     previous: Recycled | None = None
@@ -55,7 +57,11 @@ def predict(
         if count and moved < config.recycle_early_stop_tolerance:
             break
     assert output is not None
-    return assemble(output, query, config, seed, count)
+    with timed("peptides"):
+        positions = output.positions.float().cpu()
+        positions = positions if config.model.side_chains else close_peptides(positions)
+    with timed("confidence"):
+        return assemble(output, positions, query, config, seed, count)
 
 
 def recycled(found: Recycled, precision: torch.dtype) -> Recycled:
@@ -78,16 +84,16 @@ def distance_change(before: Atoms37, after: Atoms37) -> float:
     return float((old - new).square().mean().sqrt())
 
 
-def assemble(output: Output, query: Query, config: FoldConfig, seed: int, recycles: int) -> Prediction:
-    """The prediction, as numpy arrays, from the last pass's output."""
+def assemble(
+    output: Output, positions: Atoms37, query: Query, config: FoldConfig, seed: int, recycles: int
+) -> Prediction:
+    """The prediction, as numpy arrays, from the last pass's output and its positions, peptides closed."""
     confidence = _array(plddt(output.lddt))
     last = config.model.heads.pae_last_break
     aatype = [residues.INDEX[letter] for letter in query.sequence]
     atoms = residues.ATOM37_MASK[aatype].astype(bool)
-    positions = output.positions.float().cpu()
     if not config.model.side_chains:
         atoms[:, residues.O + 1 :] = False  # O is the last of N, CA, C, CB, O in the order of atom37
-        positions = close_peptides(positions)
     structure = Structure(
         sequence=query.sequence,
         positions=positions.numpy(),

@@ -1,7 +1,9 @@
 """Loaded models that predict one query after another, in memory; a run writes what they predict."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -36,7 +38,7 @@ class Predictor:
     sources: the models; settings that are no model's own are the first one's.
     """
 
-    def __init__(self, sources: Sequence[Source], world: RankGroup) -> None:
+    def __init__(self, sources: Sequence[Source], world: RankGroup, timers: Timers | None = None) -> None:
         self.sources = sources
         self.config: FoldConfig = sources[0].config
         self.device = choose_device(self.config.device)
@@ -47,7 +49,7 @@ class Predictor:
         self.running: dict[str, AlphaFold] = {}
         self.placement = MemoryPlacement(sources, self.device, self.precision, world)
         self.group = RankGroup()
-        self.timers = Timers()
+        self.timers = timers or Timers()
 
     def load(self) -> None:
         """Load every model's weights; WeightsError if they do not fit the model."""
@@ -118,7 +120,8 @@ class Predictor:
         return f"out of memory; {savings(self.precision.itemsize, expected_depth(query, self.config))}"
 
     def _ranked(self, job: Job, watcher: Watcher, kept: KeptPredictions | None, share: float = 1.0) -> list[Prediction]:
-        models = self.placement.place(job, self.group, self.running, share)
+        with self.timers.timed("plan"):
+            models = self.placement.place(job, self.group, self.running, share)
         reset_peak(self.device)
         return sorted(self._predictions(job, models, watcher, kept), key=self._score, reverse=True)
 
@@ -138,7 +141,8 @@ class Predictor:
             else:
                 made = self._predict(source, models[source.name], job, seed, watcher)
                 if store:
-                    store.write(made)
+                    with self.timers.timed("keep"):
+                        store.write(made)
             if made:
                 yield made
 
@@ -155,4 +159,8 @@ class Predictor:
             torch.manual_seed(seed)
         features = self.timers.timed_items(f"{label}_features", featurize(query, config.model.msa, seed, passes))
         features = self.templates.shown(features, job.found, config)
-        return predict(model, query, features, config, self.precision, seed, passed)
+        timed = partial(self._timed, label)
+        return predict(model, query, features, config, self.precision, seed, passed, timed)
+
+    def _timed(self, label: str, phase: str) -> AbstractContextManager[None]:
+        return self.timers.timed(f"{label}_{phase}")

@@ -23,7 +23,7 @@ from foldcli.folding.job_scheduler import JobScheduler, take_jobs
 from foldcli.folding.kept import KeptPredictions
 from foldcli.folding.memory import is_lack_of_memory
 from foldcli.folding.models import Source
-from foldcli.folding.output import job_folder, write_job, write_timings
+from foldcli.folding.output import job_folder, write_job, write_plots, write_timings
 from foldcli.folding.predictor import Predictor
 from foldcli.folding.progress import Watcher
 from foldcli.folding.record import Record, job_key, read_record, write_record
@@ -40,7 +40,7 @@ from foldcli.timers import Timers
 class FoldRun:
     """Folds queries into an output folder; call `fold`."""
 
-    def __init__(self, sources: Sequence[Source], out: Path) -> None:
+    def __init__(self, sources: Sequence[Source], out: Path, timers: Timers) -> None:
         self.sources = sources
         self.out = out
         self.config: FoldConfig = sources[0].config
@@ -49,7 +49,7 @@ class FoldRun:
         self.world = world_group()
         self.locks = JobLocks(out)
         self.scheduler = JobScheduler(self.world)
-        self.predictor = Predictor(sources, self.world)
+        self.predictor = Predictor(sources, self.world, timers)
         self.too_large: set[str] = set()
 
     def __str__(self) -> str:
@@ -84,11 +84,13 @@ class FoldRun:
     ) -> dict[str, Record]:
         """Fold the jobs that this rank takes part in; the records of all jobs, of other ranks too."""
         present: list[Job] = []
+        self.predictor.timers.add_rest("start")
         try:
             if jobs:  # all models first: a damaged parameter file is found before an hour of work
                 self.predictor.load()
             for job in self._assigned_jobs(jobs, watcher):
                 present = [job]
+                self.predictor.timers.add_rest("between_jobs")
                 record = self._done_meanwhile(job) or self._attempt(job, watcher)
                 if self.predictor.group.first:
                     ended = _announced(ended, results.add([record]), watcher)
@@ -205,10 +207,14 @@ class FoldRun:
         with job_folder(self.out, job.query.name, self.config.overwrite) as folder:
             with timers.timed("write"):
                 write_job(folder, job.query, job.a3m, shown)
+            with timers.timed("plots"):
+                write_plots(folder, job.query, ranked)
             relaxed = relax_ranked(folder, shown, self.config.relax, self.predictor.device.type == "cuda", timers)
             job = replace(job, relaxed=list(relaxed))
-            write_timings(folder, timers.seconds)
-            write_report(folder, job, shown, self.predictor)
+            write_timings(folder, timers)  # now for the report, which lists it, and again with the report's own time
+            with timers.timed("report"):
+                write_report(folder, job, shown, self.predictor)
+            write_timings(folder, timers)
             record = replace(
                 job.record("done"), model=best.model, seed=best.seed, plddt=best.mean_plddt, ptm=best.ptm,
                 templates=job.templates, notes=job.notes, memory_gib=peak, trained=self.trained,
