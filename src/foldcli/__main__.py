@@ -1,5 +1,5 @@
 """`python -m foldcli`, which is how torchrun starts it."""
 
-from foldcli.cli.main import run
+from foldcli.cli.main import main
 
-run()
+main()

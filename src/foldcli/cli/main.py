@@ -1,5 +1,6 @@
 """The foldcli command: its subcommands, and how it starts and ends."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -44,8 +45,24 @@ app.command()(train)
 app.command()(doctor)
 
 
+def main() -> None:
+    """Entry point: `run`, but a fold that is done ends its process at once.
+
+    Taking torch's modules apart, as Python does at its end, took 3 of the 25 seconds of a short fold.
+    """
+    try:
+        run()
+    except SystemExit as end:
+        if sys.argv[1:2] != ["fold"] or not isinstance(end.code, int | None):
+            raise
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code or 0)
+
+
 def run() -> None:
-    """Entry point: a FoldcliError ends the command with its exit code, and one line on standard error."""
+    """The command: a FoldcliError ends the command with its exit code, and one line on standard error."""
     # Before torch loads OpenMP: on a busy machine, threads that spin while they wait make a fold many times slower.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # Huge pages for large tensors: with small pages, page faults take three times as long as writing the data.
