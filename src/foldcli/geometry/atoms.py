@@ -3,14 +3,14 @@
 import torch
 
 from foldcli.geometry.rigid import Rigid
+from foldcli.geometry.tables import constant
 from foldcli.protein import residues
 from foldcli.shapes import Atoms14, Atoms37, Float, Points, ResidueIndex, Tensor
 
 
 def residue_table(table: object, aatype: ResidueIndex, like: Tensor) -> Tensor:
     """Rows of a table by residue type, with dtype and device of `like`; integer tables stay integers."""
-    values = torch.as_tensor(table, device=like.device)
-    return (values.to(like.dtype) if values.is_floating_point() else values)[aatype]
+    return constant(table, like)[aatype]
 
 
 def torsions_to_frames(aatype: ResidueIndex, backbone: Rigid, torsions: Float[Tensor, "*b i 7 2"]) -> Rigid:
@@ -19,7 +19,7 @@ def torsions_to_frames(aatype: ResidueIndex, backbone: Rigid, torsions: Float[Te
     torsions: sine and cosine of pre-omega, phi, psi, chi1 to chi4.
     """
     default = residue_table(residues.DEFAULT_FRAMES, aatype, torsions)
-    sin, cos = torch.cat([torsions.new_tensor([0.0, 1.0]).expand_as(torsions[..., :1, :]), torsions], -2).unbind(-1)
+    sin, cos = torch.cat([constant((0.0, 1.0), torsions).expand_as(torsions[..., :1, :]), torsions], -2).unbind(-1)
     zero, one = torch.zeros_like(sin), torch.ones_like(sin)
     about_x = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], dim=-1).unflatten(-1, (3, 3))
     local = Rigid(default[..., :3, :3] @ about_x, default[..., :3, 3])
@@ -70,6 +70,6 @@ def distance_bins(
     The lower edges of the bins go from `first` to `last` angstrom; pairs below the first edge are all zero.
     """
     lower = torch.linspace(first, last, count, device=rows.device, dtype=rows.dtype).square()
-    upper = torch.cat([lower[1:], lower.new_tensor([1e8])])
+    upper = torch.cat([lower[1:], constant((1e8,), lower)])
     squared = (rows.unsqueeze(-2) - columns.unsqueeze(-3)).square().sum(-1, keepdim=True)
     return ((squared > lower) & (squared < upper)).to(rows.dtype)

@@ -7,6 +7,7 @@ from torch import nn
 from foldcli.config import StructureConfig
 from foldcli.geometry.atoms import atoms14_to_37, frames_to_atoms, torsions_to_frames
 from foldcli.geometry.rigid import Rigid, quaternion_to_rotation, update_quaternion
+from foldcli.geometry.tables import constant
 from foldcli.model.ipa import InvariantPointAttention
 from foldcli.model.layers import LayerNorm
 from foldcli.shapes import Atoms37, Float, Pair, ResidueIndex, Single, Tensor
@@ -74,7 +75,7 @@ class StructureModule(nn.Module):
     def forward(self, s: Single, z: Pair, mask: Float[Tensor, "*b j"]) -> tuple[Single, list[StructureState]]:
         initial, z = self.norm_s(s), self.norm_z(z)
         s = self.initial(initial)
-        quaternion = s.new_tensor([1.0, 0.0, 0.0, 0.0]).expand(*s.shape[:-1], 4)
+        quaternion = constant((1.0, 0.0, 0.0, 0.0), s).expand(*s.shape[:-1], 4)
         translation = s.new_zeros(*s.shape[:-1], 3)
         states = []
         for _ in range(self.layers):
