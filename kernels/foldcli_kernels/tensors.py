@@ -11,6 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+ALIGNMENT = 16  # elements, of which any type has whole vectors of 16 bytes
+
 
 @dataclass(frozen=True)
 class RowLayout:
@@ -40,6 +42,16 @@ def empty_rows(x: Tensor, width: int) -> Tensor:
     return torch.empty_strided((*x.shape[:-1], width), strides, dtype=x.dtype, device=x.device)
 
 
+def empty_planes(x: Tensor, columns: int) -> Tensor:
+    """Return uninitialised [*b, i, j, columns] for x [*b, i, j, c], a plane of i and j for each column.
+
+    Its lines begin at multiples of ALIGNMENT, for those who read the planes in vectors.
+    """
+    *batch, rows, length, _ = x.shape
+    planes = x.new_empty((*batch, columns, rows, -(-length // ALIGNMENT) * ALIGNMENT))
+    return planes[..., :length].movedim(-3, -1)
+
+
 def share_rows(*tensors: Tensor) -> tuple[list[Tensor], RowLayout]:
     """Return all tensors with rows in the memory order of the first; copied where no three strides describe them.
 
@@ -57,6 +69,18 @@ def share_rows(*tensors: Tensor) -> tuple[list[Tensor], RowLayout]:
     (outer, outer_steps), (middle, middle_steps), (inner, inner_steps) = axes
     strides = tuple(zip(outer_steps, middle_steps, inner_steps, strict=True))
     return permuted, RowLayout(outer * middle * inner, middle, inner, strides)
+
+
+def readable_beside(written: Sequence[Tensor], *tensors: Tensor) -> list[Tensor]:
+    """Return tensors with rows such that `share_rows` copies none of those, in the order of the first, to be written.
+
+    They are copied where no three strides describe all.
+    """
+    order = [*memory_order(tensors[0]), tensors[0].dim() - 1]
+    if len(_coalesce([x.permute(order) for x in (*tensors, *written)])) <= 3:
+        return list(tensors)
+    back = sorted(range(len(order)), key=order.__getitem__)
+    return [x.permute(order).contiguous().permute(back) for x in tensors]
 
 
 def _coalesce(tensors: Sequence[Tensor]) -> list[tuple[int, tuple[int, ...]]]:
@@ -87,10 +111,12 @@ def one_batch(x: Tensor) -> Tensor:
     return dense_channels(x.reshape(-1, *x.shape[-3:]))
 
 
-def refuse_gradient(operation: str, data: Tensor) -> None:
-    """Raise ValueError where a mask or a count requires a gradient, which no kernel computes."""
-    if data.requires_grad and torch.is_grad_enabled():
-        raise ValueError(f"{operation}: no gradient for the mask or count of shape {tuple(data.shape)}")
+def refuse_gradient(operation: str, *data: Tensor) -> None:
+    """Raise ValueError where a tensor requires a gradient that no kernel computes, such as that of a mask."""
+    if torch.is_grad_enabled():
+        for tensor in data:
+            if tensor.requires_grad:
+                raise ValueError(f"{operation}: no gradient for the tensor of shape {tuple(tensor.shape)}")
 
 
 @triton.jit

@@ -66,6 +66,7 @@ CASES: list[tuple[Callable[..., Any], tuple[Any, ...], int]] = [
     (F.avg_pool2d, (r(2, 4, 8, 8), 2), 2),
     (ops.layer_norm, (r(4, 6, 8), norm(8)), 2),
     (ops.norm_linear, (r(4, 6, 8), norm(8), [(r(5, 8), None), (r(3, 8), r(3))]), 2),
+    (ops.norm_linear, (r(4, 6, 8), norm(8), [(r(5, 8), None), (r(3, 8), r(3))], r(4, 6)), 2),
     (ops.transition, (r(4, 6, 8), norm(8), (r(16, 8), r(16)), (r(8, 16), r(8))), 2),
     (ops.gated_attention, (r(3, 4, 6, 64), r(16), 2, torch.ones(3, 4, 6), r(3, 2, 6, 6)), 2),
     (ops.global_attention, (r(4, 2, 8), r(4, 6, 8), r(4, 6, 8), torch.ones(4, 6)), 1),

@@ -13,7 +13,10 @@ from foldcli.ops.kernel_launches import recorded_launches
 # Sizes that are compiled ahead of time -> others of their class: all multiples of 4, and a single sequence.
 SAME = {Sizes(12, 4, 4): Sizes(20, 8, 4), Sizes(5, 1, 1): Sizes(7, 1, 1)}
 # What a kernel loops over, or how much there is of it.
-COUNTS = {"sequences", "rows", "groups", "row_groups", "keys", "columns", "blocks", "count", "per_batch", "per_share"}
+COUNTS = {
+    "sequences", "rows", "groups", "row_groups", "last", "spare", "keys", "columns", "blocks", "count", "per_batch",
+    "per_share",
+}  # fmt: skip
 
 
 def main() -> None:

@@ -24,3 +24,15 @@ def work() -> Any:
 def test_operators_are_called_without_their_wrapper(work: Any) -> None:
     """It imports torch._dynamo when first called, which takes two seconds."""
     assert not work["dynamo"]
+
+
+@pytest.mark.parametrize("length", ["32", "37"])
+def test_block_launches_at_most_20_kernels_and_copies_nothing(work: Any, length: str) -> None:
+    block = work["block"][length]
+    assert block["operations"] == ["bmm", "bmm"]
+    assert len(block["kernels"]) + len(block["operations"]) <= 20, block
+
+
+def test_nothing_waits_for_a_gpu_within_a_pass(work: Any) -> None:
+    """Values read, tables moved: a CUDA graph could hold none of these, and the host could not run ahead."""
+    assert work["waits"] == []

@@ -90,6 +90,7 @@ VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
     "sliced": lambda x: x[:, 1:, ::2],
     "channels first": lambda x: x.movedim(-3, -1),
     "one row for all": lambda x: x[:, :1].expand(-1, 4, -1, -1),
+    "four axes": lambda x: x.unflatten(1, (4, 8))[:, 1:, 1::3, ::2],
 }
 
 
@@ -153,10 +154,43 @@ def test_operator() -> None:
     tensors = inputs((3, 4, 16), [16, 4], [False, True], torch.float32)
     tensors[0] = tensors[0].transpose(0, 1)
     x, scale, offset, weight, weight2, bias2 = (tensor.detach().requires_grad_() for tensor in tensors)
-    opcheck(torch.ops.foldcli.norm_linear.default, (x, scale, offset, [weight, weight2], [bias2], [False, True]))
+    for mask in (None, torch.ones(4, 3)):
+        layers = [weight, weight2], [bias2], [False, True]
+        opcheck(torch.ops.foldcli.norm_linear.default, (x, scale, offset, *layers, mask))
     grads = [torch.ones(4, 3, 16), torch.ones(4, 3, 4)]
-    layers = [tensors[3], tensors[4]]
-    opcheck(torch.ops.foldcli.norm_linear_backward.default, (grads, *tensors[:3], layers, [False, True]))
+    weights = [tensors[3], tensors[4]]
+    opcheck(torch.ops.foldcli.norm_linear_backward.default, (grads, *tensors[:3], weights, [False, True]))
+
+
+@pytest.mark.parametrize("dtype", DTYPES[:2])
+def test_results_are_multiplied_by_a_mask(dtype: torch.dtype) -> None:
+    tensors, mask = inputs((5, 7, 32), [24, 20], [True, True], dtype), (torch.arange(35).view(5, 7) % 3 > 0).to(dtype)
+    biased = [True, True]
+
+    def masked(x: Tensor, scale: Tensor, offset: Tensor, *layers: Tensor) -> list[Tensor]:
+        return norm_linear(x, (scale, offset), pairs(layers, biased), mask)
+
+    def plain(*leaves: Tensor) -> list[Tensor]:
+        return [y * mask.to(y.dtype).unsqueeze(-1) for y in body(biased)(*leaves)]
+
+    assert_agrees(masked, plain, tensors)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 32), (3, 16, 32), (3, 1, 32), (2, 3, 5, 32)])
+@pytest.mark.parametrize("turn", [False, True])
+def test_biases_of_pairs_lie_in_planes_with_zeros_beyond(turn: bool, shape: tuple[int, ...]) -> None:
+    """Attention reads them in vectors, head by head."""
+    x, *rest = inputs(shape, [4, 64], [False, False], torch.float32)
+    x = x.transpose(-2, -3) if turn else x
+    planes = norm_linear(x, (rest[0], rest[1]), [(rest[2], None), (rest[3], None)])[0].movedim(-1, -3)
+    *batch, rows, length, _ = x.shape
+    pitch = -(-length // 16) * 16
+    assert planes.stride()[-3:] == (rows * pitch, pitch, 1)
+    whole = planes.as_strided((*batch, 4, rows, pitch), planes.stride())
+    assert torch.equal(whole[..., :length], planes)
+    assert not whole[..., length:].any()
+    expected = body([False])(x, *rest[:3])[0].movedim(-1, -3)
+    torch.testing.assert_close(planes, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_traces_without_running() -> None:
@@ -173,9 +207,9 @@ def test_traces_without_running() -> None:
 FORWARD, INPUT, WEIGHTS = "norm_linear_forward", "norm_linear_backward_input", "norm_linear_backward_weights"
 BROKEN = {
     "bias left out": (forward, "project_rows", "if HAS_BIAS", "if False", "result 1"),
-    "offset left out": (statistics, "load_normed_rows", " + shift[None, :]", "", "result 0"),
+    "offset left out": (statistics, "normalise", " + shift[None, :]", "", "result 0"),
     "first twice": (forward, FORWARD, "offset, weight2", "offset, weight", "result 1"),
-    "last row lost": (forward, "project_rows", "row < rows)[:", "row + 1 < rows)[:", "result 0"),
+    "last row lost": (forward, FORWARD, "row < rows", "row + 1 < rows", "result 0"),
     "last column lost": (forward, "project_rows", "& (column < OUT)", "& (column + 1 < OUT)", "result 0"),
     "second projection forgotten": (backward, INPUT, "OUT2 > 0", "False", "gradient of input 0"),
     "scale left out": (statistics, "store_norm_gradient", "total * factor[None, :]", "total", "gradient of input 0"),

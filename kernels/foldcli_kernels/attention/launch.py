@@ -114,10 +114,17 @@ def _launch_dq(
 
 
 def padded_bias(bias: Tensor | None) -> Tensor | None:
-    """Return the bias [b, h, n, n] in rows of a multiple of 16 entries, which vector loads need."""
+    """Return the bias [b, h, n, n] in rows of a multiple of 16 entries, which vector loads need.
+
+    No copy where it lies like that, as norm_linear writes it; what a row holds past the end is then not defined.
+    """
     if bias is None:
         return None
     spare = -bias.shape[-1] % 16
+    b, h, n, _ = bias.shape
+    strides = h * n * (n + spare), n * (n + spare), n + spare, 1
+    if bias.stride()[b == 1 :] == strides[b == 1 :]:
+        return bias.as_strided((b, h, n, n + spare), strides)
     # contiguous after padding too: pad keeps the strides of a view with heads moved to the front
     return (torch.nn.functional.pad(bias, (0, spare)) if spare else bias).contiguous()
 

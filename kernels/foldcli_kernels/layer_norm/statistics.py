@@ -50,16 +50,23 @@ def row_statistics(x, start, inside, WIDTH: tl.constexpr, BLOCK_M: tl.constexpr,
 
 
 @triton.jit
+def normalise(values, scale, offset, WIDTH: tl.constexpr, BLOCK_C: tl.constexpr):
+    """Return rows normalised in their own type, and `standardise`'s two results; values are zero beyond WIDTH."""
+    channel = tl.arange(0, BLOCK_C)
+    real = channel < WIDTH
+    standard, reciprocal = standardise(values.to(tl.float32), WIDTH, BLOCK_C)
+    factor = tl.load(scale + channel, mask=real, other=0.0).to(tl.float32)
+    shift = tl.load(offset + channel, mask=real, other=0.0).to(tl.float32)
+    return (standard * factor[None, :] + shift[None, :]).to(values.dtype), standard, reciprocal
+
+
+@triton.jit
 def load_normed_rows(x, start, inside, scale, offset, WIDTH: tl.constexpr, BLOCK_C: tl.constexpr):
     """Load rows that begin at x + start; return them normalised in the type of x, and `standardise`'s two results."""
     channel = tl.arange(0, BLOCK_C)
     real = channel < WIDTH
     values = tl.load(x + start[:, None] + channel[None, :], mask=inside[:, None] & real[None, :], other=0.0)
-    standard, reciprocal = standardise(values.to(tl.float32), WIDTH, BLOCK_C)
-    factor = tl.load(scale + channel, mask=real, other=0.0).to(tl.float32)
-    shift = tl.load(offset + channel, mask=real, other=0.0).to(tl.float32)
-    normed = (standard * factor[None, :] + shift[None, :]).to(x.dtype.element_ty)
-    return normed, standard, reciprocal
+    return normalise(values, scale, offset, WIDTH, BLOCK_C)
 
 
 @triton.jit

@@ -6,32 +6,89 @@ import torch
 import triton
 from torch import Tensor
 
-from foldcli_kernels.matmul import float32_precision
+from foldcli_kernels.matmul import NARROWEST, float32_precision
 from foldcli_kernels.norm_linear import backward, forward
 from foldcli_kernels.norm_linear.tiles import PROGRAMS, column_block, width_class
-from foldcli_kernels.tensors import dense_channels, empty_rows, share_rows
+from foldcli_kernels.tensors import dense_channels, empty_planes, empty_rows, readable_beside, share_rows
 from foldcli_kernels.tuning import launch_parameters, size_class
+
+# An update, with weight and bias of its projection, which is added to the rows before they are normalised.
+Added = tuple[Tensor, Tensor, Tensor]
+
+
+def empty_results(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None]) -> list[Tensor]:
+    """Return uninitialised projections of x.
+
+    Rows lie in the memory order of those of x, their columns side by side; but few columns without a bias are heads'
+    biases of pairs, which attention reads head by head: they are planes.
+    """
+    return [
+        empty_planes(x, len(weight)) if bias is None and len(weight) <= NARROWEST and x.dim() in (3, 4)
+        else empty_rows(x, len(weight))
+        for weight, bias in zip(weights, biases, strict=True)
+    ]  # fmt: skip
 
 
 def launch_forward(
-    x: Tensor, scale: Tensor, offset: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None]
-) -> list[Tensor]:
-    """Project normalised rows by one or two weights [out, c]; results in the memory order of x [*b, c]."""
+    x: Tensor, scale: Tensor, offset: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None],
+    keep: Tensor | None = None,
+) -> list[Tensor]:  # fmt: skip
+    """Project normalised rows by one or two weights [out, c], and multiply the results by keep [*b]."""
+    results = empty_results(x, weights, biases)
+    _launch_forward(x, (scale, offset), weights, biases, results, keep, None, None)
+    return results
+
+
+def launch_added(
+    x: Tensor, norm: tuple[Tensor, Tensor], added: Added, weights: Sequence[Tensor], biases: Sequence[Tensor | None]
+) -> tuple[Tensor, list[Tensor]]:
+    """Return x with the update added, in the memory order of x, and projections of it normalised."""
+    total, results = empty_rows(x, x.shape[-1]), empty_results(x, weights, biases)
+    _launch_forward(x, norm, weights, biases, results, None, added, total)
+    return total, results
+
+
+def _launch_forward(
+    x: Tensor, norm: tuple[Tensor, Tensor], weights: Sequence[Tensor], biases: Sequence[Tensor | None],
+    results: Sequence[Tensor], keep: Tensor | None, added: Added | None, total: Tensor | None,
+) -> None:  # fmt: skip
     width, outs = x.shape[-1], [weight.shape[0] for weight in weights]
-    results = [empty_rows(x, out) for out in outs]
-    (x,), rows = share_rows(dense_channels(x))
-    name = f"norm_linear_forward_c{width_class(width)}"
+    update, *projection = added or (None, None, None)
+    # Others stand for the tensors that there are not, so that there are strides to hand over.
+    x, written = dense_channels(x), [results[0] if total is None else total, *results]
+    read = x, x if keep is None else keep.unsqueeze(-1), x if update is None else dense_channels(update)
+    x, factors, updates = readable_beside(written, *read)
+    (x, *_), rows = share_rows(x, factors, updates, *written)
+    of_x, *others = rows.strides
+    steps = [result.stride(-1) for result in results]
+    spare, line_end = _line_ends(results, others[3:])
+    name = f"norm_linear_{'added' if added else 'forward'}_c{width_class(width)}"
     options = dict(launch_parameters(name, x.dtype, size_class(rows.count), x.device))
     block_m, block_n, block_k = (options.pop(key) for key in ("block_m", "block_n", "block_k"))
     first, last = ([weights[i].contiguous(), biases[i], results[i]] for i in (0, -1))
     with torch.cuda.device_of(x):
         forward.norm_linear_forward[(triton.cdiv(rows.count, block_m),)](
-            x, scale, offset, *first, *last, rows.count, rows.middle, rows.inner, *rows.strides[0],
+            x, *norm, *first, *last, None if keep is None else factors, None if update is None else updates,
+            *projection, total, rows.count, rows.middle, rows.inner,
+            *of_x, *others[3], steps[0], *others[-1], steps[-1], *others[0], *others[1], *others[2],
+            *line_end, spare[0], spare[-1],
             width, outs[0], outs[1] if len(outs) > 1 else 0, biases[0] is not None, biases[-1] is not None,
             triton.next_power_of_2(width), block_m, column_block(outs[0], block_n), column_block(outs[-1], block_n),
-            block_k, float32_precision(x.dtype), **options,
+            block_k, 0 if update is None else update.shape[-1], options.pop("block_u", 0),
+            float32_precision(x.dtype), **options,
         )  # fmt: skip
-    return results
+
+
+def _line_ends(results: Sequence[Tensor], strides: Sequence[tuple[int, ...]]) -> tuple[list[int], list[int]]:
+    """Return how many entries each result has beyond the end of its planes' lines, and what says where lines end.
+
+    This is the last index along a line, and the steps of that index along the three axes of rows.
+    """
+    spare = [result.stride(-3) - result.shape[-2] if result.stride(-1) > 1 else 0 for result in results]
+    for result, steps, beyond in zip(results, strides, spare, strict=True):
+        if beyond:
+            return spare, [result.shape[-2] - 1, *(int(step == 1) for step in steps)]
+    return spare, [0, 0, 0, 0]
 
 
 def launch_input(grads: Sequence[Tensor], x: Tensor, scale: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:

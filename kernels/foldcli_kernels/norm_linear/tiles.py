@@ -26,6 +26,8 @@ FORWARD = {
     256: (_forward(128, 64, 256, 8, 2), [_forward(64, 64, 256, 8, 2), _forward(64, 64, 256, 4, 2)]),
     512: (_forward(64, 64, 64, 4, 2), []),
 }
+# Where an update is added first, and rows are held whole in any precision; block_u: its channels taken at once.
+ADDED = {width: _forward(rows, 64, width, 8, 2) | {"block_u": 32} for width, rows in ((64, 128), (128, 128), (256, 64))}
 FORWARD_FLOAT32 = _forward(64, 32, 32, 4, 2)
 # By the width rounded up to a power of two: the default in half precision, that in float32, and what tuning tries.
 INPUT = {
@@ -44,6 +46,8 @@ WEIGHTS = {
 PROGRAMS = 264
 for _width, (_half, _more) in FORWARD.items():
     declare(f"norm_linear_forward_c{_width}", _half, {torch.float32: FORWARD_FLOAT32}, [_half, *_more])
+for _width, _half in ADDED.items():
+    declare(f"norm_linear_added_c{_width}", _half)
 for _step, _table in (("input", INPUT), ("weights", WEIGHTS)):
     for _width, (_half, _single, _more) in _table.items():
         declare(f"norm_linear_{_step}_c{_width}", _half, {torch.float32: _single}, [_half, *_more])

@@ -22,7 +22,7 @@ def aot_configs() -> list[AotConfig]:
 def _config(dtype: torch.dtype, widths: tuple[int, int], options: dict[str, int]) -> AotConfig:
     c, width = widths
     constants: dict[str, Any] = {"C": c, "E": c, "WIDTH": width, "BLOCK_E": c, "BLOCK_F": width, "HAS_BIAS": True}
-    constants |= {key.upper(): options[key] for key in NAMES[:4]} | {"count_j": 1}
+    constants |= {key.upper(): options[key] for key in NAMES[:4]} | {"count_j": 1, "pairs": None}
     pointers = ("left", "right", "weight", "bias", "count", "out")
     signature = {
         key: POINTER[dtype] if key in pointers else "fp32" if key == "epsilon" else "i32"

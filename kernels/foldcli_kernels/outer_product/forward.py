@@ -16,9 +16,11 @@ def outer_product_mean_forward(
     right,  # [b, s, j, E]
     weight, bias,  # [WIDTH, C E], [WIDTH] or None: projection to the pairs
     count,  # [b, i, j]: how many sequences cover both columns
+    pairs,  # [b, i, j, WIDTH] or None: added to the result
     out,  # [b, i, j, WIDTH]: written, dense
     sequences, rows, length,  # lengths of s, i and j
     left_b, left_s, left_i, right_b, right_s, right_j, count_b, count_i, count_j,  # strides
+    pairs_b, pairs_i, pairs_j,
     epsilon,  # added to count, against division by 0
     C: tl.constexpr, E: tl.constexpr, WIDTH: tl.constexpr,  # channels of left, right and the result
     BLOCK_E: tl.constexpr, BLOCK_F: tl.constexpr,  # E and WIDTH rounded up to what a tile can have
@@ -70,8 +72,9 @@ def outer_product_mean_forward(
     if HAS_BIAS:
         total += tl.load(bias + feature, mask=feature < WIDTH, other=0.0).to(tl.float32)[None, :]
     result = total / (covered.to(tl.float32) + epsilon)[:, None]
+    real = exists[:, None] & (feature < WIDTH)[None, :]
+    if pairs is not None:
+        at = pairs + (batch * pairs_b + i_out * pairs_i + j_out * pairs_j)[:, None] + feature[None, :]
+        result += tl.load(at, mask=real, other=0.0).to(tl.float32)
     target = ((batch * rows + i_out) * length + j_out) * WIDTH
-    tl.store(
-        out + target[:, None] + feature[None, :], result.to(out.dtype.element_ty),
-        mask=exists[:, None] & (feature < WIDTH)[None, :],
-    )  # fmt: skip
+    tl.store(out + target[:, None] + feature[None, :], result.to(out.dtype.element_ty), mask=real)

@@ -68,3 +68,11 @@ def outer_product_mean(left: Tensor, right: Tensor, projection: tuple[Tensor, Te
     """
     refuse_gradient("outer_product_mean", count)
     return _forward(left, right, *projection, count)
+
+
+def add_outer_product_mean(
+    z: Tensor, left: Tensor, right: Tensor, projection: tuple[Tensor, Tensor | None], count: Tensor
+) -> Tensor:
+    """Return pairs z [*b, i, j, f] with the mean outer product added. No gradients."""
+    refuse_gradient("add_outer_product_mean", z, left, right)
+    return launch_forward(left, right, *projection, count, z)

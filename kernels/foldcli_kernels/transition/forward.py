@@ -1,4 +1,7 @@
-"""Layer norm, a wider layer, a rectifier and a layer back: hidden channels are made and used up a tile at a time."""
+"""Layer norm, a wider layer, a rectifier and a layer back: hidden channels are made and used up a tile at a time.
+
+With an update the whole ends a block: x and the projected update are added first, and the transition to their sum.
+"""
 
 # Triton's decorator and kernels carry no types.
 # mypy: disable-error-code="untyped-decorator,no-untyped-def"
@@ -6,8 +9,9 @@
 import triton
 import triton.language as tl
 
-from foldcli_kernels.layer_norm.statistics import load_normed_rows, row_statistics
+from foldcli_kernels.layer_norm.statistics import load_normed_rows, normalise, row_statistics
 from foldcli_kernels.matmul import matmul, sliced_matmul
+from foldcli_kernels.residual import add_projected
 from foldcli_kernels.tensors import row_offset
 
 
@@ -17,9 +21,10 @@ def transition_forward(
     scale, offset,  # [c]: of the layer norm
     expand, expand_bias,  # [h, c], [h] or None
     contract, contract_bias,  # [c, h], [c] or None
+    update, update_weight, update_bias,  # [rows, INNER], [c, INNER], [c]; None where the update is the transition alone
     out,  # [rows, c]: written, dense
     rows, middle, inner,  # number of rows, which lie along three axes, and the lengths of the two inner ones
-    x0, x1, x2,  # strides of x along those axes
+    x0, x1, x2, u0, u1, u2,  # strides of x and update along those axes
     WIDTH: tl.constexpr,  # channels c
     HIDDEN: tl.constexpr,  # hidden channels h
     EXPAND_BIAS: tl.constexpr, CONTRACT_BIAS: tl.constexpr,  # whether the layers have a bias
@@ -27,6 +32,7 @@ def transition_forward(
     BLOCK_M: tl.constexpr,  # rows of a program
     BLOCK_H: tl.constexpr,  # hidden channels made at once
     BLOCK_K: tl.constexpr,  # channels read at once; whole rows are held where it is not below WIDTH
+    INNER: tl.constexpr, BLOCK_U: tl.constexpr,  # channels of the update, and how many are taken at once
     PRECISION: tl.constexpr,  # of float32 products
 ):  # fmt: skip
     """Write the transition of BLOCK_M rows."""
@@ -35,11 +41,18 @@ def transition_forward(
     start = row_offset(row, middle, inner, x0, x1, x2)
     channel = tl.arange(0, BLOCK_C)
     real = channel < WIDTH
-    if BLOCK_K < WIDTH:
+    total = tl.zeros([BLOCK_M, BLOCK_C], tl.float32)
+    if update is not None:
+        summed = add_projected(
+            x, start, update, row_offset(row, middle, inner, u0, u1, u2), inside, update_weight, update_bias,
+            WIDTH, INNER, BLOCK_C, BLOCK_M, BLOCK_U, PRECISION,
+        )  # fmt: skip
+        normed, _, reciprocal = normalise(summed, scale, offset, WIDTH, BLOCK_C)
+        total += summed.to(tl.float32)
+    elif BLOCK_K < WIDTH:
         mean, reciprocal = row_statistics(x, start, inside, WIDTH, BLOCK_M, BLOCK_K)
     else:
         normed, _, reciprocal = load_normed_rows(x, start, inside, scale, offset, WIDTH, BLOCK_C)
-    total = tl.zeros([BLOCK_M, BLOCK_C], tl.float32)
     for first in range(0, HIDDEN, BLOCK_H):
         column = first + tl.arange(0, BLOCK_H)
         known = column < HIDDEN

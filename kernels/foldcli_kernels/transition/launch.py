@@ -5,27 +5,35 @@ import triton
 from torch import Tensor
 
 from foldcli_kernels.matmul import float32_precision
+from foldcli_kernels.norm_linear.launch import Added
 from foldcli_kernels.norm_linear.tiles import PROGRAMS
-from foldcli_kernels.tensors import dense_channels, empty_rows, share_rows
+from foldcli_kernels.tensors import dense_channels, empty_rows, readable_beside, share_rows
 from foldcli_kernels.transition import backward, forward
 from foldcli_kernels.transition.tiles import tile_of
 
 
 def launch_forward(
     x: Tensor, scale: Tensor, offset: Tensor, expand: Tensor, expand_bias: Tensor | None,
-    contract: Tensor, contract_bias: Tensor | None,
+    contract: Tensor, contract_bias: Tensor | None, added: Added | None = None,
 ) -> Tensor:  # fmt: skip
-    """Return the update of each row, in the memory order of x [*b, c]; expand [h, c], contract [c, h]."""
+    """Return the update of each row, in the memory order of x [*b, c]; expand [h, c], contract [c, h].
+
+    added: an update that comes first; then the result is x with both updates.
+    """
     hidden, width = expand.shape
     out = empty_rows(x, width)
-    (x,), rows = share_rows(dense_channels(x))
-    (block_m, block_h, block_k), options = tile_of("forward", x, rows.count)
+    update, *projection = added or (None, None, None)
+    x, updates = readable_beside([out], dense_channels(x), dense_channels(x if update is None else update))
+    (x, updates, _), rows = share_rows(x, updates, out)
+    (block_m, block_h, block_k), options = tile_of("added" if added else "forward", x, rows.count)
     with torch.cuda.device_of(x):
         forward.transition_forward[(triton.cdiv(rows.count, block_m),)](
-            x, scale, offset, expand.contiguous(), expand_bias, contract.contiguous(), contract_bias, out,
-            rows.count, rows.middle, rows.inner, *rows.strides[0],
+            x, scale, offset, expand.contiguous(), expand_bias, contract.contiguous(), contract_bias,
+            None if update is None else updates, *projection, out,
+            rows.count, rows.middle, rows.inner, *rows.strides[0], *rows.strides[1],
             width, hidden, expand_bias is not None, contract_bias is not None, triton.next_power_of_2(width),
-            block_m, block_h, block_k, float32_precision(x.dtype), **options,
+            block_m, block_h, block_k, 0 if update is None else update.shape[-1], options.pop("block_u", 0),
+            float32_precision(x.dtype), **options,
         )  # fmt: skip
     return out
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from foldcli_kernels.calls import operator
 from foldcli_kernels.flops import Shape, count_flops, projections
-from foldcli_kernels.tensors import empty_rows
+from foldcli_kernels.tensors import empty_rows, refuse_gradient
 from foldcli_kernels.transition.launch import launch_forward, launch_input, launch_weights
 
 
@@ -82,3 +82,15 @@ def transition(
     once; backward computes the hidden layer twice more.
     """
     return _forward(x, *norm, *expand, *contract)
+
+
+def add_transition(
+    x: Tensor, update: Tensor, output: tuple[Tensor, Tensor], norm: tuple[Tensor, Tensor],
+    expand: tuple[Tensor, Tensor], contract: tuple[Tensor, Tensor],
+) -> Tensor:  # fmt: skip
+    """Add a projected update to x, then to their sum its transition. No gradients.
+
+    x: [*b, c] in half precision, c at most 256; update: [*b, e]; output: weight [c, e] and bias [c].
+    """
+    refuse_gradient("add_transition", x, update, *output)
+    return launch_forward(x, *norm, *expand, *contract, (update, *output))

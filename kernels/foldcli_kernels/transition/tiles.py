@@ -26,6 +26,8 @@ FORWARD = {
     256: (_tile(64, 64, 256, 8, 2), _tile(32, 32, 32, 8, 2), [_tile(64, 32, 256, 4, 2)]),
     512: (_tile(32, 32, 64, 8, 1), _tile(16, 16, 32, 8, 1), []),
 }
+# Where an update is added first, and rows are held whole in any precision; block_u: its channels taken at once.
+ADDED = {width: _tile(rows, 64, width, 8, 2) | {"block_u": 32} for width, rows in ((64, 128), (128, 128), (256, 64))}
 INPUT = {
     64: (_tile(64, 64, 64, 4, 2), _tile(32, 32, 32, 4, 2), []),
     128: (_tile(128, 64, 128, 8, 2), _tile(32, 32, 32, 8, 2), [_tile(64, 64, 128, 4, 2)]),
@@ -38,6 +40,8 @@ WEIGHTS = {
     256: (_tile(32, 64, 256, 8, 1), _tile(16, 16, 32, 8, 1), [_tile(32, 32, 256, 8, 2)]),
     512: (_tile(16, 16, 64, 8, 1), _tile(16, 16, 32, 8, 1), []),
 }
+for _width, _tiles in ADDED.items():
+    declare(f"transition_added_c{_width}", _tiles)
 for _step, _table in (("forward", FORWARD), ("input", INPUT), ("weights", WEIGHTS)):
     for _width, (_half, _single, _more) in _table.items():
         declare(f"transition_{_step}_c{_width}", _half, {torch.float32: _single}, [_half, *_more])

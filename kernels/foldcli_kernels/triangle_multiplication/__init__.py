@@ -5,6 +5,6 @@ layer norms, projection and gate (update_forward.py, update_backward.py).
 """
 
 from foldcli_kernels.triangle_multiplication.operands import triangle_operands
-from foldcli_kernels.triangle_multiplication.update import triangle_update
+from foldcli_kernels.triangle_multiplication.update import add_triangle_update, triangle_update
 
-__all__ = ["triangle_operands", "triangle_update"]
+__all__ = ["add_triangle_update", "triangle_operands", "triangle_update"]

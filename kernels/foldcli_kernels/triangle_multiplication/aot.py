@@ -45,7 +45,7 @@ def _config(kernel: Any, dtype: torch.dtype, width: int, option: dict[str, int],
     small, rows = blocks
     constants = tile_constants(width, width)
     block_n, block_p = min(option["block_n"], constants[small]), option["block_p"]
-    constants |= {"BLOCK_N": block_n, "BLOCK_P": block_p, "HAS_BIAS": True, "HAS_GATE_BIAS": True}
+    constants |= {"BLOCK_N": block_n, "BLOCK_P": block_p, "HAS_BIAS": True, "HAS_GATE_BIAS": True, "ADD": False}
     wgmma = dtype != torch.float32 and constants[rows] >= 64
     fixed = {"mask_k": 1} if "mask_k" in kernel.arg_names else {}
     constants = {key: value for key, value in constants.items() if key in kernel.arg_names} | fixed

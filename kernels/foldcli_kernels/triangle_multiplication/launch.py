@@ -3,7 +3,7 @@
 import triton
 from torch import Tensor
 
-ALIGNMENT = 16
+from foldcli_kernels.tensors import ALIGNMENT
 
 
 def padded_length(length: int) -> int:

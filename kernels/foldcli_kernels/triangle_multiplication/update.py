@@ -7,7 +7,7 @@ from torch import Tensor
 
 from foldcli_kernels.calls import operator
 from foldcli_kernels.flops import Shape, count_flops, projections
-from foldcli_kernels.tensors import empty_rows
+from foldcli_kernels.tensors import empty_rows, refuse_gradient
 from foldcli_kernels.triangle_multiplication.update_launch import launch_backward, launch_forward
 
 
@@ -84,3 +84,16 @@ def triangle_update(
     in the memory order of z.
     """
     return _forward(product, z, *center, *output, *norm, *gate)
+
+
+def add_triangle_update(
+    product: Tensor,
+    z: Tensor,
+    center: tuple[Tensor, Tensor],
+    output: tuple[Tensor, Tensor | None],
+    norm: tuple[Tensor, Tensor],
+    gate: tuple[Tensor, Tensor | None],
+) -> Tensor:
+    """Return the pairs z with the update of `triangle_update` added. No gradients."""
+    refuse_gradient("add_triangle_update", product, z)
+    return launch_forward(product, z, *center, *output, *norm, *gate, True)

@@ -31,13 +31,15 @@ def triangle_update_forward(
     BLOCK_N: tl.constexpr,  # columns of a projection at once
     BLOCK_P: tl.constexpr,  # pairs of a program
     HAS_BIAS: tl.constexpr, HAS_GATE_BIAS: tl.constexpr,
+    ADD: tl.constexpr,  # whether pairs and update are added
 ):  # fmt: skip
-    """Write the update of BLOCK_P pairs."""
+    """Write the update of BLOCK_P pairs, or the updated pairs."""
     batch = tl.program_id(1).to(tl.int64)
     i, k, inside = pair_indices(tl.program_id(0), rows, length, padded, BLOCK_P)
     source = batch * triangles_b + i * triangles_i + k
     centred = load_normed_pairs(triangles, source, inside, triangles_c, center_scale, center_offset, HIDDEN, BLOCK_H)
     normed = load_normed_pairs(z, batch * z_b + i * z_i + k * z_k, inside, 1, scale, offset, WIDTH, BLOCK_C)
+    pairs = z + batch * z_b + i * z_i + k * z_k
     target = out + batch * out_b + i * out_i + k * out_k
     for start in range(0, WIDTH, BLOCK_N):
         channel = start + tl.arange(0, BLOCK_N)
@@ -47,5 +49,8 @@ def triangle_update_forward(
         update += load_bias_vector(output_bias, channel, real, HAS_BIAS, BLOCK_N)[None, :]
         logit = matmul(normed, tl.trans(load_weight_rows(gate, channel, real, WIDTH, BLOCK_C)), zero)
         logit += load_bias_vector(gate_bias, channel, real, HAS_GATE_BIAS, BLOCK_N)[None, :]
-        result = (update * tl.sigmoid(logit)).to(out.dtype.element_ty)
-        tl.store(target[:, None] + channel[None, :], result, mask=inside[:, None] & real[None, :])
+        result = update * tl.sigmoid(logit)
+        exists = inside[:, None] & real[None, :]
+        if ADD:  # read again, from a near cache
+            result += tl.load(pairs[:, None] + channel[None, :], mask=exists, other=0.0).to(tl.float32)
+        tl.store(target[:, None] + channel[None, :], result.to(out.dtype.element_ty), mask=exists)

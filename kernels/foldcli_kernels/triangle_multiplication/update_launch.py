@@ -22,8 +22,9 @@ Dense = tuple[Tensor, Tensor | None]
 def launch_forward(
     triangles: Tensor, z: Tensor, center_scale: Tensor, center_offset: Tensor, output: Tensor,
     output_bias: Tensor | None, scale: Tensor, offset: Tensor, gate: Tensor, gate_bias: Tensor | None,
+    add: bool = False,
 ) -> Tensor:  # fmt: skip
-    """Return the update of the pairs, in the memory order of z."""
+    """Return the update of the pairs, in the memory order of z; add: the updated pairs instead."""
     out = empty_rows(z, z.shape[-1])
     # one_batch(out) is a view, since its rows are dense in any memory order.
     triangles, z, target = channel_planes(triangles), one_batch(z), one_batch(out)
@@ -34,7 +35,7 @@ def launch_forward(
         update_forward.triangle_update_forward[(tile_count(z, constants["BLOCK_P"]), batch)](
             triangles, z, center_scale, center_offset, output, output_bias, scale, offset, gate, gate_bias, target,
             rows, length, padded_length(length), *triangles.stride()[:3], *z.stride()[:3], *target.stride()[:3],
-            **constants, HAS_BIAS=output_bias is not None, HAS_GATE_BIAS=gate_bias is not None, **options,
+            **constants, HAS_BIAS=output_bias is not None, HAS_GATE_BIAS=gate_bias is not None, ADD=add, **options,
         )  # fmt: skip
     return out
 

@@ -7,10 +7,10 @@ from foldcli.autochunk.dimensions import CallSite, Chunking, rule
 
 @rule("norm_linear", "transition")
 def rows(site: CallSite) -> Iterator[Chunking]:
-    """Every position is computed alone, from all its channels."""
-    x = site.operands[0]
+    """Every position is computed alone, from all its channels; a mask has one factor for each."""
+    x, mask = site.operands[0], site.get(3, "mask") if site.name == "norm_linear" else None
     for dim in range(len(x.shape) - 1):
-        yield site.chunking({x: dim}, [dim] * len(site.results))
+        yield site.chunking({x: dim, **({mask: dim} if mask else {})}, [dim] * len(site.results))
 
 
 @rule("gated_attention")

@@ -28,9 +28,9 @@ def adjacent(x: Tensor, dim: int) -> Tensor:
 
 
 def _each_projection(call: Call) -> list[Call]:
-    x, norm, projections = call.args
+    x, norm, projections, *mask = call.args
     return [
-        replace(call, args=(x, norm, [projection]), results=(result,))
+        replace(call, args=(x, norm, [projection], *mask), results=(result,))
         for projection, result in zip(projections, call.results, strict=True)
     ]
 

@@ -14,6 +14,7 @@ import torch
 from foldcli.bench.cases import Cases, Sizes
 from foldcli.compose import model_config
 from foldcli.data.training.tensors import map_tensors, named_tensors
+from foldcli.folding.fused_blocks import fused_copy
 from foldcli.ops.kernel_launches import AotConfig, recorded_launches
 
 # AlphaFold's models differ in depth alone; model_1_ptm has every part.
@@ -55,12 +56,12 @@ def sizes_of(cases: Cases) -> Iterator[Sizes]:
 
 @torch.inference_mode()
 def fold(cases: Cases, sizes: Sizes) -> None:
-    """Run a first pass, with templates, and a later one without."""
+    """Run a first pass, with templates, and a later one without; as a GPU folds whole, and as in chunks or sharded."""
     cases.sizes = sizes
     features = cases.features()
-    cases.model.eval()
-    cases.model(features, None)
-    cases.model(replace(features, templates=None), cases.recycled())
+    for model in (cases.model.eval(), *([fused_copy(cases.model)] if cases.dtype.itemsize == 2 else [])):
+        model(features, None)
+        model(replace(features, templates=None), cases.recycled())
 
 
 def train(cases: Cases, crop: int, samples: int) -> None:

@@ -79,4 +79,13 @@ class GatedAttention(nn.Module):
         bias: Float[Tensor, "*b h n n"] | None = None,
     ) -> Float[Tensor, "*b g n c"]:
         """packed: the normalised rows, projected by `self.packed`; bias: the pair bias."""
-        return self.output(ops.gated_attention(packed, self.gate_bias, self.heads, mask, bias))
+        return self.output(self.attend(packed, mask, bias))
+
+    def attend(
+        self,
+        packed: Float[Tensor, "*b g n c4"],
+        mask: Float[Tensor, "*b g n"],
+        bias: Float[Tensor, "*b h n n"] | None = None,
+    ) -> Float[Tensor, "*b g n c"]:
+        """All heads' gated values, before the output projection."""
+        return ops.gated_attention(packed, self.gate_bias, self.heads, mask, bias)

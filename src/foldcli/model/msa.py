@@ -71,6 +71,5 @@ class OuterProductMean(nn.Module):
         self.outer = OuterProduct(c_outer, c_z)
 
     def forward(self, m: Msa, mask: MsaMask) -> Pair:
-        left, right = ops.norm_linear(m, self.norm.parts, [dense(self.left), dense(self.right)])
-        keep = mask.unsqueeze(-1)
-        return self.outer(left * keep, right * keep, mask, mask)
+        left, right = ops.norm_linear(m, self.norm.parts, [dense(self.left), dense(self.right)], mask)
+        return self.outer(left, right, mask, mask)

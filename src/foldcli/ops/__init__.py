@@ -6,9 +6,11 @@ from foldcli.ops.dense import Dense, Norm, layer_norm, norm_linear, transition
 from foldcli.ops.dispatch import backend
 from foldcli.ops.dropout import dropout_add
 from foldcli.ops.pair import outer_product_mean, triangle_operands, triangle_product, triangle_update
+from foldcli.ops.residual import add_norm_linear, add_outer_product_mean, add_transition, add_triangle_update
 
 __all__ = [
-    "Dense", "Norm", "backend", "dropout_add", "gated_attention", "global_attention", "layer_norm", "norm_linear",
+    "Dense", "Norm", "add_norm_linear", "add_outer_product_mean", "add_transition", "add_triangle_update", "backend",
+    "dropout_add", "gated_attention", "global_attention", "layer_norm", "norm_linear",
     "outer_product_mean", "transition", "triangle_operands", "triangle_product", "triangle_update",
 ]  # fmt: skip
 

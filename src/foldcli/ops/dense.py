@@ -24,10 +24,13 @@ def layer_norm(x: Float[Tensor, "*b c"], norm: Norm) -> Float[Tensor, "*b c"]:
 
 
 @dispatched("foldcli_kernels.norm_linear:norm_linear", _unsupported)
-def norm_linear(x: Float[Tensor, "*b c"], norm: Norm, projections: Sequence[Dense]) -> list[Tensor]:
-    """Project one normalised input several times, in one pass over it."""
+def norm_linear(
+    x: Float[Tensor, "*b c"], norm: Norm, projections: Sequence[Dense], mask: Float[Tensor, "*b"] | None = None
+) -> list[Tensor]:
+    """Project one normalised input several times, in one pass over it, and multiply the results by the mask."""
     normed = layer_norm(x, norm)
-    return [F.linear(normed, *dense) for dense in projections]
+    found = [F.linear(normed, *dense) for dense in projections]
+    return found if mask is None else [projected * mask.unsqueeze(-1) for projected in found]
 
 
 @dispatched("foldcli_kernels.transition:transition", _unsupported)
