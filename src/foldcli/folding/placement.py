@@ -11,6 +11,7 @@ from foldcli.folding.chunking import ChunkedModels
 from foldcli.folding.job import Job
 from foldcli.folding.memory import require_memory
 from foldcli.folding.models import Source
+from foldcli.folding.whole import WholeModels
 from foldcli.model.alphafold import AlphaFold
 from foldcli.parallel.mesh import RankGroup
 from foldcli.parallel.worker import ranks_per_host
@@ -28,6 +29,7 @@ class MemoryPlacement:
         self.width = precision.itemsize
         self.world = world
         self.chunked_models = ChunkedModels(self.config, device, precision)
+        self.whole_models = WholeModels(device, precision)
         self.in_chunks = False  # whether the job placed last runs by a plan
 
     def place(
@@ -39,6 +41,9 @@ class MemoryPlacement:
         chunks.
         """
         return_freed_memory()
+        # before free memory is read; a retry has no room for any
+        size = job.length, expected_depth(job.query, self.config), len(job.found.shown), group.size
+        self.whole_models.graphs.keep_for(size if share == 1 else None)
         self.in_chunks = False
         times, lack = 0.0, None
         try:
@@ -52,7 +57,7 @@ class MemoryPlacement:
             raise lack or FoldcliError("another rank has too little free memory for it; fold a shorter sequence")
         if times > 2:
             keep_freed_memory()  # faster, at up to twice the memory
-        return models
+        return self.whole_models.fit(models, times) if group.size == 1 else models
 
     def fits_one_rank(self, job: Job) -> bool:
         """Whether a job fits whole on one rank."""
