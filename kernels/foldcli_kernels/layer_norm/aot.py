@@ -14,7 +14,7 @@ def aot_configs() -> list[AotConfig]:
     """Return every kernel, type and width that ships, at every candidate's tile."""
     found = []
     for dtype, pointer in POINTER.items():
-        for width in (64, 128, 256, 384):
+        for width in (32, 64, 128, 256, 384):
             for kernel, candidates in ((layer_norm_forward, FORWARD), (layer_norm_backward, BACKWARD)):
                 for options in candidates:
                     found.append(_config(kernel, dtype, pointer, width, options))

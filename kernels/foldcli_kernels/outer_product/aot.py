@@ -8,15 +8,22 @@ from foldcli_kernels.aot import POINTER, AotConfig
 from foldcli_kernels.outer_product.forward import outer_product_mean_forward
 from foldcli_kernels.outer_product.tiles import FLOAT32, HOPPER, NAMES, OPTIONS
 
+# Channels of the factors and of the pairs in foldcli-mini.
+MINI = (8, 64)
+
 
 def aot_configs() -> list[AotConfig]:
     """Return every type, width and tile that ships."""
     return [
         _config(dtype, widths, options)
         for dtype in POINTER
-        for widths in OPTIONS
-        for options in ([FLOAT32[widths]] if dtype == torch.float32 else OPTIONS[widths])
+        for widths in (*OPTIONS, MINI)
+        for options in _tiles(dtype, next(key for key in OPTIONS if key[0] == widths[0]))
     ]
+
+
+def _tiles(dtype: torch.dtype, widths: tuple[int, int]) -> list[dict[str, int]]:
+    return [FLOAT32[widths]] if dtype == torch.float32 else OPTIONS[widths]
 
 
 def _config(dtype: torch.dtype, widths: tuple[int, int], options: dict[str, int]) -> AotConfig:
