@@ -13,7 +13,7 @@ import torch
 from foldcli_kernels import tuning as launch
 from torch import Tensor
 
-from foldcli.bench.gpu import cases, checks, report, tuning
+from foldcli.bench.gpu import cases, checks, figures, report, tuning
 from foldcli.ops import dispatch
 
 CPU = torch.device("cpu")
@@ -161,3 +161,10 @@ def test_tuning_passes_over_what_does_not_run(candidates: tuple[launch.Parameter
     row = tuning._fastest(("slow", torch.bfloat16, "256"), call, CPU)
     assert row["parameters"] == {"block": 64}
     assert row["passed_over"][0]["failed"] == "RuntimeError: out of resource: shared memory"
+
+
+def test_block_is_timed_as_it_folds() -> None:
+    works = [figures.block_work(CPU, 5, 3, fused)[0] for fused in (False, True)]
+    with torch.no_grad():
+        plain, fused = (work.run() for work in works)
+    assert all(torch.allclose(x, y, atol=1e-5) for x, y in zip(plain, fused, strict=True))

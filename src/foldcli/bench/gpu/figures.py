@@ -1,6 +1,7 @@
 """How fast the kernels are, beside the machine's measured peaks; bfloat16, medians of warm calls."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,8 +11,8 @@ from foldcli.bench.gpu.cases import Draw, Sizes, Work, attention, layer_norm, ou
 from foldcli.bench.gpu.checks import failure
 from foldcli.bench.gpu.timing import backward, both, captured, forward, milliseconds
 from foldcli.config import StackConfig
-from foldcli.model.evoformer import EvoformerBlock
-from foldcli.model.msa import MsaColumnAttention
+from foldcli.folding.fused_blocks import fused_copy
+from foldcli.model.evoformer import EvoformerStack
 from foldcli.model.triangle import OutgoingProduct, TriangleMultiplication
 
 HEADS, DIM, C_Z, C_M = 4, 32, 128, 256
@@ -132,16 +133,13 @@ def dense(device: torch.device) -> ReportRows:
             )  # fmt: skip
 
 
-def block_work(device: torch.device, r: int, s: int) -> tuple[Work, list[torch.Tensor]]:
-    """Return one Evoformer block on s rows and r residues, and its parameters."""
+def block_work(device: torch.device, r: int, s: int, fused: bool = False) -> tuple[Work, list[torch.Tensor]]:
+    """Return one Evoformer block on s rows and r residues, and its parameters; fused: as a GPU folds, no gradients."""
     small = StackConfig(c_m=32, msa_heads=2, pair_heads=2, c_outer=8, c_triangle=16)
     config, c_z = (small, 16) if device.type == "cpu" else (StackConfig(), C_Z)
     torch.manual_seed(0)
-    block = (
-        EvoformerBlock(config, c_z, MsaColumnAttention(config.c_m, config.msa_heads))
-        .eval()
-        .to(device, precision(device))
-    )
+    block = EvoformerStack(replace(config, blocks=1), c_z).eval().to(device, precision(device))
+    block = fused_copy(block).requires_grad_(False) if fused else block
     draw = Draw(device, precision(device))
     leaves = {"m": draw(s, r, config.c_m), "z": draw(r, r, c_z)}
     masks = {"msa_mask": draw.mask(s, r), "pair_mask": draw.mask(r, r)}
@@ -156,7 +154,8 @@ def evoformer_block(device: torch.device) -> ReportRows:
         work, parameters = block_work(device, r, s)
         leaves = [*work.leaves.values(), *parameters]
         flop = 2392064 * s * r + 1249280 * r * r + 3072 * s * r * r + 1024 * s * s * r + 1536 * r**3
-        calls = [("forward", partial(forward, work.run, "triton"), BLOCK_GOALS.get((r, s)), flop)]
+        folding = work if dry else block_work(device, r, s, fused=True)[0]  # in the interpreter, float32
+        calls = [("forward", partial(forward, folding.run, "triton"), BLOCK_GOALS.get((r, s)), flop)]
         if dry or (r, s) == (256, 128):
             calls.append(("forward and backward", partial(both, work.run, leaves, "triton"), BLOCK_BOTH_GOAL, 3 * flop))
         for what, prepare, goal, count in calls:
