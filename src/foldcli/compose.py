@@ -88,9 +88,14 @@ def fold_config(
 def _changed(model: Mapping[str, Any], overrides: Sequence[str]) -> Any:
     """A described model after those overrides that begin with `model.`."""
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     own = [override for override in overrides if override.startswith("model.")]
-    return OmegaConf.to_container(OmegaConf.merge({"model": dict(model)}, OmegaConf.from_dotlist(own)))["model"]  # type: ignore[index,call-overload]
+    try:
+        changed: Any = OmegaConf.to_container(OmegaConf.merge({"model": dict(model)}, OmegaConf.from_dotlist(own)))
+    except (OmegaConfBaseException, ValueError) as error:
+        raise InputError(f"configuration: {' '.join(str(error).split())}") from error
+    return changed["model"]
 
 
 def train_config(recipe: str, overrides: Sequence[str] = (), typed: Mapping[str, Any] = NONE) -> TrainConfig:

@@ -10,6 +10,7 @@ TYPED = {
     "foldcli do": ["doctor"],
     "foldcli fold in.fasta --prec": ["--precision"],
     "foldcli fold in.fasta --model model_1": ["model_1", "model_1_ptm"],
+    "foldcli fold in.fasta --model f": ["foldcli-mini"],
     "foldcli fold in.fasta --rank-by ": ["plddt", "ptm"],
     "foldcli train --config ": ["big", "finetune", "mini", "tiny"],
     "foldcli weights download --model model_5": ["model_5", "model_5_ptm"],

@@ -126,7 +126,16 @@ def test_folder_and_single_files_are_imported(tmp_path):
     with pytest.raises(WeightsError, match="does not say which preset it is; give --model"):
         import_file(tmp_path / "finetuning_ptm_1.pt")
     assert import_file(tmp_path / "finetuning_ptm_1.pt", ["model_2_ptm"])[0].license == ""
-    assert {entry.preset for entry in listing() if entry.present} == {"model_1", "model_2", "model_2_ptm"}
+    (tmp_path / "finetuning_ptm_1.pt").rename(tmp_path / "model_3.ckpt")
+    assert import_file(tmp_path / "model_3.ckpt")[0].file == "params_model_3.ckpt"
+    (tmp_path / "latest").write_text("step10")
+    (tmp_path / "step10").mkdir()
+    torch.save({"module": {"a": torch.zeros(2)}}, tmp_path / "step10" / "mp_rank_00_model_states.pt")
+    assert import_file(tmp_path, ["model_4"])[0].file == "params_model_4.pt"
+    with pytest.raises(WeightsError, match="of AlphaFold-Multimer; complexes are not supported yet, take params_model"):
+        import_file(data / "params_model_1_multimer_v3.npz")
+    present = {entry.preset for entry in listing() if entry.present}
+    assert present == {"model_1", "model_2", "model_2_ptm", "model_3", "model_4"}
     assert verify() == []
 
 

@@ -17,8 +17,9 @@ def completer(names: Callable[[], Iterable[str]]) -> Completer:
 @completer
 def presets() -> Iterable[str]:
     from foldcli.compose import presets
+    from foldcli.weights.default import NAME
 
-    return presets()
+    return [NAME, *presets()]
 
 
 @completer

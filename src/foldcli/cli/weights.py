@@ -74,7 +74,7 @@ def download(
 
 @app.command("import")
 def import_path(
-    path: Annotated[Path, typer.Argument(help="AlphaFold's tar, a .npz, .safetensors or .pt file, or a folder.")],
+    path: Annotated[Path, typer.Argument(help="AlphaFold's tar, .npz, .safetensors, .pt or .ckpt, or a folder.")],
     model: Models = None,
     overwrite: Overwrite = False,
 ) -> None:

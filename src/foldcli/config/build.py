@@ -23,6 +23,10 @@ def build(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
     for key in values:
         if key not in known:
             raise InputError(f"configuration: no key '{path}{key}'; there is {', '.join(sorted(known))}")
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        has_default = (field.default, field.default_factory) != (dataclasses.MISSING, dataclasses.MISSING)
+        if field.name not in values and not has_default:
+            raise InputError(f"configuration: '{path}{field.name}' is missing")
     return cls(**{key: _convert(hints[key], value, f"{path}{key}") for key, value in values.items()})
 
 

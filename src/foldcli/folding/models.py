@@ -1,6 +1,7 @@
 """From models' names and --weights to loaded models."""
 
 import json
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +12,22 @@ from typing import Any
 import torch
 from torch import nn
 
-from foldcli.compose import NONE, fold_config
+from foldcli.compose import NONE, fold_config, presets
 from foldcli.config import FoldConfig, ModelConfig
 from foldcli.errors import InputError, WeightsError
 from foldcli.model.alphafold import AlphaFold
 from foldcli.model.layers import DropoutAdd
 from foldcli.weights import cache, default
 from foldcli.weights.alphafold import from_alphafold, published_shapes
-from foldcli.weights.files import read_metadata, read_npz, read_safetensors, read_state_dict, sha256
+from foldcli.weights.files import (
+    TORCH_SUFFIXES,
+    file_in,
+    read_metadata,
+    read_npz,
+    read_safetensors,
+    read_state_dict,
+    sha256,
+)
 from foldcli.weights.openfold import from_openfold
 from foldcli.weights.seeded import seeded_parameters
 
@@ -79,14 +88,18 @@ def resolve(
     """The models to fold with, in order: their settings and parameter files.
 
     models: presets; where none is named, the pTM models if the cache has any, else the model that comes with the
-    package. weights: a parameter file, a folder of them, or `untrained`; None for the cache or the package. overrides,
-    typed: settings, as for `compose.fold_config`. InputError, WeightsError, before any parameter is read.
+    package. weights: a parameter file, a folder of them, of a training run or of DeepSpeed, or `untrained`; None for
+    the cache or the package. overrides, typed: settings, as for `compose.fold_config`. InputError, WeightsError, before
+    any parameter is read.
     """
     by_default = not models and not any(map(cache.find, PTM_MODELS))
     if weights is None and (by_default or models == [default.NAME]):
         models, weights = [], str(default.default_parameters())
+    if weights and (only := file_in(Path(weights))):
+        weights = str(only)
     if not models and weights and (described := describe_model(Path(weights))):
         return [Source(_rankable(fold_config(described, overrides, typed)), Path(weights))]
+    _require_models(models)
     first = fold_config(models[0] if models else PTM_MODELS[0], overrides, typed)
     names = models or list(PTM_MODELS[: first.num_models])
     if len(set(names)) < len(names):
@@ -95,6 +108,19 @@ def resolve(
         raise InputError(f"--weights {weights}: one file holds one model; name it with --model, or give the folder")
     configs = [first, *(fold_config(name, overrides, typed) for name in names[1:])]
     return [Source(_rankable(config), _parameters_of(config.model.name, weights)) for config in configs]
+
+
+def _require_models(names: Sequence[str]) -> None:
+    """InputError for a name that --model does not take."""
+    for name in names:
+        if name == default.NAME:
+            raise InputError(f"--model {name}: has its own parameters; name no other model and no --weights with it")
+        if name not in presets():
+            own = [preset for preset in presets() if preset not in cache.PRESETS]
+            raise InputError(
+                f"--model {name}: no such preset; there is {default.NAME}, {', '.join(cache.PRESETS)}, and with "
+                f"--weights {', '.join(own)}"
+            )
 
 
 def _rankable(config: FoldConfig) -> FoldConfig:
@@ -108,7 +134,16 @@ def describe_model(path: Path) -> dict[str, Any] | None:
     if path.suffix != ".safetensors" or not path.is_file():
         return None
     noted = read_metadata(path).get("model")
-    return json.loads(noted) if noted else None
+    if not noted:
+        return None
+    try:
+        described = json.loads(noted)
+    except (ValueError, RecursionError):
+        described = None
+    # its name becomes part of the names of files
+    if not isinstance(described, dict) or not re.fullmatch(r"[\w.-]+", str(described.get("name", ""))):
+        raise WeightsError(f"{path}: its metadata 'model' is no description of a model; name the preset with --model")
+    return described
 
 
 def _parameters_of(name: str, weights: str | None) -> Path | None:
@@ -119,6 +154,7 @@ def _parameters_of(name: str, weights: str | None) -> Path | None:
     if weights == UNTRAINED:
         return None
     path = Path(weights)
+    cache.require_monomer(path)
     if path.is_dir():
         candidates = [path / f"params_{name}{suffix}" for suffix in cache.SUFFIXES]
         path = next((c for c in candidates if c.is_file()), candidates[0])
@@ -156,6 +192,6 @@ def read_parameters(path: Path | None, config: ModelConfig) -> dict[str, torch.T
         return from_alphafold(read_npz(path), config, str(path))
     if path.suffix == ".safetensors":
         return {key: value.float() for key, value in read_safetensors(path).items()}
-    if path.suffix == ".pt":
+    if path.suffix in TORCH_SUFFIXES:
         return from_openfold(read_state_dict(path), config, str(path))
-    raise WeightsError(f"{path}: not a parameter file; expected .npz, .pt or .safetensors")
+    raise WeightsError(f"{path}: not a parameter file; expected .npz, .safetensors, .pt or .ckpt")

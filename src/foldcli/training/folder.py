@@ -20,7 +20,6 @@ from foldcli.shapes import Tensor
 from foldcli.weights.files import write_safetensors
 
 SETTINGS, VERSIONS, LOG, LOCK = "config.yaml", "versions.json", "log.jsonl", ".lock"
-BEST, LAST = "best.safetensors", "last.safetensors"
 
 
 def versions(config: TrainConfig, device: torch.device) -> dict[str, str | int]:

@@ -19,12 +19,12 @@ from foldcli.model.alphafold import AlphaFold
 from foldcli.training.checkpoint import Checkpoints
 from foldcli.training.curves import plot_curves
 from foldcli.training.flops import pass_flops, peak_flops, training_passes
-from foldcli.training.folder import BEST, LAST, Journal, export
+from foldcli.training.folder import Journal, export
 from foldcli.training.interrupt import deferred_interrupts
 from foldcli.training.learner import Learner, Step
 from foldcli.training.progress import Watcher, describe
 from foldcli.training.validation import validate
-from foldcli.weights.files import write_safetensors
+from foldcli.weights.files import BEST, LAST, write_safetensors
 
 
 class TrainingRun:

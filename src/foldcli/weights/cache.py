@@ -13,10 +13,10 @@ from filelock import FileLock
 from foldcli.cache_folder import cache_folder
 from foldcli.errors import WeightsError
 from foldcli.files import atomic
-from foldcli.weights.files import Progress, sha256
+from foldcli.weights.files import TORCH_SUFFIXES, Progress, sha256
 
 PRESETS = tuple(f"model_{i}{suffix}" for suffix in ("", "_ptm") for i in range(1, 6))
-SUFFIXES = (".npz", ".safetensors", ".pt")
+SUFFIXES = (".npz", ".safetensors", *TORCH_SUFFIXES)
 LICENSE = "CC BY 4.0"
 NOTICE = (
     "AlphaFold's parameters: copyright DeepMind Technologies Limited, licensed under CC BY 4.0 "
@@ -60,6 +60,15 @@ def preset_of(file_name: str) -> str | None:
     """The preset that a file is named after (`params_model_1_ptm.npz` -> `model_1_ptm`), or None."""
     match = re.fullmatch(r"(?:params_)?(\w+)(\.\w+)", file_name)
     return match[1] if match and match[1] in PRESETS and match[2] in SUFFIXES else None
+
+
+def require_monomer(path: Path) -> None:
+    """WeightsError for a file that is named as AlphaFold-Multimer's are."""
+    if "multimer" in path.name:
+        raise WeightsError(
+            f"{path}: parameters of AlphaFold-Multimer; complexes are not supported yet, take params_model_1_ptm.npz "
+            "or another monomer model"
+        )
 
 
 def find(preset: str) -> Path | None:

@@ -6,7 +6,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int | None], None]  # bytes done, and the total if known
 
+TORCH_SUFFIXES: Final = (".pt", ".ckpt")  # OpenFold's and Lightning's; both are torch checkpoints
+BEST, LAST = "best.safetensors", "last.safetensors"  # of a training run
 BLOCK = 1 << 20
 MAKE_ROOM = "make room, or set FOLDCLI_HOME to a folder on another disk"
 
@@ -118,7 +120,7 @@ def read_state_dict(path: Path) -> "dict[str, Tensor]":
     path: a bare state dict, a Lightning checkpoint (`ema.params`, `state_dict`) or a DeepSpeed folder (`latest`).
     WeightsError: missing, truncated, without a state dict, or with other objects than tensors and plain values.
     """
-    file = _deepspeed_file(path) if path.is_dir() else path
+    file = deepspeed_file(path) if path.is_dir() else path
     _require_file(file)
     content = _load(file)
     for keys in (("ema", "params"), ("state_dict",), ("module",), ()):
@@ -130,7 +132,15 @@ def read_state_dict(path: Path) -> "dict[str, Tensor]":
     )
 
 
-def _deepspeed_file(folder: Path) -> Path:
+def file_in(folder: Path) -> Path | None:
+    """The one parameter file of a training run's folder, or of a DeepSpeed checkpoint's; None for any other folder."""
+    if (folder / "latest").is_file():
+        return deepspeed_file(folder)
+    return next((folder / name for name in (BEST, LAST) if (folder / name).is_file()), None)
+
+
+def deepspeed_file(folder: Path) -> Path:
+    """The file of a DeepSpeed checkpoint's folder that holds the parameters; WeightsError without its file `latest`."""
     try:
         tag = (folder / "latest").read_text().strip()
     except (OSError, ValueError) as error:

@@ -21,14 +21,17 @@ from foldcli.weights.cache import (
     preset_of,
     read_manifest,
     record,
+    require_monomer,
     require_presets,
 )
 from foldcli.weights.files import (
     MAKE_ROOM,
+    TORCH_SUFFIXES,
     DamagedError,
     Progress,
     copy,
     counter,
+    file_in,
     read_metadata,
     read_npz,
     read_state_dict,
@@ -36,7 +39,7 @@ from foldcli.weights.files import (
     sha256,
 )  # fmt: skip
 
-EXPECTED = "AlphaFold's tar, params_model_*.npz, a folder of these, or a .safetensors or .pt file"
+EXPECTED = "AlphaFold's tar, params_model_*.npz, a folder of these, or a .safetensors, .pt or .ckpt file"
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,10 @@ def import_file(
 ) -> list[Entry]:
     """Copy parameters into the cache, record their SHA-256 and return their entries; on an error nothing changes.
 
-    path: AlphaFold's tar archive, a parameter file, or a folder of such files. models: the presets to take from an
-    archive or a folder, all if empty; for one file, the preset that it holds, if its name does not say. source: the
-    recorded origin, by default the path. WeightsError: nothing found, damaged, unsafe, no space, or other parameters
-    of the same preset are there and `overwrite` is off.
+    path: AlphaFold's tar archive, a parameter file, a DeepSpeed checkpoint's folder, or a folder of such files. models:
+    the presets to take from an archive or a folder, all if empty; for one file, the preset that it holds, if its name
+    does not say. source: the recorded origin, by default the path. WeightsError: nothing found, damaged, unsafe, no
+    space, or other parameters of the same preset are there and `overwrite` is off.
     """
     require_presets(models)
     path = path.expanduser().absolute()
@@ -89,6 +92,7 @@ def _staging(folder: Path) -> Iterator[Path]:
 
 
 def _collect(path: Path, models: Sequence[str], stage: Path, progress: Callable[[int, int], None]) -> list[Draft]:
+    path = (file_in(path) or path) if path.is_dir() else path
     if path.is_dir():
         return _copied(_in_folder(path, models), stage, progress)
     if path.suffix in SUFFIXES:
@@ -120,6 +124,7 @@ def _preset_of_file(path: Path, models: Sequence[str]) -> str:
         raise WeightsError(f"{path}: holds one preset, {len(models)} were named")
     noted = read_metadata(path).get("preset", "") if path.suffix == ".safetensors" else ""
     preset = noted if noted in PRESETS else preset_of(path.name)
+    require_monomer(path)
     if preset is None:
         raise WeightsError(
             f"{path}: its name does not say which preset it is; give --model, one of {', '.join(PRESETS)}"
@@ -153,7 +158,7 @@ def _check(draft: Draft, origin: Path) -> None:
     try:
         if draft.path.suffix == ".safetensors":
             read_metadata(draft.path)
-        elif draft.path.suffix == ".pt":
+        elif draft.path.suffix in TORCH_SUFFIXES:
             read_state_dict(draft.path)
         elif not any(key.startswith("alphafold/") for key in read_npz(draft.path)):
             raise DamagedError(f"{draft.path}: holds no parameters of AlphaFold (no key starts with 'alphafold/')")
