@@ -1,8 +1,11 @@
 """HTTP requests, with failures that may pass told apart from final ones."""
 
 import http.client
+import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import IO, Any
 from urllib.parse import urlsplit
 
@@ -30,11 +33,14 @@ class RefusedError(Exception):
 
 
 def ask(url: str, headers: dict[str, str], timeout: float, form: bytes | None = None) -> http.client.HTTPResponse:
-    """Open `url`, as a POST if there is a form; `timeout`: seconds without a byte. BrokenError, RefusedError."""
+    """Open `url`, as a POST if there is a form. BrokenError, RefusedError.
+
+    timeout: seconds without a byte; the headers must have come after twice as many, however they trickle in.
+    """
     try:
         sent = {"User-Agent": f"foldcli/{__version__}", "Accept-Encoding": "identity"} | headers
-        answer: http.client.HTTPResponse = _opener().open(urllib.request.Request(url, form, sent), timeout=timeout)
-        return answer
+        request = urllib.request.Request(url, form, sent)
+        return _within(2 * timeout, lambda: _opener().open(request, timeout=timeout))
     except urllib.error.HTTPError as error:
         error.close()
         reason = f"the server answered {error.code} {error.reason}"
@@ -45,6 +51,31 @@ def ask(url: str, headers: dict[str, str], timeout: float, form: bytes | None = 
         raise RefusedError(f"not an address ({first_line(error)})") from error
     except (http.client.HTTPException, OSError) as error:
         raise BrokenError(first_line(error)) from error
+
+
+def _within(seconds: float, opened: Callable[[], http.client.HTTPResponse]) -> http.client.HTTPResponse:
+    """What `opened` returns, in a thread of its own; TimeoutError after so many seconds."""
+    answer: Future[http.client.HTTPResponse] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(opened())
+        except Exception as error:  # raised again below
+            answer.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        return answer.result(seconds)
+    except TimeoutError:
+        if answer.done():
+            raise
+        answer.add_done_callback(_close)
+        raise TimeoutError(f"no whole answer in {seconds:g} s") from None
+
+
+def _close(late: Future[http.client.HTTPResponse]) -> None:
+    if not late.exception():
+        late.result().close()
 
 
 def read_some(answer: http.client.HTTPResponse, most: int) -> bytes:

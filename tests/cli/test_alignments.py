@@ -111,9 +111,20 @@ def test_what_cannot_be_searched_is_refused_before_any_work(command: Command) ->
     assert (outcome.code, Path("out").exists()) == (2, False)
     assert outcome.error.endswith("--db note.txt: line 1: starts with 'Dear reader,'; expected FASTA, with a header "
                                   "line that starts with '>'")  # fmt: skip
-    Path("db.fasta").write_text(">a\nACD\n>b\nAC-D\n")  # seen when it is read
+    Path("db.fasta").write_text(">b\nAC-D\n")  # seen when it is read
     outcome = command("in.fasta", "--db", "db.fasta", "--out", "out")
     assert outcome.code == 1
     assert {record["error"] for record in results(Path("out")).values()} == {
-        "db.fasta: line 4 has '-' at position 3; expected a letter"
+        "db.fasta: line 2 has '-' at position 3; expected a letter"
     }
+
+
+def test_records_of_a_database_that_cannot_be_read_are_counted(
+    command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    Path("db.fasta").write_text(f">bad\nAC1D\n>r1\n{KIN}\n")
+    assert command("in.fasta", "--db", "db.fasta", "--out", "out").code == 0
+    assert {name: record["depth"] for name, record in results(Path("out")).items()} == {"kin": 2, "alone": 1}
+    assert caplog.messages[0] == (
+        "db.fasta: 1 records passed over; the first: db.fasta: line 2 has '1' at position 3; expected a letter"
+    )

@@ -18,8 +18,8 @@ HANG, COMPLETE = "HANG", "COMPLETE"
 class Plan:
     """The server's answers, in order, the last one repeated: a ticket's state, a status code or raw bytes.
 
-    archive: the download; announced: a Content-Length larger than the archive; slow: seconds before each byte; forms,
-    agents and paths: the requests received.
+    archive: the download; announced: a Content-Length larger than the archive; slow: seconds before each byte;
+    headers: so many lines, each after `slow`, come before each answer; forms, agents and paths: the requests received.
     """
 
     url: str = ""
@@ -28,6 +28,7 @@ class Plan:
     archive: bytes = b""
     announced: int = 0
     slow: float = 0.0
+    headers: int = 0
     over: threading.Event = field(default_factory=threading.Event)
     forms: list[dict[str, list[str]]] = field(default_factory=list)
     agents: set[str] = field(default_factory=set)
@@ -75,6 +76,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def _send(self, body: bytes, announced: int = 0, slow: float = 0.0) -> None:
         self.send_response(200)
+        for number in range(self.plan.headers):
+            if self.plan.over.wait(self.plan.slow):
+                return
+            self.send_header(f"X-{number}", "y")
+            with contextlib.suppress(OSError):
+                self.flush_headers()
         self.send_header("Content-Length", str(max(announced, len(body))))
         self.end_headers()
         with contextlib.suppress(OSError):

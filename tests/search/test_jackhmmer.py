@@ -48,7 +48,7 @@ def write(path: Path, sequence: str, seed: int, count: int = 60) -> Path:
 def in_one_go(path: Path, sequence: str, rounds: int) -> IterationResult:
     """Search with pyhmmer's jackhmmer, which holds the whole database, with the same thresholds."""
     database, (f1, f2, f3) = Database(path), FILTERS
-    targets = DigitalSequenceBlock(AMINO, [one for block in database.blocks() for one in database.sequences(block)])
+    targets = DigitalSequenceBlock(AMINO, [one for block in database.blocks() for one in database.sequences(block)[0]])
     results = hmmer.jackhmmer(
         TextSequence(name="query", sequence=sequence).digitize(AMINO), targets, max_iterations=rounds,
         checkpoints=False, cpus=1, F1=f1, F2=f2, F3=f3,

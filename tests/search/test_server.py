@@ -140,6 +140,11 @@ def test_a_download_has_a_size_and_an_end(plan: Plan, monkeypatch: pytest.Monkey
     assert "sends more than the 0 KiB that an answer may have" in failure(plan)
 
 
+def test_headers_that_trickle_in_have_an_end(plan: Plan) -> None:
+    plan.headers, plan.slow = 60, 0.1
+    assert "no answer in 0.5 s (no whole answer in 0.4 s)" in failure(plan)
+
+
 def test_a_search_that_nobody_waits_for_ends(plan: Plan) -> None:
     plan.states = ["RUNNING"]
 

@@ -98,25 +98,46 @@ class Database:
         except OSError as error:
             raise InputError(f"{self.path}: cannot be read: {error.strerror}") from None
 
-    def sequences(self, block: Block) -> "DigitalSequenceBlock[Any]":
+    def sequences(self, block: Block) -> tuple["DigitalSequenceBlock[Any]", list[str]]:
         """Digitise a block for HMMER, without sequences longer than HMMER allows.
 
-        InputError names line and position of an invalid letter.
+        Records that HMMER cannot read are passed over: a line on each, with the place of its invalid letter.
         """
         try:
-            with SequenceFile(io.BytesIO(block.text.translate(PLAIN)), "fasta", digital=True, alphabet=AMINO) as file:
-                found = [one for one in file if len(one) <= LONGEST_SEQUENCE]
+            return _digitised(block.text), []
+        except ValueError:
+            faults = [(record, _fault(record, line)) for record, line in _records(block)]
+        good = b"".join(record for record, fault in faults if not fault)
+        try:
+            return _digitised(good), [f"{self.path}: {fault}" for _, fault in faults if fault]
         except ValueError as error:
-            raise self._fault(block, error) from None
-        return DigitalSequenceBlock(AMINO, found)
+            raise InputError(f"{self.path}: line {block.line} or later: {error}") from None
 
-    def _fault(self, block: Block, error: ValueError) -> InputError:
-        """Find the line of a block that HMMER cannot read."""
-        for number, line in enumerate(block.text.splitlines(), start=block.line):
-            if line.startswith(b">") and not line[1:].strip():
-                return InputError(f"{self.path}: line {number}: a header without a name")
-            strange = None if line.startswith(b">") else STRANGE.search(line)
-            if strange:
-                letter, position = repr(strange[0].decode("latin-1")), strange.start() + 1
-                return InputError(f"{self.path}: line {number} has {letter} at position {position}; expected a letter")
-        return InputError(f"{self.path}: line {block.line} or later: {error}")
+
+def _digitised(text: bytes) -> "DigitalSequenceBlock[Any]":
+    if not text:
+        return DigitalSequenceBlock(AMINO)
+    with SequenceFile(io.BytesIO(text.translate(PLAIN)), "fasta", digital=True, alphabet=AMINO) as file:
+        found = [one for one in file if len(one) <= LONGEST_SEQUENCE]
+    return DigitalSequenceBlock(AMINO, found)
+
+
+def _records(block: Block) -> Iterator[tuple[bytes, int]]:
+    """The records of a block, each with its first line's number."""
+    line = block.line
+    for record in re.split(rb"(?m)^(?=>)", block.text):
+        if record.strip():
+            yield record, line
+        line += record.count(b"\n")
+
+
+def _fault(record: bytes, first: int) -> str:
+    """Why HMMER cannot read a record, "" if it can; first: the number of its first line."""
+    for number, line in enumerate(record.splitlines(), start=first):
+        if line.startswith(b">") and not line[1:].strip():
+            return f"line {number}: a header without a name"
+        strange = None if line.startswith(b">") else STRANGE.search(line)
+        if strange:
+            letter, position = repr(strange[0].decode("latin-1")), strange.start() + 1
+            return f"line {number} has {letter} at position {position}; expected a letter"
+    return ""

@@ -1,6 +1,7 @@
 """Iterative profile search of FASTA databases with HMMER, in process (Johnson et al. 2010)."""
 
 import json
+import logging
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from pyhmmer.easel import TextMSA, TextSequence
 from pyhmmer.plan7 import HMM, Background, Builder, Domain, Pipeline
 from pyhmmer.plan7 import Hit as HmmerHit
 
+from foldcli.errors import InputError
 from foldcli.search.database import AMINO, Block, Database
 from foldcli.search.progress import SearchProgress
 
@@ -21,6 +23,8 @@ EVALUE, FILTERS, MAX_HITS = 1e-4, (5e-4, 5e-5, 5e-7), 10_000
 DOMAIN_EVALUE = 1e-3
 # A letter in a column of the query, and the insertions after it.
 COLUMN = re.compile("([A-Z-])([a-z]*)")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -81,16 +85,25 @@ class Jackhmmer:
     def _scan(self, profile: "HMM[Any]", number: int, progress: SearchProgress) -> list[Match]:
         """Search the database with a round's profile; matches, best first."""
         matches: list[Match] = []
-        count = 0
-        for block, searched, found in self._searched(profile):
+        count, passed_over = 0, list[str]()
+        for block, searched, faults, found in self._searched(profile):
             count += searched
+            passed_over += faults
             matches = keep_best([*matches, *found])
             progress(f"round {number}: {count:,} sequences searched", block.share)
+        if passed_over and not count:
+            raise InputError(passed_over[0])
+        if passed_over and number == 1:
+            _log.warning("%s: %d records passed over; the first: %s", self.database.path, len(passed_over),
+                         passed_over[0])  # fmt: skip
         return included(matches, count)
 
-    def _searched(self, profile: "HMM[Any]") -> Iterator[tuple[Block, int, list[Match]]]:
-        """Yield each block with its number of sequences and its matches, holding few blocks at a time."""
-        waiting: deque[tuple[Block, Future[tuple[int, list[Match]]]]] = deque()
+    def _searched(self, profile: "HMM[Any]") -> Iterator[tuple[Block, int, list[str], list[Match]]]:
+        """Yield each block with its number of sequences, the records passed over and its matches.
+
+        Few blocks are held at a time.
+        """
+        waiting: deque[tuple[Block, Future[tuple[int, list[str], list[Match]]]]] = deque()
         with ThreadPoolExecutor(self.threads) as pool:
             for block in self.database.blocks():
                 waiting.append((block, pool.submit(_search_block, profile, self.database, block)))
@@ -101,12 +114,12 @@ class Jackhmmer:
                 yield first, *found.result()
 
 
-def _search_block(profile: "HMM[Any]", database: Database, block: Block) -> tuple[int, list[Match]]:
-    sequences = database.sequences(block)
+def _search_block(profile: "HMM[Any]", database: Database, block: Block) -> tuple[int, list[str], list[Match]]:
+    sequences, faults = database.sequences(block)
     # E-values grow with the number of sequences: a hit not significant against one block cannot be against all.
     f1, f2, f3 = FILTERS
     pipeline = Pipeline(AMINO, F1=f1, F2=f2, F3=f3, E=EVALUE, domE=DOMAIN_EVALUE)
-    return len(sequences), [_match(hit, profile.M) for hit in pipeline.search_hmm(profile, sequences).reported]
+    return len(sequences), faults, [_match(hit, profile.M) for hit in pipeline.search_hmm(profile, sequences).reported]
 
 
 def _match(hit: HmmerHit, length: int) -> Match:
