@@ -28,9 +28,12 @@ def require_writable(path: Path | None) -> Path | None:
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:
-    """Write `data` (text as UTF-8) to `path` in one step; FoldcliError if that fails, and an earlier file stays."""
+    """Write `data` to `path` in one step; FoldcliError if that fails, and an earlier file stays.
+
+    Text is written as UTF-8, with `?` for bytes of a file's name that are none.
+    """
     with atomic_file(path) as file:
-        file.write(data.encode() if isinstance(data, str) else data)
+        file.write(data.encode("utf-8", "replace") if isinstance(data, str) else data)
 
 
 @contextlib.contextmanager

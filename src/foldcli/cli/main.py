@@ -1,6 +1,7 @@
 """The foldcli command: its subcommands, and how it starts and ends."""
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -67,6 +68,8 @@ def run() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # Huge pages for large tensors: with small pages, page faults take three times as long as writing the data.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may have bytes that are no UTF-8
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's signal, handled as Ctrl-C
     if "TORCHELASTIC_ERROR_FILE" in os.environ:  # one of several ranks
         from foldcli.parallel.worker import run_worker

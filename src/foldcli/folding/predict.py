@@ -11,6 +11,7 @@ import torch
 
 from foldcli.config import FoldConfig
 from foldcli.data.query import Query
+from foldcli.errors import FoldcliError
 from foldcli.geometry.backbone import close_peptides
 from foldcli.model.alphafold import AlphaFold, Output
 from foldcli.model.confidence import aligned_tm_scores, error_bins, expected_aligned_error, plddt
@@ -61,11 +62,21 @@ def predict(
         if following is None or (count and moved < config.recycle_early_stop_tolerance):
             break
         features, count = following, count + 1
+    _require_finite(output, query, precision)
     with timed("peptides"):
         positions = output.positions.float().cpu()
         positions = positions if config.model.side_chains else close_peptides(positions)
     with timed("confidence"):
         return assemble(output, positions, query, config, seed, count)
+
+
+def _require_finite(output: Output, query: Query, precision: torch.dtype) -> None:
+    if not (output.positions.isfinite().all() and output.lddt.isfinite().all()):
+        way_out = (
+            "check the parameters with `foldcli weights verify`"
+            if precision == torch.float32 else "fold again with --precision fp32"
+        )  # fmt: skip
+        raise FoldcliError(f"{query.name}: what the model predicts is not finite; {way_out}")
 
 
 def recycled(found: Recycled, precision: torch.dtype) -> Recycled:

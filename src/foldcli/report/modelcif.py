@@ -117,7 +117,7 @@ def _check(prediction: Prediction) -> None:
         raise FoldcliError("there are no atoms to write; give at least one residue that is not X")
     for what, values in (("a coordinate", structure.positions[structure.mask]), ("a pLDDT", prediction.plddt)):
         if not np.isfinite(values).all():
-            raise FoldcliError(f"{prediction.model}: {what} is not finite; fold again with --precision fp32")
+            raise FoldcliError(f"{prediction.model}: {what} is not finite")
 
 
 def _components(sequence: str) -> list[modelcif.ihm.ChemComp]:

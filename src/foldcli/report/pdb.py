@@ -51,7 +51,7 @@ def _check(structure: Structure) -> None:
     printed = np.round(positions.astype(np.float64), 3)
     if not np.isfinite(positions).all():
         bad = index[(structure.mask & ~np.isfinite(structure.positions).all(-1)).any(-1)][0]
-        raise FoldcliError(f"residue {bad} has a coordinate that is not finite; fold again with --precision fp32")
+        raise FoldcliError(f"residue {bad} has a coordinate that is not finite")
     if len(structure.chain) != 1:
         raise _too_large(f"chain name '{structure.chain}' is not one letter")
     if index.max() > _LAST_RESIDUE or len(index) > _LAST_RESIDUE:

@@ -39,5 +39,5 @@ def _rounded(name: str, values: NDArray[Any]) -> Any:
     if not np.isfinite(values).all():
         first = [int(k) + 1 for k in np.argwhere(~np.isfinite(values))[0]]
         place = f" at residue {first[-1]}" if first else ""
-        raise FoldcliError(f"{name}{place} is not finite; fold again with --precision fp32")
+        raise FoldcliError(f"{name}{place} is not finite")
     return np.around(values.astype(np.float64), 2).tolist()

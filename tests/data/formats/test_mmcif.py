@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import gzip
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,14 @@ def test_a_chain_without_a_name_is_read(tmp_path):
 def test_a_construct_of_another_protein_is_not_believed(tmp_path):
     atoms = [atom for k, name in enumerate(["ALA", "SER", "GLY"], 1) for atom in backbone(name, k)]
     assert only_chain(entry(tmp_path, pdb(atoms, ["TRP", "LYS", "ALA", "TRP"]), "1abc.pdb")).sequence == "ASG"
+
+
+@pytest.mark.parametrize("suffix", [".pdb", ".cif"])
+def test_a_file_whose_name_is_no_utf8_is_read(suffix, tmp_path):
+    atoms = backbone("ALA", 1)
+    text = pdb(atoms, ["ALA"]) if suffix == ".pdb" else mmcif(["ALA"], atoms)
+    chain = only_chain(entry(tmp_path, text, os.fsdecode(b"\xff") + suffix))
+    assert (chain.name, chain.sequence) == ("?_B", "A")
 
 
 BROKEN = {

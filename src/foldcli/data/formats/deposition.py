@@ -59,7 +59,7 @@ class Deposition:
 
     @property
     def name(self) -> str:
-        return self.path.name.partition(".")[0]
+        return self.path.name.partition(".")[0].encode("utf-8", "replace").decode("utf-8")
 
     def chain(self, polymer: Polymer, alignment: Alignment | None = None) -> Chain:
         """Lay a polymer's observed residues out as a chain, named as in OpenFold: 2q2k_A."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import gemmi
 
 from foldcli.data.formats.deposition import Deposition, protein_polymers
+from foldcli.data.formats.text_files import utf8_name
 from foldcli.errors import InputError
 
 RESOLUTIONS = "_refine.ls_d_res_high", "_em_3d_reconstruction.resolution", "_reflns.d_resolution_high"
@@ -33,7 +34,8 @@ def _atom_block(path: Path) -> gemmi.cif.Block:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        blocks = list(gemmi.cif.read(str(path)))
+        with utf8_name(path) as name:
+            blocks = list(gemmi.cif.read(name))
     except (RuntimeError, ValueError, OSError) as error:
         reason = first_line(error).removeprefix(f"{path}:")
         raise InputError(f"{path}: is no mmCIF file, or was cut: {reason}") from None

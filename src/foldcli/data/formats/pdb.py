@@ -7,6 +7,7 @@ import gemmi
 
 from foldcli.data.formats.deposition import Deposition, protein_polymers
 from foldcli.data.formats.mmcif import first_line
+from foldcli.data.formats.text_files import utf8_name
 from foldcli.errors import InputError
 
 OLD_LINE = 72
@@ -33,13 +34,14 @@ def read_pdb(path: Path) -> Deposition:
 
 
 def _read(path: Path) -> gemmi.Structure:
-    try:
-        return gemmi.read_pdb(str(path))
-    except RuntimeError as error:  # before 1997, lines ended with the entry and a number where charges are now
+    with utf8_name(path) as name:
         try:
-            return gemmi.read_pdb(str(path), max_line_length=OLD_LINE)
-        except RuntimeError:
-            raise error from None
+            return gemmi.read_pdb(name)
+        except RuntimeError as error:  # before 1997, lines ended with the entry and a number where charges are now
+            try:
+                return gemmi.read_pdb(name, max_line_length=OLD_LINE)
+            except RuntimeError:
+                raise error from None
 
 
 def _name_chains(model: gemmi.Model) -> None:

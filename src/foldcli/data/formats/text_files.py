@@ -1,6 +1,8 @@
 """Read text files of the user, or say why that cannot be done."""
 
-from collections.abc import Sequence
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from foldcli.errors import InputError
@@ -49,3 +51,16 @@ def list_folders(folder: Path) -> list[Path]:
         return sorted(inside for inside in folder.iterdir() if inside.is_dir() and not inside.name.startswith("."))
     except OSError as error:
         raise InputError(f"{folder}: cannot be read: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def utf8_name(path: Path) -> Iterator[str]:
+    """A name for a file that a library which takes UTF-8 alone can open: its own, or that of a link to the file."""
+    plain = str(path).encode("utf-8", "replace").decode("utf-8")
+    if plain == str(path):
+        yield plain
+        return
+    with tempfile.TemporaryDirectory(prefix="foldcli-") as folder:
+        link = Path(folder) / Path(plain).name
+        link.symlink_to(path.absolute())
+        yield str(link)

@@ -40,6 +40,9 @@ BY_RESIDUE = {"sequence": ("S1", ()), "backbone": ("int16", (3, 3)), "profile": 
 CHAIN_OPTIONS = {"cluster": ("int32", ()), "released": ("str", ()), "resolution": ("float32", ())}
 RESIDUE_OPTIONS = {"atoms": ("int16", (11, 3))}
 
+# What the recipes tiny and mini learn from is no part of the package.
+OF_THE_CLONE = "it is in a clone of foldcli: run inside it, or name your own with train.shards= and validation.shards="
+
 
 @dataclass(frozen=True)
 class PackedChain:
@@ -149,7 +152,8 @@ class ShardSource:
         try:
             self._shards = [Shard(path, copy) for path, copy in zip_longest(paths, copies)]
         except InputError as error:
-            raise InputError(f"'{key}.shards': {error}") from None
+            way_out = f"; {OF_THE_CLONE}" if config.shards.startswith("examples/") else ""
+            raise InputError(f"'{key}.shards': {error}{way_out}") from None
         self._starts = np.cumsum([0, *(len(shard.ends) for shard in self._shards)]).tolist()
         started = zip(self._shards, self._starts[:-1], strict=True)
         everything = [entry for shard, start in started for entry in shard.entries(start)]
