@@ -32,6 +32,9 @@ test: $(VENV)/installed-dev  ## run the tests, in two processes: make JOBS=8 tes
 test-kill: $(VENV)/installed-dev  ## kill folds at ten file operations each, and let them go on
 	FOLDCLI_KILLS=10 $(BIN)/python -m pytest tests/cli/test_lost_work.py
 
+fuzz: $(VENV)/installed-dev  ## 500 generated inputs, most of them wrong, to every command: none may end in a traceback
+	FOLDCLI_FUZZ=500 $(BIN)/python -m pytest tests/fuzz
+
 NOTEBOOK := import nbclient, nbformat; page = nbformat.read("examples/fold.ipynb", 4); \
 	nbclient.NotebookClient(page, record_timing=False, resources={"metadata": {"path": "examples"}}).execute(); \
 	nbformat.write(page, "examples/fold.ipynb")
