@@ -62,6 +62,11 @@ USAGE = {
     "--msa-mode=local": "--msa-mode local: there is no database; name one with --db",
     "--db=absent.fasta": "--db absent.fasta: no such file",
     "--host-url=http://localhost": "--host-url http://localhost: no server is asked without --msa-mode server",
+    "--random-seed=99999999999999999999": "'random_seed' is 99999999999999999999, expected at most 4294967295",
+    "--num-models=9": "'num_models' is 9; there are 5 pTM models",
+    "--recycle-early-stop-tolerance=nan": "'recycle_early_stop_tolerance' is nan, expected a number of 0 or more",
+    "--recycle-early-stop-tolerance=-1": "'recycle_early_stop_tolerance' is -1.0, expected a number of 0 or more",
+    "--dap=3": "--dap 3: there is one process; add --gpus 3, or a multiple of it",
     "--dap=all": "'dap' is 'all', expected int",
     "--model=model_9": "--model model_9: no such preset; there is ",
     "--out=two.fasta": "--out two.fasta: cannot be written (File exists)",
@@ -105,7 +110,7 @@ def test_names_that_are_alike_or_unsafe_are_all_folded(command: Command, tmp_pat
     assert outcome.code == 0
     unknown = "X at positions 1, 2, 4, 5 is unknown: it has no coordinates"
     assert unknown in outcome.out and unknown in Path("out/x/report.html").read_text()
-    folders = {path.name for path in Path("out").iterdir() if path.is_dir()}
+    folders = {path.name for path in Path("out").iterdir() if path.is_dir() and not path.name.startswith(".")}
     assert folders == {"a_.._b", "a_.._b_2", "a_.._B_2", "x"} or folders == {"a_.._b", "a_.._b_2", "a_.._B_3", "x"}
     assert all(Path("out", name, "job.json").is_file() for name in folders)
     assert {path.name for path in tmp_path.iterdir()} == {"in.fasta", "out"}

@@ -22,6 +22,12 @@ WRONG = {
     "none.safetensors: no such file": "start_from=none.safetensors",
     "configuration: 'loss.pae' is 0.1, and tiny has no such head; set it to 0": "model.heads.pae=false",
     "--resume never: expected auto or none": "--resume never",
+    "configuration: 'optimizer.rate' is -1.0, expected a number of 0 or more": "optimizer.rate=-1",
+    "configuration: 'optimizer.ema' is 1.0, expected less than 1": "optimizer.ema=1",
+    "configuration: 'sample.crop' is 0, expected 4 or more": "sample.crop=0",
+    "configuration: 'every' is 0, expected 1 or more": "checkpoint.every=0",
+    "'train.shards': examples/few.npz: no such file; it is in a clone": "train.shards=examples/few.npz",
+    f"--out {SHARD}: cannot be written (File exists); use another folder": f"--out {SHARD}",
 }
 
 

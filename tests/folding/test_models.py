@@ -53,7 +53,6 @@ BAD_DESCRIPTIONS = {
     "not json": "metadata 'model' is no description of a model",
     "[1, 2]": "metadata 'model' is no description of a model",
     "{}": "metadata 'model' is no description of a model",
-    '{"name": "m"}': "'model.evoformer' is missing",
     '{"name": "m", "evoformer": 3}': "'model.evoformer' is 3, expected",
     '{"name": "../m"}': "metadata 'model' is no description of a model",
     '{"name": "m", "c_z": "${nowhere}"}': "'model.c_z' is '${nowhere}', expected int",

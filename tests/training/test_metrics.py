@@ -24,6 +24,7 @@ def test_agreement_is_of_known_residues_and_sees_no_motion() -> None:
     assert (found.lddt, found.tm_score, found.gdt_ts) == pytest.approx((1, 1, 1))
     assert found.drmsd == pytest.approx(0, abs=1e-4)
     assert math.isnan(agreement(turned, true, torch.zeros(30)).lddt)
+    assert math.isnan(agreement(turned / 0, true, mask).tm_score)  # as after a step at far too high a rate
 
 
 def zigzag(turn: float) -> torch.Tensor:

@@ -17,6 +17,13 @@ def completer(names: Callable[[], Iterable[str]]) -> Completer:
 @completer
 def presets() -> Iterable[str]:
     from foldcli.compose import presets
+
+    return presets()
+
+
+@completer
+def fold_models() -> Iterable[str]:
+    from foldcli.compose import presets
     from foldcli.weights.default import NAME
 
     return [NAME, *presets()]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from foldcli.cli.complete import choices, presets
+from foldcli.cli.complete import choices, fold_models
 from foldcli.errors import Interrupted
 
 results = partial(typer.Option, rich_help_panel="Results")
@@ -26,7 +26,9 @@ def fold(
     model: Annotated[
         list[str] | None,
         models(
-            help="Preset; repeat for several.", show_default="the pTM models, else foldcli-mini", autocompletion=presets
+            help="Preset; repeat for several.",
+            show_default="the pTM models, else foldcli-mini",
+            autocompletion=fold_models,
         ),
     ] = None,
     num_models: Annotated[int | None, models(help="How many of the pTM models.", show_default="5")] = None,

@@ -3,13 +3,14 @@
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from foldcli.errors import InputError
 
 T = TypeVar("T")
+LARGEST = 2**32 - 1  # what every generator of random numbers takes as its seed
 
 
 def build(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
@@ -23,10 +24,6 @@ def build(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
     for key in values:
         if key not in known:
             raise InputError(f"configuration: no key '{path}{key}'; there is {', '.join(sorted(known))}")
-    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
-        has_default = (field.default, field.default_factory) != (dataclasses.MISSING, dataclasses.MISSING)
-        if field.name not in values and not has_default:
-            raise InputError(f"configuration: '{path}{field.name}' is missing")
     return cls(**{key: _convert(hints[key], value, f"{path}{key}") for key, value in values.items()})
 
 
@@ -63,3 +60,20 @@ def require_smallest(config: Any, smallest: Mapping[str, int]) -> None:
     for key, least in smallest.items():
         if getattr(config, key) < least:
             raise InputError(f"configuration: '{key}' is {getattr(config, key)}, expected {least} or more")
+
+
+def require_amounts(config: Any) -> None:
+    """InputError names the first number, here or in a dataclass inside, that is negative, too large or no number."""
+    for key, value in _numbers(dataclasses.asdict(config), ""):
+        if not value >= 0:  # NaN is neither
+            raise InputError(f"configuration: '{key}' is {value}, expected a number of 0 or more")
+        if isinstance(value, int) and value > LARGEST:
+            raise InputError(f"configuration: '{key}' is {value}, expected at most {LARGEST}")
+
+
+def _numbers(values: Mapping[str, Any], path: str) -> Iterator[tuple[str, float]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{path}{key}.")
+        elif isinstance(value, int | float):
+            yield f"{path}{key}", value

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from foldcli.byte_units import BYTES
-from foldcli.config.build import require_choices, require_smallest
+from foldcli.config.build import require_amounts, require_choices, require_smallest
 from foldcli.config.model import DEVICES, PRECISIONS, ModelConfig
 from foldcli.errors import InputError
+
+MOST_MODELS = 5
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,9 @@ class FoldConfig:
     def __post_init__(self) -> None:
         require_choices(self, self.CHOICES)
         require_smallest(self, self.SMALLEST)
+        require_amounts(self)
+        if self.num_models > MOST_MODELS:
+            raise InputError(f"configuration: 'num_models' is {self.num_models}; there are {MOST_MODELS} pTM models")
         _ = self.memory_budget_bytes
         self._require_searches()
         self._require_templates()

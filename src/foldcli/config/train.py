@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from foldcli.config.build import require_choices, require_smallest
+from foldcli.config.build import require_amounts, require_choices, require_smallest
 from foldcli.config.model import DEVICES, PRECISIONS, ModelConfig
 from foldcli.errors import InputError
+
+SHORTEST_CROP = 4  # residues
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,9 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         require_choices(self, {"matrices": ("adam", "muon")})
+        for key in ("beta1", "beta2", "ema"):
+            if getattr(self, key) >= 1:
+                raise InputError(f"configuration: 'optimizer.{key}' is {getattr(self, key)}, expected less than 1")
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,9 @@ class CheckpointConfig:
 
     every: int = 1000  # steps
     keep: int = 3  # of the latest
+
+    def __post_init__(self) -> None:
+        require_smallest(self, {"every": 1, "keep": 1})
 
 
 @dataclass(frozen=True)
@@ -133,6 +141,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         require_choices(self, {"device": DEVICES, "precision": PRECISIONS})
         require_smallest(self, self.SMALLEST)
+        require_amounts(self)
+        if self.sample.crop < SHORTEST_CROP:
+            raise InputError(f"configuration: 'sample.crop' is {self.sample.crop}, expected {SHORTEST_CROP} or more")
         if self.loss.pae and not self.model.heads.pae:
             raise InputError(
                 f"configuration: 'loss.pae' is {self.loss.pae:g}, and {self.model.name} has no such head; set it to 0, "

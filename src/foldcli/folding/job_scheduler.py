@@ -42,6 +42,8 @@ def join_ranks(config: FoldConfig) -> Iterator[None]:
     if config.gpus > 1:
         require_devices(config.device, config.gpus, "--device cpu")
         raise RanksNotStarted(config.gpus)
+    if config.dap > 1:
+        raise InputError(f"--dap {config.dap}: there is one process; add --gpus {config.dap}, or a multiple of it")
     yield
 
 

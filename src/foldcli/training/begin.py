@@ -59,10 +59,10 @@ def begin(
         held_out = with_homologs(open_source(config.validation, "validation"), config.validation)
     if resume:
         require_same_model(out, config)
+    model = new_model(config, device, mesh)
     lock = lock_folder(out) if mesh.world.first else None
     if not resume and mesh.world.first:
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
-    model = new_model(config, device, mesh)
     run = TrainingRun(Learner(model, config, mesh), source, held_out, out, lock)
     changed = changed_hardware(out, config, device)
     if mesh.world.first:

@@ -1,5 +1,6 @@
 """The folder of a run: its settings, its log, and what it has learnt."""
 
+import contextlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,8 @@ from foldcli.shapes import Tensor
 from foldcli.weights.files import write_safetensors
 
 SETTINGS, VERSIONS, LOG, LOCK = "config.yaml", "versions.json", "log.jsonl", ".lock"
+
+SAME = ("model", "seed", "batch_size")  # settings without which a state is another run's
 
 
 def versions(config: TrainConfig, device: torch.device) -> dict[str, str | int]:
@@ -52,12 +55,14 @@ def changed_hardware(folder: Path, config: TrainConfig, device: torch.device) ->
 
 def lock_folder(folder: Path) -> FileLock:
     """A lock on the folder, held until it is released; InputError if another training has it."""
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
     except Timeout:
         raise InputError(f"{folder}: another training writes there; give another --out, or wait for its end") from None
+    except OSError as error:
+        raise InputError(f"--out {folder}: cannot be written ({error.strerror}); use another folder") from None
     return lock
 
 
@@ -65,10 +70,14 @@ def require_same_model(folder: Path, config: TrainConfig) -> None:
     """InputError if the run in the folder is of another model, whose state this one could not take."""
     if not (folder / SETTINGS).is_file():
         return
-    before: Any = OmegaConf.to_container(OmegaConf.load(folder / SETTINGS))
+    try:
+        before: Any = OmegaConf.to_container(OmegaConf.load(folder / SETTINGS))
+        before = {key: before.get(key) for key in SAME}
+    except Exception:  # of damaged YAML each parser raises its own
+        raise InputError(f"{folder / SETTINGS}: cannot be read; give another --out, or --resume none") from None
     now = asdict(config)
-    for key in ("model", "seed", "batch_size"):
-        if before.get(key) != now[key]:
+    for key in SAME:
+        if before[key] != now[key]:
             raise InputError(
                 f"{folder}: holds a run with another '{key}'; give another --out, or --resume none to begin anew"
             )
@@ -95,8 +104,11 @@ class Journal:
         """All that was written, a half line of a killed run left out."""
         if not self.path.is_file():
             return []
-        lines = self.path.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        found: list[Any] = []
+        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError):
+                found.append(json.loads(line))
+        return [line for line in found if isinstance(line, dict) and "step" in line]
 
     def add(self, step: int, figures: Mapping[str, float | str]) -> None:
         with self.path.open("a", encoding="utf-8") as file:

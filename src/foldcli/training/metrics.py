@@ -40,10 +40,13 @@ class BackboneQuality:
 
 @torch.no_grad()
 def agreement(predicted: Float[Tensor, "i 3"], true: Float[Tensor, "i 3"], mask: Float[Tensor, " i"]) -> Agreement:
-    """Compare predicted with true CA atoms where those are known (mask 1), in angstrom; NaN for fewer than three."""
+    """Compare predicted with true CA atoms where those are known (mask 1), in angstrom.
+
+    NaN for fewer than three, and for a prediction that is not finite, as after a step at far too high a rate.
+    """
     known = mask.bool().cpu()
     a, b = predicted.cpu()[known].double(), true.cpu()[known].double()
-    if len(a) < 3:
+    if len(a) < 3 or not a.isfinite().all():
         return Agreement(*[float("nan")] * 4)
     tm_score, gdt_ts = tm_score_and_gdt(a, b)
     return Agreement(float(lddt(a, b, torch.ones_like(a[:, 0]))), tm_score, gdt_ts, drmsd(a, b))
