@@ -1,5 +1,6 @@
 """Wrong input ends with one line that says what is wrong and what to do, exit code 2, before any work."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -121,6 +122,15 @@ def test_good_records_are_folded_without_the_bad_ones(command: Command) -> None:
     assert "--skip-bad folds the others" in command("in.fasta", "--out", "out").error
     assert command("in.fasta", "--out", "out", "--skip-bad").code == 0
     assert Path("out/good/job.json").is_file() and not Path("out/bad").exists()
+
+
+def test_names_of_files_need_be_no_utf8(command: Command) -> None:
+    source, msa, out = (Path(os.fsdecode(name)) for name in (b"in\xff.fasta", b"msa\xff.a3m", b"out\xff"))
+    source.write_text(f">a\n{SHORT}\n")
+    msa.write_text(f">a\n{SHORT}\n")
+    outcome = command(source, "--msa", msa, "--out", out)
+    assert (outcome.code, (out / "a" / "report.html").is_file()) == (0, True), outcome
+    assert "none?.fasta" in command(os.fsdecode(b"none\xff.fasta")).err.replace("\\udcff", "?")
 
 
 def test_help_imports_nothing_heavy() -> None:

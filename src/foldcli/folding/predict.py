@@ -62,7 +62,7 @@ def predict(
         if following is None or (count and moved < config.recycle_early_stop_tolerance):
             break
         features, count = following, count + 1
-    _require_finite(output, query, precision)
+    require_finite(output, query, precision)
     with timed("peptides"):
         positions = output.positions.float().cpu()
         positions = positions if config.model.side_chains else close_peptides(positions)
@@ -70,7 +70,8 @@ def predict(
         return assemble(output, positions, query, config, seed, count)
 
 
-def _require_finite(output: Output, query: Query, precision: torch.dtype) -> None:
+def require_finite(output: Output, query: Query, precision: torch.dtype) -> None:
+    """Raise FoldcliError for positions or confidences that are NaN or infinite, with what may help."""
     if not (output.positions.isfinite().all() and output.lddt.isfinite().all()):
         way_out = (
             "check the parameters with `foldcli weights verify`"
