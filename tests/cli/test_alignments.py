@@ -50,6 +50,21 @@ def test_a_database_gives_alignments_that_are_kept_and_taken_back(command: Comma
     assert ["{eddy2011," in Path(out, "kin/cite.bibtex").read_text() for out in ("out", "again")] == [True, False]
 
 
+def test_alignments_are_searched_here_and_folded_there(command: Command) -> None:
+    Path("in.fasta").write_text(f">kin of a title\n{QUERY}\n>alone\n{STRANGER}\n")
+    usual = "--model tiny --weights untrained --num-recycle 0"
+    outcome = command("in.fasta", "--db", "db.fasta", "--msa-only", "--out", "msas", usual="--model model_1_ptm")
+    assert (outcome.code, "msas/kin.a3m" in outcome.out) == (0, True)
+    assert sorted(path.name for path in Path("msas").iterdir()) == ["alone.a3m", "kin.a3m"]
+    assert Path("msas/kin.a3m").read_text().splitlines()[:2] == [">kin of a title", QUERY]
+    assert command("msas", "--out", "there", usual=usual).code == 0
+    assert command("in.fasta", "--db", "db.fasta", "--out", "here", usual=usual).code == 0
+    assert structures("there") == structures("here")
+    assert command("in.fasta", "--msa-only", "--out", "none").error == (
+        "foldcli: --msa-only: nothing is searched; name a database with --db, or take --msa-mode server"
+    )
+
+
 def test_a_search_is_repeated_only_if_its_database_is_another(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def test_a_run_leaves_every_file_and_true_tables(command: Command, fasta: Path) 
     rank = "rank_001_tiny_seed_000"
     expected = [f"b_unrelaxed_{rank}.pdb", f"b_unrelaxed_{rank}.cif", f"b_scores_{rank}.json", "b_pae.png"]
     expected += [f"b_predicted_aligned_error_{rank}.json", "b_plddt.png", "b_coverage.png", "timings.json", "b.a3m"]
-    expected += ["report.html", "cite.bibtex"]
+    expected += ["b_summary_confidences.json", "ranking_scores.csv", "report.html", "cite.bibtex"]
     assert sorted(record["files"]) == sorted(expected)
     with Path("out/summary.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -95,6 +96,19 @@ def test_models_and_seeds_are_ranked_together(command: Command, fasta: Path) -> 
     pair = np.load(Path(f"out/b/b_pair_repr_rank_{names[0]}.npy"), allow_pickle=False)
     single = np.load(Path(f"out/b/b_single_repr_rank_{names[0]}.npy"), allow_pickle=False)
     assert (pair.shape, single.shape[0], pair.dtype) == ((14, 14, 16), 14, np.float32)
+
+
+def test_a_zip_holds_the_finished_folder(command: Command, fasta: Path) -> None:
+    assert command(fasta, "--out", "out").code == 0
+    assert command(fasta, "--out", "out", "--zip").err.count("(done before)") == 2
+    with zipfile.ZipFile("out/b.zip") as archive:
+        assert archive.testzip() is None
+        held = {Path(name).name: archive.read(name) for name in archive.namelist()}
+    assert held == {path.name: path.read_bytes() for path in Path("out/b").iterdir()}
+    Path("out/b.zip").write_text("of an earlier fold")
+    assert command(fasta, "--out", "out", "--zip", "--random-seed", "1").code == 0
+    with zipfile.ZipFile("out/b.zip") as archive:
+        assert "b/b_unrelaxed_rank_001_tiny_seed_001.pdb" in archive.namelist()
 
 
 def test_recycling_ends_once_the_atoms_stand_still(command: Command, fasta: Path) -> None:

@@ -71,6 +71,9 @@ def fold(
         list[Path] | None, alignments(help="Database to search: FASTA, .gz too, or MMseqs2; repeat for several.")
     ] = None,
     host_url: Annotated[str | None, alignments(help="Server of --msa-mode server.", show_default="ColabFold's")] = None,
+    msa_only: Annotated[
+        bool, alignments("--msa-only", help="Write the alignments as A3M, to fold from that folder later, and stop.")
+    ] = False,
     templates: Annotated[
         bool | None,
         structures("--templates/--no-templates", help="Show templates to models that take them.", show_default="yes"),
@@ -118,6 +121,7 @@ def fold(
     ] = None,
     save_single_representations: Annotated[bool | None, results(help="Save as .npy: residues x c_s.")] = None,
     save_pair_representations: Annotated[bool | None, results(help="Save as .npy: residues x residues x c_z.")] = None,
+    zip: Annotated[bool | None, results("--zip", help="Write each job's folder as NAME.zip as well.")] = None,
     dry_run: Annotated[bool, results("--dry-run", help="Print what the jobs would take, and fold none.")] = False,
     as_json: Annotated[bool, results("--json", help="Print events and results as JSON lines, and no table.")] = False,
 ) -> None:
@@ -131,13 +135,16 @@ def fold(
         "msa_mode": msa_mode, "db": db, "host_url": host_url, "templates": templates, "library": library,
         "template": template, "template_hits": template_hits, "template_dir": template_dir,
         "max_template_date": max_template_date, "device": device, "precision": precision, "gpus": gpus,
-        "dap": _ranks(dap), "memory_budget": memory_budget, "autochunk": autochunk, "overwrite": overwrite,
+        "dap": _ranks(dap), "memory_budget": memory_budget, "autochunk": autochunk, "overwrite": overwrite, "zip": zip,
         "save_single_representations": save_single_representations,
         "save_pair_representations": save_pair_representations,
     }  # fmt: skip
     given = {key: value for key, value in settings.items() if value is not None and value != []}
     try:
-        code = run_fold(source, out, model or [], msa, weights, given, overrides or [], skip_bad, dry_run, as_json)
+        code = run_fold(
+            source, out, model or [], msa, weights, given, overrides or [],
+            skip_bad=skip_bad, dry_run=dry_run, msa_only=msa_only, as_json=as_json,
+        )  # fmt: skip
     except KeyboardInterrupt:
         raise Interrupted("interrupted before the first job") from None
     raise typer.Exit(code)

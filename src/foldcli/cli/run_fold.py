@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from foldcli.byte_units import GIB, amount
+from foldcli.compose import fold_config
 from foldcli.data.formats.input import read_input
 from foldcli.folding.api import fold
 from foldcli.timers import Timers, process_age
@@ -25,9 +26,9 @@ LOG_WIDTH = 1000  # columns; no line of a table breaks in a log
 
 def run_fold(
     source: Path, out: Path, models: list[str], msa: Path | None, weights: str | None, settings: Mapping[str, Any],
-    overrides: list[str], skip_bad: bool, dry_run: bool, as_json: bool,
+    overrides: list[str], *, skip_bad: bool, dry_run: bool, msa_only: bool, as_json: bool,
 ) -> int:  # fmt: skip
-    """Fold every record, or print what that would take; the exit code: 0 if all are done, 1 if some failed.
+    """Fold every record, or only align it, or print what a fold would take; the exit code: 1 if some failed, else 0.
 
     settings: typed values by their keys in conf/fold.yaml; overrides: KEY=VALUE texts, which win over them. Errors as
     of `folding.api.fold`.
@@ -40,23 +41,31 @@ def run_fold(
 
         _print(forecast_table(forecasts(resolve(models, weights, overrides, settings), queries)))
         return 0
+    from foldcli.folding.align import align
     from foldcli.folding.job_scheduler import RanksNotStarted
+    from foldcli.folding.models import PTM_MODELS
     from foldcli.folding.progress import JsonLines, watch
     from foldcli.parallel.launch import launch
 
     lines = JsonLines(sys.stdout)
     try:
         with contextlib.nullcontext(lines) if as_json else watch(Console(stderr=True)) as watcher:
-            records = fold(
-                queries, out, models=models, weights=weights, overrides=overrides, watcher=watcher,
-                timers=Timers(process_age()), **settings,
-            )  # fmt: skip
+            if msa_only:
+                records = align(queries, out, fold_config((models or PTM_MODELS)[0], overrides, settings), watcher)
+            else:
+                chosen: Any = {
+                    "models": models,
+                    "weights": weights,
+                    "overrides": overrides,
+                    "timers": Timers(process_age()),
+                }
+                records = fold(queries, out, watcher=watcher, **chosen, **settings)
     except RanksNotStarted as wanted:
         launch(sys.argv[1:], wanted.ranks)
     if as_json:
         lines.run_ended(records)
     else:
-        _print(table(records, out))
+        _print(table(records, out, ".a3m" if msa_only else ""))
         if by_default := [record for record in records if record.model == default.NAME]:
             measured = dict.fromkeys(default.measured(record.depth, len(record.templates)) for record in by_default)
             _print(f"{default.NAME}, {default.MEASURED} {', '.join(measured)}. {default.BETTER}")
@@ -87,8 +96,8 @@ def first_notes(notes: Sequence[str]) -> list[str]:
     return [*notes[:MOST_NOTES], *([f"and {rest} more, in job.json"] if rest > 0 else [])]
 
 
-def table(records: "Sequence[Record]", out: Path) -> Table:
-    """The table that is printed at the end of a run."""
+def table(records: "Sequence[Record]", out: Path, suffix: str = "") -> Table:
+    """The table that is printed at the end of a run; suffix: of each record's file, empty where it has a folder."""
     untrained = any(not record.trained for record in records)
     title = "UNTRAINED parameters: the numbers mean nothing" if untrained else None
     grid = Table("job", "status", "length", "depth", "pLDDT", "pTM", "seconds", "memory", title=title)
@@ -98,7 +107,7 @@ def table(records: "Sequence[Record]", out: Path) -> Table:
         formats = ("{:.1f}", "{:.2f}", "{:.1f}")
         shown = ["" if value is None else form.format(value) for value, form in zip(numbers, formats, strict=True)]
         shown.append("" if record.memory_gib is None else amount(record.memory_gib * GIB))
-        where = str(out / record.job) if record.status == "done" else record.error
+        where = str(out / f"{record.job}{suffix}") if record.status == "done" else record.error
         lines = "\n".join([where, *first_notes(record.notes)])
         grid.add_row(record.job, record.status, str(record.length), str(record.depth), *shown, lines)
     return grid

@@ -53,6 +53,7 @@ class FoldConfig:
     # Results
     save_single_representations: bool
     save_pair_representations: bool
+    zip: bool  # whether each job's folder is written as NAME.zip as well
     overwrite: bool  # whether finished jobs are folded again, and their files replaced
 
     CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {

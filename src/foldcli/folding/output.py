@@ -17,7 +17,7 @@ from foldcli.report.modelcif import modelcif_text
 from foldcli.report.pdb import PdbLimitError, pdb_text
 from foldcli.report.plots import coverage_png, pae_png, plddt_png
 from foldcli.report.provenance import Provenance, remarks
-from foldcli.report.scores import pae_json, scores_json
+from foldcli.report.scores import pae_json, ranking_scores_csv, scores_json, summary_confidences_json
 from foldcli.timers import Timers
 
 
@@ -51,10 +51,18 @@ def _earlier_name(final: Path) -> Path:
     return next(path for path in numbered if not path.exists())
 
 
-def write_job(folder: Path, query: Query, a3m: str, ranked: Sequence[tuple[Prediction, Provenance]]) -> None:
-    """Write the structures and scores of a job, best prediction first; a3m: its alignment, empty for none."""
+def write_job(
+    folder: Path, query: Query, a3m: str, ranked: Sequence[tuple[Prediction, Provenance]], rank_by: str
+) -> None:
+    """Write the structures and scores of a job, best prediction first; a3m: its alignment, empty for none.
+
+    rank_by: as the setting; what the predictions are sorted by.
+    """
     for rank, (prediction, provenance) in enumerate(ranked, start=1):
         _write_prediction(folder, _label(rank, prediction), prediction, provenance)
+    predictions = [prediction for prediction, _ in ranked]
+    write_atomic(folder / f"{query.name}_summary_confidences.json", summary_confidences_json(predictions[0], rank_by))
+    write_atomic(folder / "ranking_scores.csv", ranking_scores_csv(predictions, rank_by))
     if a3m:
         write_atomic(folder / f"{query.name}.a3m", a3m)
 

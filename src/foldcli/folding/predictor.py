@@ -28,6 +28,7 @@ from foldcli.model.alphafold import AlphaFold
 from foldcli.parallel.mesh import RankGroup
 from foldcli.parallel.shard import sharded_copy
 from foldcli.protein.structure import Prediction
+from foldcli.report.scores import ranking_score
 from foldcli.system_memory import reset_peak
 from foldcli.timers import Timers
 
@@ -123,11 +124,8 @@ class Predictor:
         with self.timers.timed("plan"):
             models = self.placement.place(job, self.group, self.running, share)
         reset_peak(self.device)
-        return sorted(self._predictions(job, models, watcher, kept), key=self._score, reverse=True)
-
-    def _score(self, prediction: Prediction) -> float:
-        ptm = prediction.ptm if self.config.rank_by == "ptm" else None
-        return prediction.mean_plddt if ptm is None else ptm
+        found = self._predictions(job, models, watcher, kept)
+        return sorted(found, key=lambda prediction: ranking_score(prediction, self.config.rank_by), reverse=True)
 
     def _predictions(
         self, job: Job, models: Mapping[str, AlphaFold], watcher: Watcher, kept: KeptPredictions | None

@@ -173,6 +173,8 @@ def ending(record: Record, skipped: bool) -> str:
     """A job's scores, or why it has none, as one line."""
     if record.status != "done":
         return f"{record.status}: {record.error}"
+    if record.plddt is None:
+        return f"alignment of {record.depth:,} sequence{'s' * (record.depth > 1)} written"
     scores = f"pLDDT {record.plddt:.1f}" + ("" if record.ptm is None else f", pTM {record.ptm:.2f}")
     mark = ("" if record.depth > 1 else ", single sequence") + ("" if record.trained else ", untrained parameters")
     mark += f", templates {', '.join(record.templates)}" if record.templates else ""

@@ -16,6 +16,7 @@ from foldcli.config import FoldConfig
 from foldcli.data.formats.input import require_foldable
 from foldcli.data.query import Query
 from foldcli.errors import FoldcliError, InputError, Interrupted
+from foldcli.folding.archive import zip_file, zip_job
 from foldcli.folding.job import Job
 from foldcli.folding.job_locks import JobLocks
 from foldcli.folding.job_report import write_report
@@ -75,6 +76,8 @@ class FoldRun:
         watcher.run_started(str(self), len(jobs))
         for record in ended.values():
             if record.status == "done":
+                if self.world.first and not zip_file(self.out / record.job).exists():
+                    self._zip(record.job)
                 watcher.job_ended(record, True)
         ended = self._fold_waiting(waiting, ended, results, watcher)
         return [ended[query.name] for query in queries]
@@ -206,7 +209,7 @@ class FoldRun:
         shown = [(prediction, self._provenance(prediction, job)) for prediction in ranked]
         with job_folder(self.out, job.query.name, self.config.overwrite) as folder:
             with timers.timed("write"):
-                write_job(folder, job.query, job.a3m, shown)
+                write_job(folder, job.query, job.a3m, shown, self.config.rank_by)
             with timers.timed("plots"):
                 write_plots(folder, job.query, ranked)
             relaxed = relax_ranked(folder, shown, self.config.relax, self.predictor.device.type == "cuda", timers)
@@ -222,7 +225,12 @@ class FoldRun:
             )  # fmt: skip
             write_record(folder, record)
         kept.remove()
+        self._zip(record.job)
         return record
+
+    def _zip(self, name: str) -> None:
+        if self.config.zip:
+            zip_job(self.out / name)
 
     def _provenance(self, prediction: Prediction, job: Job) -> Provenance:
         source = next(source for source in self.sources if source.name == prediction.model)

@@ -1,6 +1,7 @@
-"""Confidence as JSON, in the formats of ColabFold and of the AlphaFold Database."""
+"""Confidence as JSON and CSV, in the formats of ColabFold, of the AlphaFold Database and of AlphaFold 3."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,34 @@ def pae_json(prediction: Prediction) -> str:
         raise FoldcliError(f"{prediction.model} predicts no aligned error; use one of model_1_ptm to model_5_ptm")
     pae = _rounded("PAE", prediction.pae)
     return json.dumps([{"predicted_aligned_error": pae, "max_predicted_aligned_error": prediction.max_pae}])
+
+
+def ranking_score(prediction: Prediction, rank_by: str) -> float:
+    """What predictions are ranked by, 0 to 1: pTM where `rank_by` is ptm and the model predicts it, else pLDDT."""
+    ptm = prediction.ptm if rank_by == "ptm" else None
+    return prediction.mean_plddt / 100 if ptm is None else ptm
+
+
+def summary_confidences_json(prediction: Prediction, rank_by: str) -> str:
+    """AlphaFold 3's summary of one chain: what needs two chains is null, and so is the share of disorder.
+
+    Its clashes are those between chains, of which there are none.
+    """
+    ptm = None if prediction.ptm is None else round(prediction.ptm, 4)
+    least = None if prediction.pae is None else round(float(prediction.pae.min()), 2)
+    summary = {
+        "chain_iptm": [None], "chain_pair_iptm": [[ptm]], "chain_pair_pae_min": [[least]], "chain_ptm": [ptm],
+        "fraction_disordered": None, "has_clash": 0.0, "iptm": None, "ptm": ptm,
+        "ranking_score": round(ranking_score(prediction, rank_by), 4),
+    }  # fmt: skip
+    return json.dumps(summary, indent=1, allow_nan=False) + "\n"
+
+
+def ranking_scores_csv(ranked: Sequence[Prediction], rank_by: str) -> str:
+    """AlphaFold 3's table of a job's predictions, best first; `sample` counts the predictions of a seed, by model."""
+    models = sorted({prediction.model for prediction in ranked})
+    rows = [f"{one.seed},{models.index(one.model)},{ranking_score(one, rank_by):.6f},{one.model}\n" for one in ranked]
+    return "".join(["seed,sample,ranking_score,model\n", *rows])
 
 
 def _rounded(name: str, values: NDArray[Any]) -> Any:
