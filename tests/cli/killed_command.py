@@ -49,8 +49,8 @@ def _draw_nothing() -> None:
     """Empty files for plots, which take most of a small fold's time."""
     from foldcli.folding import output
 
-    for plot in ("plddt_png", "pae_png", "coverage_png"):
-        setattr(output, plot, lambda *drawn: drawn[-1].write_bytes(b""))
+    for plot in ("plddt_png", "pae_png", "coverage_png", "ranking_png"):
+        setattr(output, plot, lambda *drawn: drawn[1].write_bytes(b""))
 
 
 def _count_operations(folder: str, kill_at: int | None) -> list[int]:

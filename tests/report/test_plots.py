@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from foldcli.protein.residues import GAP
 from foldcli.protein.structure import Prediction
-from foldcli.report.plots import BANDS, COVERAGE_ROWS, coverage_png, pae_png, plddt_png
+from foldcli.report.plots import BANDS, COVERAGE_ROWS, coverage_png, pae_png, plddt_png, ranking_png
 from tests.report.samples import prediction
 
 
@@ -37,7 +37,7 @@ def test_plddt_shows_every_band_and_the_line(tmp_path: Path) -> None:
             (high - low) / 100, abs=0.4 * (high - low) / 100
         )
     row = np.abs(image.astype(int)).max(-1)[:, 400:800]  # the inner columns hold no tick and no frame but the border
-    dark = np.flatnonzero((row < 60).all(1))
+    dark = np.flatnonzero((row < 110).all(1))
     top, bottom = dark.min(), dark.max()
     assert any(abs((bottom - y) / (bottom - top) - 0.8) < 0.01 for y in dark)
 
@@ -69,6 +69,24 @@ def test_pae_needs_one(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="PAE"):
         pae_png([prediction("MK", ptm=False)], tmp_path / "pae.png")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ranking_has_a_dot_for_each_prediction(tmp_path: Path) -> None:
+    path = tmp_path / "ranking.png"
+    flat = [np.full(30, plddt, np.float32) for plddt in (95, 65, 35)]
+    pairs = zip(_ranks(3), flat, strict=True)
+    ranked = [replace(one, plddt=plddt, ptm=float(plddt[0]) / 100 - 0.1) for one, plddt in pairs]
+    ranking_png(ranked, path)
+    image = _pixels(path)
+    blobs = np.lib.stride_tricks.sliding_window_view((image < 60).all(-1), (6, 6)).all((2, 3))
+    middle = image.shape[1] * 2 // 3
+    for panel in (blobs[:, :middle], blobs[:, middle:]):  # text has no strokes as wide as a dot
+        rows = np.flatnonzero(panel.any(1))
+        dots = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
+        places = [np.flatnonzero(panel[dot].any(0)).mean() for dot in dots]
+        assert len(places) == 3 and places == sorted(places, reverse=True)
+    ranking_png([replace(one, ptm=None) for one in ranked] * 20, path)  # too many to name, and without pTM
+    assert _pixels(path).std() > 20
 
 
 def test_coverage_sorts_by_identity_and_leaves_gaps_white(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from foldcli.files import atomic_file, write_atomic
 from foldcli.protein.structure import Prediction
 from foldcli.report.modelcif import modelcif_text
 from foldcli.report.pdb import PdbLimitError, pdb_text
-from foldcli.report.plots import coverage_png, pae_png, plddt_png
+from foldcli.report.plots import coverage_png, pae_png, plddt_png, ranking_png
 from foldcli.report.provenance import Provenance, remarks
 from foldcli.report.scores import pae_json, ranking_scores_csv, scores_json, summary_confidences_json
 from foldcli.timers import Timers
@@ -68,11 +68,14 @@ def write_job(
 
 
 def write_plots(folder: Path, query: Query, predictions: Sequence[Prediction]) -> None:
-    """Draw pLDDT and aligned errors of a job's predictions, and the coverage of its alignment."""
+    """Draw confidence and ranking of a job's predictions, and the coverage of its alignment."""
     plddt_png(predictions, folder / f"{query.name}_plddt.png")
+    if len(predictions) > 1:
+        ranking_png(predictions, folder / f"{query.name}_ranking.png")
     if any(prediction.pae is not None for prediction in predictions):
         pae_png(predictions, folder / f"{query.name}_pae.png")
-    coverage_png((query.alignment or single_sequence(query.sequence)).tokens, folder / f"{query.name}_coverage.png")
+    tokens = (query.alignment or single_sequence(query.sequence)).tokens
+    coverage_png(tokens, folder / f"{query.name}_coverage.png", int(predictions[0].structure.residue_index[0]))
 
 
 def structure_file(folder: Path, rank: int, prediction: Prediction, provenance: Provenance) -> Path:

@@ -1,8 +1,9 @@
-"""Plots of confidence and of alignment coverage as PNG files, reproducible to the byte."""
+"""Plots of confidence, ranking and alignment coverage as PNG files, in one style, reproducible to the byte."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,7 +31,16 @@ LINES: Final = ("#000000", "#d55e00", "#0072b2", "#009e73", "#cc79a7")
 DASHES: Final = ("-", "--")
 MAPS_A_ROW: Final = 5
 COVERAGE_ROWS: Final = 1000  # more than the plot has pixels
-DPI: Final = 150
+MOST_NAMED: Final = 40  # predictions in the ranking whose model and seed stand beside them
+# What all plots share: matplotlib's settings, and the inches of a plot along the residues.
+STYLE: Final[dict[Any, Any]] = {
+    "figure.dpi": 150, "savefig.dpi": 150, "font.size": 9, "axes.titlesize": 9, "axes.linewidth": 0.8,
+    "axes.edgecolor": "0.2", "xtick.color": "0.2", "ytick.color": "0.2", "xtick.labelcolor": "black",
+    "ytick.labelcolor": "black", "legend.frameon": False, "lines.linewidth": 1.3,
+    "figure.constrained_layout.wspace": 0.05,
+}  # fmt: skip
+WIDTH: Final = 8.0
+DOTS: Final[dict[str, Any]] = {"color": "black", "markersize": 4, "clip_on": False}
 
 
 def plddt_png(predictions: Sequence[Prediction], path: Path) -> None:
@@ -38,23 +48,48 @@ def plddt_png(predictions: Sequence[Prediction], path: Path) -> None:
 
     Past the tenth rank the lines are thin and grey. Errors: FoldcliError if `path` cannot be written.
     """
-    figure = _figure(8, 4.8)
-    axes = figure.subplots()
-    _draw_bands(axes)
-    named = predictions[: len(LINES) * len(DASHES)]
-    for k, prediction in reversed(list(enumerate(predictions))):  # the best on top
-        style: dict[str, Any] = {"color": "0.5", "linewidth": 0.5}
-        if k < len(named):
-            style = {"color": LINES[k % len(LINES)], "linestyle": DASHES[k // len(LINES)], "linewidth": 1.3}
-            style["label"] = f"{_label(k, prediction)}, mean {prediction.mean_plddt:.1f}"
-        marker = "o" if len(prediction.plddt) == 1 else None
-        axes.plot(prediction.structure.residue_index, prediction.plddt, marker=marker, **style)
-    axes.set(xlabel="residue", ylabel="pLDDT", ylim=(0, 100))
-    axes.margins(x=0)
-    _whole_ticks(axes.xaxis, 10)
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=2, frameon=False, fontsize=9)
-    _save(figure, path)
+    with _drawing(path, WIDTH, 4.8) as figure:
+        axes = figure.subplots()
+        for low, high, _, name in _shade_bands(axes.axhspan):
+            axes.text(1.01, (low + high) / 2, name, transform=axes.get_yaxis_transform(), va="center")
+        named = predictions[: len(LINES) * len(DASHES)]
+        for k, prediction in reversed(list(enumerate(predictions))):  # the best on top
+            style: dict[str, Any] = {"color": "0.5", "linewidth": 0.5}
+            if k < len(named):
+                style = {"color": LINES[k % len(LINES)], "linestyle": DASHES[k // len(LINES)]}
+                style["label"] = f"{_label(k, prediction)}, mean {prediction.mean_plddt:.1f}"
+            marker = "o" if len(prediction.plddt) == 1 else None
+            axes.plot(prediction.structure.residue_index, prediction.plddt, marker=marker, **style)
+        axes.set(xlabel="residue", ylabel="pLDDT", ylim=(0, 100))
+        axes.margins(x=0)
+        _whole_ticks(axes.xaxis, 10)
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=2)
+
+
+def ranking_png(predictions: Sequence[Prediction], path: Path) -> None:
+    """Draw mean pLDDT and pTM of all predictions of a job, the best at the top.
+
+    Errors: FoldcliError if `path` cannot be written.
+    """
+    places = np.arange(1, len(predictions) + 1)
+    ptm = [np.nan if prediction.ptm is None else prediction.ptm for prediction in predictions]
+    panels = 1 if np.isnan(ptm).all() else 2
+    with _drawing(path, WIDTH, 1.2 + 0.22 * min(len(predictions), MOST_NAMED)) as figure:
+        grid = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
+        _shade_bands(grid[0].axvspan)
+        grid[0].plot([prediction.mean_plddt for prediction in predictions], places, "o", **DOTS)
+        grid[0].set(xlabel="mean pLDDT", xlim=(0, 100), ylim=(len(predictions) + 0.6, 0.4))
+        if panels == 2:
+            grid[1].plot(ptm, places, "o", **DOTS)
+            grid[1].set(xlabel="pTM", xlim=(0, 1))
+        for axes in grid:
+            axes.grid(axis="y", color="0.85", linewidth=0.6)
+            axes.set_axisbelow(True)
+        if len(predictions) <= MOST_NAMED:
+            grid[0].set_yticks(places, [_label(k, one) for k, one in enumerate(predictions)])
+        else:
+            grid[0].set_ylabel("rank")
 
 
 def pae_png(predictions: Sequence[Prediction], path: Path) -> None:
@@ -62,29 +97,28 @@ def pae_png(predictions: Sequence[Prediction], path: Path) -> None:
 
     Errors: ValueError if no prediction has a PAE; FoldcliError if `path` cannot be written.
     """
-    maps = [(_label(k, p), p.pae, p.max_pae) for k, p in enumerate(predictions) if p.pae is not None]
+    maps = [(_label(k, one), one, one.pae) for k, one in enumerate(predictions) if one.pae is not None]
     if not maps:
         raise ValueError("none of the predictions has a PAE")
     columns, rows = min(len(maps), MAPS_A_ROW), -(-len(maps) // MAPS_A_ROW)
-    width = (4.8, 6.4, 8.0)[min(columns, 3) - 1]
-    figure = _figure(width, rows * ((width - 1.3) / columns + 0.7) + 0.3)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    ceiling = max(limit if limit is not None else float(pae.max()) for _, pae, limit in maps)
-    for k, (axes, (label, pae, _)) in enumerate(zip(grid.flat, maps, strict=False)):
-        edges = (0.5, len(pae) + 0.5, len(pae) + 0.5, 0.5)
-        image = axes.imshow(pae, cmap="Greens_r", vmin=0, vmax=ceiling, extent=edges)
-        axes.set_title(label.replace(" · ", "\n"), fontsize=8)
-        for axis in (axes.xaxis, axes.yaxis):
-            _whole_ticks(axis, 3 if columns > 3 else 6)
-        _label_edges(axes, bottom=k + columns >= len(maps), left=k % columns == 0)
-    for axes in grid.flat[len(maps) :]:
-        axes.set_visible(False)
-    bar = figure.colorbar(image, ax=grid, shrink=1 if rows == 1 else 0.5)
-    bar.set_label("expected error (Å)", fontsize=9)
-    _save(figure, path)
+    width = (4.8, 6.4, WIDTH)[min(columns, 3) - 1]
+    ceiling = max(one.max_pae if one.max_pae is not None else float(pae.max()) for _, one, pae in maps)
+    with _drawing(path, width, rows * ((width - 1.3) / columns + 0.7) + 0.3) as figure:
+        grid = figure.subplots(rows, columns, squeeze=False)
+        for k, (axes, (label, one, pae)) in enumerate(zip(grid.flat, maps, strict=False)):
+            first, last = one.structure.residue_index[[0, -1]]
+            edges = (first - 0.5, last + 0.5, last + 0.5, first - 0.5)
+            image = axes.imshow(pae, cmap="Greens_r", vmin=0, vmax=ceiling, extent=edges)
+            axes.set_title(label.replace(" · ", "\n"))
+            for axis in (axes.xaxis, axes.yaxis):
+                _whole_ticks(axis, 4 if columns > 3 else 6)
+            _label_edges(axes, bottom=k + columns >= len(maps), left=k % columns == 0)
+        for axes in grid.flat[len(maps) :]:
+            axes.set_visible(False)
+        figure.colorbar(image, ax=grid, shrink=1 if rows == 1 else 0.5, label="expected error (Å)")
 
 
-def coverage_png(tokens: NDArray[np.int8], path: Path) -> None:
+def coverage_png(tokens: NDArray[np.int8], path: Path, first_residue: int = 1) -> None:
     """Draw an alignment's rows, sorted by identity to the query (the first row), and each residue's coverage.
 
     tokens [s, i], 21 a gap. Identity is the fraction of the query's residues that match. Errors: FoldcliError if `path`
@@ -93,23 +127,23 @@ def coverage_png(tokens: NDArray[np.int8], path: Path) -> None:
     from matplotlib.patheffects import withStroke
 
     depth, length = tokens.shape
-    figure = _figure(8, 4.5)
-    axes = figure.subplots()
-    edges = (0.5, length + 0.5, 0, depth)
-    cells = _rows_by_identity(tokens)
-    image = axes.imshow(
-        cells, cmap="viridis_r", vmin=0, vmax=1, aspect="auto", origin="lower", interpolation="nearest", extent=edges
-    )
-    coverage, residues = (tokens != GAP).sum(axis=0), np.arange(length + 1) + 0.5
-    outline = [withStroke(linewidth=3, foreground="white")]  # black would not be seen on the darkest rows
-    line = axes.stairs(coverage, residues, baseline=None, color="black", linewidth=1.5, path_effects=outline)
-    line.set_label("sequences that cover a residue")
-    axes.set(xlabel="residue", ylabel="sequences", ylim=(0, depth * 1.02), xlim=edges[:2])
-    _whole_ticks(axes.xaxis, 10)
-    _whole_ticks(axes.yaxis, 8)
-    figure.colorbar(image, ax=axes, label="identity to the query")
-    figure.legend(loc="outside lower center", frameon=False, fontsize=9)
-    _save(figure, path)
+    residues = np.arange(length + 1) + first_residue - 0.5
+    edges = (residues[0], residues[-1], 0, depth)
+    with _drawing(path, WIDTH, 4.8) as figure:
+        axes = figure.subplots()
+        image = axes.imshow(
+            _rows_by_identity(tokens), cmap="viridis_r", vmin=0, vmax=1, aspect="auto", origin="lower",
+            interpolation="nearest", extent=edges,
+        )  # fmt: skip
+        outline = [withStroke(linewidth=3, foreground="white")]  # black would not be seen on the darkest rows
+        coverage = (tokens != GAP).sum(axis=0)
+        line = axes.stairs(coverage, residues, baseline=None, color="black", linewidth=1.3, path_effects=outline)
+        line.set_label("sequences that cover a residue")
+        axes.set(xlabel="residue", ylabel="sequences", ylim=(0, depth * 1.02), xlim=edges[:2])
+        _whole_ticks(axes.xaxis, 10)
+        _whole_ticks(axes.yaxis, 8)
+        figure.colorbar(image, ax=axes, label="identity to the query")
+        figure.legend(loc="outside lower center")
 
 
 def _rows_by_identity(tokens: NDArray[np.int8]) -> NDArray[np.float64]:
@@ -122,39 +156,40 @@ def _rows_by_identity(tokens: NDArray[np.int8]) -> NDArray[np.float64]:
     return np.where(tokens[shown] != GAP, identity[shown, None], np.nan)
 
 
-def _figure(width: float, height: float) -> Figure:
+@contextlib.contextmanager
+def _drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
+    """A figure in STYLE, in inches, which is written to `path` at the end of the block."""
+    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)  # no window, whatever MPLBACKEND says
-    return figure
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with atomic_file(path) as file:
-        # Leave out matplotlib's version, so that the bytes depend on the input alone.
-        figure.savefig(file, format="png", metadata={"Software": None})
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)  # no window, whatever MPLBACKEND says
+        yield figure
+        with atomic_file(path) as file:
+            # Leave out matplotlib's version, so that the bytes depend on the input alone.
+            figure.savefig(file, format="png", metadata={"Software": None})
 
 
 def _label(k: int, prediction: Prediction) -> str:
     return f"rank {k + 1} · {prediction.model} · seed {prediction.seed}"
 
 
-def _draw_bands(axes: Axes) -> None:
-    for low, high, colour, name in BANDS:
-        axes.axhspan(low, high, color=colour, alpha=0.25, linewidth=0)
-        label = f" {name}"
-        axes.text(1, (low + high) / 2, label, transform=axes.get_yaxis_transform(), va="center", fontsize=9)
+def _shade_bands(span: Callable[..., object]) -> Sequence[tuple[int, int, str, str]]:
+    """Shade the confidence bands by an axes' axhspan or axvspan, and return them."""
+    for low, high, colour, _ in BANDS:
+        span(low, high, color=colour, alpha=0.25, linewidth=0)
+    return BANDS
 
 
 def _label_edges(axes: Axes, *, bottom: bool, left: bool) -> None:
     """Label a map's axes only at the bottom and left edges of the grid."""
-    axes.tick_params(labelbottom=bottom, labelleft=left, labelsize=8)
+    axes.tick_params(labelbottom=bottom, labelleft=left)
     if bottom:
-        axes.set_xlabel("scored residue", fontsize=8)
+        axes.set_xlabel("scored residue")
     if left:
-        axes.set_ylabel("aligned residue", fontsize=8)
+        axes.set_ylabel("aligned residue")
 
 
 def _whole_ticks(axis: Axis, most: int) -> None:
