@@ -7,12 +7,14 @@ from pathlib import Path
 import gemmi
 import numpy as np
 import pytest
+import torch
 
 from foldcli.data.formats.pdb import read_pdb
 from foldcli.errors import FoldcliError
-from foldcli.folding.amber import relax
+from foldcli.folding.amber import relax, violating
 from foldcli.folding.relax import relax_ranked
-from foldcli.protein.residues import ATOM37_INDEX, ATOM37_MASK, CA, INDEX
+from foldcli.geometry.backbone import close_peptides
+from foldcli.protein.residues import ATOM37_INDEX, ATOM37_MASK, CA, CB, INDEX, C, N, O
 from foldcli.protein.structure import Prediction, Structure
 from foldcli.timers import Timers
 from tests.report.samples import provenance
@@ -30,6 +32,20 @@ def fragment(noise: float = 0.0) -> Structure:
     positions = (chain.positions + shift).astype(np.float32)
     plddt = np.linspace(40, 90, length).astype(np.float32)
     return Structure(chain.sequence, positions, chain.mask, np.arange(1, length + 1), plddt)
+
+
+def ring(length: int) -> torch.Tensor:
+    """Residues around a circle, [i, 37, 3]: CA atoms 3.8 angstrom apart, and all peptides open."""
+    turn = 2 * torch.pi * torch.arange(length) / length
+    outward = torch.stack([turn.cos(), turn.sin(), torch.zeros(length)], -1)
+    along = torch.stack([-turn.sin(), turn.cos(), torch.zeros(length)], -1)
+    positions = torch.zeros(length, 37, 3)
+    positions[:, CA] = 1.9 / torch.sin(torch.tensor(torch.pi / length)) * outward
+    up = torch.tensor([0.0, 0.0, 1.0]) * (-1.0) ** torch.arange(length).unsqueeze(-1)
+    for atom, step in ((N, -1.2 * along + 0.83 * up), (C, 1.25 * along + 0.86 * up), (CB, -0.9 * up + 1.24 * outward)):
+        positions[:, atom] = positions[:, CA] + step
+    positions[:, O] = positions[:, C] + 1.23 * up
+    return positions
 
 
 def whole(structure: Structure) -> np.ndarray:
@@ -70,6 +86,24 @@ def test_missing_side_chains_are_built() -> None:
     found = relax(replace(bare, positions=bare.positions * bare.mask[..., None]), cuda=False)
     assert (found.structure.mask == whole(bare)).all()
     assert found.energy[1] < 0 and found.violations[1] <= 2 and found.moved < 0.8
+
+
+def test_the_ends_of_a_ring_stay_joined() -> None:
+    sequence = "AGAAGASA"
+    mask = ATOM37_MASK[[INDEX[letter] for letter in sequence]] > 0
+    mask[:, 5:] = False
+    closed = close_peptides(ring(len(sequence)), cyclic=True).numpy()
+    numbers = np.arange(1, len(sequence) + 1)
+    found = relax(Structure(sequence, closed, mask, numbers, np.ones(8, np.float32), cyclic=True), cuda=False).structure
+    assert not found.mask[:, OXT].any()
+    assert np.linalg.norm(found.positions[-1, C] - found.positions[0, N]) == pytest.approx(1.33, abs=0.06)
+    assert [name for place, name, _ in found.hydrogens if place == 0 and name in ("H", "H1", "H2", "H3")] == ["H"]
+
+
+def test_open_ends_of_a_ring_are_a_violation() -> None:
+    chain = fragment()
+    ends = {0, len(chain.sequence) - 1}
+    assert set(violating(replace(chain, cyclic=True))) - set(violating(chain)) == ends
 
 
 def test_an_unknown_residue_is_named() -> None:

@@ -10,7 +10,7 @@ from foldcli.geometry import backbone
 from foldcli.geometry.backbone import close_peptides
 from foldcli.protein.residues import CA, CB, C, N, O
 from foldcli.training.metrics import backbone_quality
-from tests.folding.test_relax import fragment
+from tests.folding.test_relax import fragment, ring
 
 
 def crystal() -> torch.Tensor:
@@ -39,10 +39,18 @@ def test_residues_out_of_place_are_joined() -> None:
 def test_the_work_grows_with_the_chain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few iterations, and near pairs alone, also of a chain whose parts lie in each other."""
     strain, pairs = backbone._strain, []
-    monkeypatch.setattr(backbone, "_strain", lambda atoms, near: (pairs.append(len(near[0])), strain(atoms, near))[1])
+    monkeypatch.setattr(backbone, "_strain", lambda *given: (pairs.append(len(given[1][0])), strain(*given))[1])
     found = close_peptides(torch.cat([crystal(), crystal() + 0.5, crystal() + 1.0]))
     assert len(pairs) < 130
     assert max(pairs) < 10 * len(found)
+
+
+def test_the_ends_of_a_ring_are_joined() -> None:
+    for length, tolerance in ((3, 0.1), (8, 0.02)):
+        found = close_peptides(ring(length), cyclic=True)
+        bonds = (found[:, C] - found.roll(-1, 0)[:, N]).norm(dim=-1)
+        assert bonds.sub(1.33).abs().max() < tolerance
+        assert (found[:, O] - found[:, C]).norm(dim=-1).sub(1.23).abs().max() < 0.02
 
 
 def test_chains_too_short_for_a_peptide() -> None:

@@ -4,6 +4,7 @@ import torch
 
 from foldcli.config import ModelConfig, StackConfig, StructureConfig, TemplateConfig
 from foldcli.config.model import HeadsConfig
+from foldcli.data.features.ring import ring_offsets
 from foldcli.model.alphafold import AlphaFold
 from foldcli.model.features import Features, TemplateFeatures
 
@@ -28,7 +29,14 @@ def small_model(dtype: torch.dtype = torch.float64) -> AlphaFold:
 
 
 def features(
-    length: int, depth: int, extra: int, templates: int, seed: int, batch: tuple[int, ...] = (), masked: bool = True
+    length: int,
+    depth: int,
+    extra: int,
+    templates: int,
+    seed: int,
+    batch: tuple[int, ...] = (),
+    masked: bool = True,
+    cyclic: bool = False,
 ) -> Features:
     """Random features in float64; masked: whether the last residue and some letters of the MSA are masked."""
     draws = torch.Generator().manual_seed(seed)
@@ -44,6 +52,7 @@ def features(
     def kind(count: int, *shape: int) -> torch.Tensor:
         return torch.randint(count, (*batch, *shape), generator=draws)
 
+    ring = ring_offsets(torch.arange(length)).expand(*batch, length, length) if cyclic else None
     there = torch.ones(*batch, length, dtype=torch.float64)
     there[..., -1] = float(not masked)
     return Features(
@@ -53,6 +62,7 @@ def features(
         extra_mask=mask(extra, length) * there.unsqueeze(-2), extra_has_deletion=mask(extra, length),
         extra_deletion=number(extra, length),
         templates=_templates(templates, there, number, mask, kind) if templates else None,
+        ring_offsets=ring,
     )  # fmt: skip
 
 

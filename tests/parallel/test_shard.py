@@ -73,7 +73,7 @@ def worst_difference(axial: int, shape: dict) -> dict[str, float]:  # type: igno
 @pytest.mark.parametrize(
     "shape",
     [
-        {"length": 7, "depth": 5, "extra": 3, "templates": 3},
+        {"length": 7, "depth": 5, "extra": 3, "templates": 3, "cyclic": True},
         {"length": 8, "depth": 4, "extra": 4, "templates": 0, "masked": False},
         {"length": 5, "depth": 2, "extra": 6, "templates": 1, "batch": (2,)},
     ],

@@ -49,6 +49,10 @@ def fold(
     recycle_early_stop_tolerance: Annotated[
         float | None, prediction(help="Stop once a pass changes CA distances by less, in angstrom.", show_default="0")
     ] = None,
+    cyclic: Annotated[bool | None, prediction("--cyclic", help="Bond the last residue of each to the first.")] = None,
+    initial_guess: Annotated[
+        Path | None, prediction(help="Structure (mmCIF, PDB) whose positions enter the first pass.")
+    ] = None,
     rank_by: Annotated[
         str | None, prediction(help="plddt or ptm.", show_default="plddt", autocompletion=choices("rank_by"))
     ] = None,
@@ -119,6 +123,8 @@ def fold(
             autocompletion=choices("sort"),
         ),
     ] = None,
+    first_residue: Annotated[int | None, results(help="Number of the first residue.", show_default="1")] = None,
+    save_recycles: Annotated[bool | None, results("--save-recycles", help="Save the structure of each pass.")] = None,
     save_single_representations: Annotated[bool | None, results(help="Save as .npy: residues x c_s.")] = None,
     save_pair_representations: Annotated[bool | None, results(help="Save as .npy: residues x residues x c_z.")] = None,
     zip: Annotated[bool | None, results("--zip", help="Write each job's folder as NAME.zip as well.")] = None,
@@ -136,6 +142,8 @@ def fold(
         "template": template, "template_hits": template_hits, "template_dir": template_dir,
         "max_template_date": max_template_date, "device": device, "precision": precision, "gpus": gpus,
         "dap": _ranks(dap), "memory_budget": memory_budget, "autochunk": autochunk, "overwrite": overwrite, "zip": zip,
+        "cyclic": cyclic, "initial_guess": initial_guess, "first_residue": first_residue,
+        "save_recycles": save_recycles,
         "save_single_representations": save_single_representations,
         "save_pair_representations": save_pair_representations,
     }  # fmt: skip

@@ -24,6 +24,10 @@ class FoldConfig:
     use_dropout: bool  # whether dropout, at the model's rates in training, makes the predictions of seeds differ more
     num_recycle: int  # recycling passes after the first pass
     recycle_early_stop_tolerance: float  # angstrom: recycling ends once CA distances change by less; 0 never ends it
+    cyclic: bool  # whether the last residue of each chain is bonded to the first
+    initial_guess: str  # structure file whose positions the first pass recycles; empty for none
+    first_residue: int  # number of the first residue in the files
+    save_recycles: bool  # whether the structure of every recycling pass is written
     rank_by: str  # plddt or ptm
     sort: str  # the jobs by length: length (shortest first), longest, or none (as they come)
     relax: str  # which predictions OpenMM relaxes: none, best or all
@@ -69,6 +73,7 @@ class FoldConfig:
         "num_seeds": 1,
         "random_seed": 0,
         "num_recycle": 0,
+        "first_residue": -999,
         "msa_rounds": 1,
         "gpus": 1,
         "dap": 0,
@@ -103,6 +108,12 @@ class FoldConfig:
     def searches(self) -> bool:
         """Whether alignments are searched for."""
         return self.msa_mode in ("server", "local") or (self.msa_mode == "auto" and bool(self.db))
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """What a prediction is told besides sequence, alignment and templates, as phrases."""
+        ring = ("cyclic: the last residue is bonded to the first",) if self.cyclic else ()
+        return (*ring, f"initial guess {self.initial_guess}") if self.initial_guess else ring
 
     def _require_searches(self) -> None:
         if self.msa_mode == "local" and not self.db:

@@ -28,6 +28,7 @@ STIFFNESS = 10.0 * unit.kilocalories_per_mole / unit.angstrom**2
 TOLERANCE = 10.0 * unit.kilojoules_per_mole / unit.nanometer
 PH = 7.0
 ROUNDS = 3
+AMMONIUM = ("H2", "H3")  # hydrogens that the first residue of an open chain has in addition
 RESTRAINTS = 1  # OpenMM's force group of the restraints, which the reported energies leave out
 
 
@@ -58,13 +59,13 @@ def relax(structure: Structure, cuda: bool) -> Relaxation:
     if empty := np.flatnonzero(~structure.mask.any(-1)).tolist():
         raise FoldcliError(f"residue {structure.residue_index[empty[0]]} has no atoms; a relaxation needs all of them")
     platform = choose_platform(cuda)
-    before, relaxed, done, loose = _violating(structure), structure, list[_Minimized](), set[int]()
+    before, relaxed, done, loose = violating(structure), structure, list[_Minimized](), set[int]()
     while len(done) < ROUNDS:
         topology, positions = _completed(relaxed, platform)
         held = [_is_held(atom, structure, loose) for atom in topology.atoms()]
         done.append(_minimized(topology, positions, held, platform))
         relaxed = _read(structure, done[-1])
-        after = _violating(relaxed)
+        after = violating(relaxed)
         loose.update(after)
         if not after:
             break
@@ -85,9 +86,26 @@ def _completed(structure: Structure, platform: openmm.Platform) -> tuple[app.Top
     fixer = PDBFixer(pdbfile=io.StringIO(pdb_text(replace(structure, hydrogens=()))), platform=platform)
     fixer.missingResidues = {}
     fixer.findMissingAtoms()
+    if structure.cyclic:
+        fixer.missingTerminals = {}
     fixer.addMissingAtoms(seed=0)
+    if structure.cyclic:
+        _join_ends(fixer.topology)
     fixer.addMissingHydrogens(PH)
-    return fixer.topology, fixer.positions
+    if not structure.cyclic:
+        return fixer.topology, fixer.positions
+    ring = app.Modeller(fixer.topology, fixer.positions)
+    first = next(ring.topology.residues())
+    ring.delete([atom for atom in first.atoms() if atom.name in AMMONIUM])
+    return ring.topology, ring.positions
+
+
+def _join_ends(topology: app.Topology) -> None:
+    """Bond the last residue's C to the first residue's N."""
+    first, *_, last = topology.residues()
+    carbon = next(atom for atom in last.atoms() if atom.name == "C")
+    nitrogen = next(atom for atom in first.atoms() if atom.name == "N")
+    topology.addBond(carbon, nitrogen)
 
 
 def _is_held(atom: app.topology.Atom, structure: Structure, loose: Collection[int]) -> bool:
@@ -149,12 +167,12 @@ def _read(structure: Structure, found: _Minimized) -> Structure:
     return replace(structure, positions=positions, mask=mask, hydrogens=hydrogens)
 
 
-def _violating(structure: Structure) -> list[int]:
+def violating(structure: Structure) -> list[int]:
     """Indices of the residues with a violation (Suppl. Sec. 1.9.11)."""
     aatype = torch.from_numpy(residue_types(structure.sequence).astype(np.int64))
     atoms = atoms37_to_14(aatype, torch.from_numpy(structure.positions))
     exists = atoms37_to_14(aatype, torch.from_numpy(structure.mask).float().unsqueeze(-1)).squeeze(-1)
-    bad = violating_residues(atoms, exists, aatype, torch.from_numpy(structure.residue_index))
+    bad = violating_residues(atoms, exists, aatype, torch.from_numpy(structure.residue_index), structure.cyclic)
     return [int(place) for place in bad.nonzero()]
 
 

@@ -29,11 +29,17 @@ RETRY_SHARE = 0.7
 
 
 def blank_inputs(
-    config: ModelConfig, i: int, depth: int, device: torch.device, precision: torch.dtype, templates: int = 0
+    config: ModelConfig,
+    i: int,
+    depth: int,
+    device: torch.device,
+    precision: torch.dtype,
+    templates: int = 0,
+    cyclic: bool = False,
 ) -> tuple[Features, Recycled]:
     """Fake inputs of a pass over i residues and an alignment of `depth` rows, with the previous pass's results.
 
-    templates: how many are shown, if the model takes any.
+    templates: how many are shown, if the model takes any; cyclic: whether the chain is a ring.
     """
     c_m, s, t = config.evoformer.c_m, min(depth, config.msa.max_clusters), templates
     e = min(max(depth - s, 1), config.msa.max_extra)
@@ -51,7 +57,7 @@ def blank_inputs(
         )  # fmt: skip
         features = Features(
             whole(i), whole(i), real(i), real(i, 22), real(s, i, 49), real(s, i), whole(e, i), real(e, i), real(e, i),
-            real(e, i), shown if t and config.template else None,
+            real(e, i), shown if t and config.template else None, whole(i, i) if cyclic else None,
         )  # fmt: skip
         pair = torch.empty(i, i, config.c_z, device=device, dtype=precision)
         return features, Recycled(real(i, c_m), pair, real(i, 37, 3))
@@ -78,7 +84,7 @@ class ChunkedModels:
         share: part of that memory to plan for. FoldcliError: no plan fits.
         """
         wrapped = {name: self._wrapped(name, model) for name, model in models.items()}
-        sizes = length, depth, self.device, self.precision, templates
+        sizes = length, depth, self.device, self.precision, templates, self.config.cyclic
         inputs = {name: blank_inputs(model.config, *sizes) for name, model in models.items()}
         for name, model in wrapped.items():
             if not model.graphs:

@@ -77,7 +77,7 @@ class Forecaster:
 
     def _planner(self, length: int, depth: int) -> tuple[Planner, int]:
         """The planner for a pass after the first, and the bytes of its inputs."""
-        sizes = length, depth, self.device, self.precision, self.templates
+        sizes = length, depth, self.device, self.precision, self.templates, self.source.config.cyclic
         inputs = blank_inputs(self.source.config.model, *sizes)
         return self.chunked.planner(*inputs), held_bytes(inputs)
 

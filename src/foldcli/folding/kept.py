@@ -3,6 +3,7 @@
 import json
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from foldcli.folding.job import Job
 from foldcli.protein.structure import Prediction, Structure
 
 REPRESENTATION = "representation_"
+PASS = "pass_"
 
 
 class KeptPredictions:
@@ -29,9 +31,12 @@ class KeptPredictions:
         self.folder.mkdir(exist_ok=True)
         structure = prediction.structure
         numbers = {name: getattr(prediction, name) for name in ("recycles", "ptm", "max_pae")}
+        numbers |= {"cyclic": structure.cyclic, "passes": [one.ptm for one in prediction.passes]}
         arrays = {"numbers": np.asarray(json.dumps(numbers | {"key": self.key})), "plddt": prediction.plddt}
         arrays |= {name: getattr(structure, name) for name in ("positions", "mask", "residue_index")}
         arrays |= {} if prediction.pae is None else {"pae": prediction.pae}
+        for one in prediction.passes:
+            arrays |= {f"{PASS}{one.recycles}": one.structure.positions, f"{PASS}{one.recycles}_plddt": one.plddt}
         arrays |= {REPRESENTATION + name: array for name, array in prediction.representations.items()}
         with atomic_file(self._path(prediction.model, prediction.seed)) as file:
             np.savez(file, allow_pickle=False, **arrays)
@@ -54,11 +59,17 @@ class KeptPredictions:
     ) -> Prediction:
         taken = {name: arrays.pop(name) for name in ("positions", "mask", "residue_index", "plddt")}
         structure = Structure(
-            self.sequence, taken["positions"], taken["mask"], taken["residue_index"], b_factor=taken["plddt"]
-        )
-        pae = arrays.pop("pae", None)
+            self.sequence, taken["positions"], taken["mask"], taken["residue_index"], b_factor=taken["plddt"],
+            cyclic=numbers.pop("cyclic"),
+        )  # fmt: skip
+        pae, passes = arrays.pop("pae", None), list[Prediction]()
+        for number, ptm in enumerate(numbers.pop("passes")):
+            positions, plddt = arrays.pop(f"{PASS}{number}"), arrays.pop(f"{PASS}{number}_plddt")
+            of_pass = replace(structure, positions=positions, b_factor=plddt)
+            passes.append(Prediction(of_pass, plddt, model, seed, recycles=number, ptm=ptm))
         rest = {name.removeprefix(REPRESENTATION): array for name, array in arrays.items()}
-        return Prediction(structure, taken["plddt"], model, seed, pae=pae, representations=rest, **numbers)
+        known = {"pae": pae, "representations": rest, "passes": passes, **numbers}
+        return Prediction(structure, taken["plddt"], model, seed, **known)
 
     def _path(self, model: str, seed: int) -> Path:
         return self.folder / f"{model}_seed_{seed:03d}.npz"

@@ -123,6 +123,8 @@ def _write_prediction(folder: Path, label: str, prediction: Prediction, provenan
     name = provenance.name
     _write_structure(folder, "unrelaxed", label, prediction, provenance)
     write_atomic(folder / f"{name}_scores_{label}.json", scores_json(prediction))
+    for one in prediction.passes:
+        _write_structure(folder, f"pass_{one.recycles}", label, one, provenance)
     if errors := _errors_file(label, prediction, provenance):
         write_atomic(folder / errors, pae_json(prediction))
     for kind, values in prediction.representations.items():

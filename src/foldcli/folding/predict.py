@@ -23,6 +23,7 @@ from foldcli.shapes import Atoms37
 
 # Rows of the pair representation whose aligned errors are computed at once.
 ROWS = 64
+Timed = Callable[[str], AbstractContextManager[object]]
 T = TypeVar("T", Features, TemplateFeatures)
 
 
@@ -35,17 +36,19 @@ def predict(
     precision: torch.dtype,
     seed: int,
     passed: Callable[[int, float, float], None],
-    timed: Callable[[str], AbstractContextManager[object]] = nullcontext,
+    timed: Timed = nullcontext,
+    previous: Recycled | None = None,
 ) -> Prediction:
     """Fold a query by one pass for each of `passes`, which are a pass's features.
+
+    previous: what the first pass recycles, None for zeros.
 
     precision: of the model's trunk; passed: called after every pass with its number, the root mean square change of CA
     distances in angstrom, and its seconds; timed: what comes after the passes runs in it, with the phase's name.
     Recycling ends early once that change is below config.recycle_early_stop_tolerance.
     """
     device = next(model.parameters()).device
-    previous: Recycled | None = None
-    upcoming = iter(passes)
+    upcoming, made = iter(passes), list[Prediction]()
     features, output, count = next(upcoming), None, 0
     while True:
         start = time.perf_counter()
@@ -59,15 +62,35 @@ def predict(
         spent = time.perf_counter() - launched  # has a line of its own in timings.json
         moved = distance_change(before, output.positions)
         passed(count, moved, time.perf_counter() - start - spent)
+        require_finite(output, query, precision)
+        if config.save_recycles:
+            one = completed(output, query, config, seed, count, timed)
+            made.append(replace(one, pae=None, max_pae=None, representations={}))
         if following is None or (count and moved < config.recycle_early_stop_tolerance):
             break
         features, count = following, count + 1
-    require_finite(output, query, precision)
+    return replace(completed(output, query, config, seed, count, timed), passes=made)
+
+
+def completed(output: Output, query: Query, config: FoldConfig, seed: int, recycles: int, timed: Timed) -> Prediction:
+    """The prediction of a pass, with its peptides closed where the model has no side chains."""
     with timed("peptides"):
         positions = output.positions.float().cpu()
-        positions = positions if config.model.side_chains else close_peptides(positions)
+        positions = positions if config.model.side_chains else close_peptides(positions, config.cyclic)
     with timed("confidence"):
-        return assemble(output, positions, query, config, seed, count)
+        return assemble(output, positions, query, config, seed, recycles)
+
+
+def recycled_guess(positions: np.ndarray, c_m: int, c_z: int, ranks: int, like: torch.Tensor) -> Recycled:
+    """What a first pass recycles to begin at these positions, [i, 37, 3]; the representations are zeros.
+
+    ranks: how many share the pass, and so the padded rows of the pairs; like: a tensor of the trunk's dtype and device.
+    """
+    length = len(positions)
+    rows = -(-length // ranks)
+    columns = length if ranks == 1 else rows * ranks
+    atoms = torch.from_numpy(positions).to(like.device)
+    return Recycled(atoms.new_zeros(length, c_m), like.new_zeros(rows, columns, c_z), atoms)
 
 
 def require_finite(output: Output, query: Query, precision: torch.dtype) -> None:
@@ -114,8 +137,9 @@ def assemble(
         sequence=query.sequence,
         positions=positions.numpy(),
         mask=atoms,
-        residue_index=np.arange(1, len(query.sequence) + 1),
+        residue_index=np.arange(len(query.sequence)) + config.first_residue,
         b_factor=confidence,
+        cyclic=config.cyclic,
     )
     pae, ptm = (None, None) if output.pae is None else _aligned_errors(output, output.pae, last)
     return Prediction(

@@ -10,21 +10,24 @@ import torch
 
 from foldcli.config import FoldConfig
 from foldcli.data.features.featurize import featurize
+from foldcli.data.features.ring import in_ring
 from foldcli.data.formats.input import read_input, require_foldable
 from foldcli.data.query import Query
 from foldcli.devices import choose_device, choose_precision
 from foldcli.errors import FoldcliError, InputError
 from foldcli.folding.alignments import Alignments, expected_depth
 from foldcli.folding.chunking import RETRY_SHARE
+from foldcli.folding.initial_guess import InitialGuess
 from foldcli.folding.job import Job
 from foldcli.folding.kept import KeptPredictions
 from foldcli.folding.memory import is_lack_of_memory, savings
 from foldcli.folding.models import Source, load_model
 from foldcli.folding.placement import MemoryPlacement
-from foldcli.folding.predict import predict
+from foldcli.folding.predict import predict, recycled_guess
 from foldcli.folding.progress import Pass, Silent, Watcher
 from foldcli.folding.templates import Templates
 from foldcli.model.alphafold import AlphaFold
+from foldcli.model.features import Recycled
 from foldcli.parallel.mesh import RankGroup
 from foldcli.parallel.shard import sharded_copy
 from foldcli.protein.structure import Prediction
@@ -46,6 +49,7 @@ class Predictor:
         self.precision = choose_precision(self.config.precision, self.device)
         self.alignments = Alignments(self.config, world)
         self.templates = Templates([source.config for source in sources])
+        self.guess = InitialGuess(Path(self.config.initial_guess)) if self.config.initial_guess else None
         self.models: dict[str, AlphaFold] = {}
         self.running: dict[str, AlphaFold] = {}
         self.placement = MemoryPlacement(sources, self.device, self.precision, world)
@@ -156,9 +160,17 @@ class Predictor:
         if config.use_dropout:
             torch.manual_seed(seed)
         features = self.timers.timed_items(f"{label}_features", featurize(query, config.model.msa, seed, passes))
-        features = self.templates.shown(features, job.found, config)
-        timed = partial(self._timed, label)
-        return predict(model, query, features, config, self.precision, seed, passed, timed)
+        features = self.templates.shown(in_ring(features) if config.cyclic else features, job.found, config)
+        timed, first = partial(self._timed, label), self._first_recycled(query, config)
+        return predict(model, query, features, config, self.precision, seed, passed, timed, first)
 
     def _timed(self, label: str, phase: str) -> AbstractContextManager[None]:
         return self.timers.timed(f"{label}_{phase}")
+
+    def _first_recycled(self, query: Query, config: FoldConfig) -> Recycled | None:
+        """What the first pass recycles, None where there is no initial guess."""
+        if self.guess is None:
+            return None
+        like = torch.empty(0, device=self.device, dtype=self.precision)
+        widths = config.model.evoformer.c_m, config.model.c_z
+        return recycled_guess(self.guess.positions(query), *widths, self.group.size, like)

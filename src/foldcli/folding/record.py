@@ -15,7 +15,7 @@ JOB_FILE = "job.json"
 # Settings that do not change a job's files, or whose effect is in its key already.
 OUTSIDE_KEY = (
     "sort", "num_models", "device", "precision", "gpus", "dap", "zip", "overwrite", "autochunk", "memory_budget",
-    "library", "template", "template_hits", "template_dir", "msa_mode", "db", "host_url", "msa_rounds",
+    "library", "template", "template_hits", "template_dir", "msa_mode", "db", "host_url", "msa_rounds", "initial_guess",
 )  # fmt: skip
 
 
@@ -44,7 +44,7 @@ class Record:
 def job_key(query: Query, sources: Sequence[Source], shown: Sequence[str], device: str, precision: str) -> str:
     """Hash of everything that decides the result: sequence, alignment, parameters, settings and foldcli's version.
 
-    shown: digests of the searches for its alignment and templates.
+    shown: digests of the searches for its alignment and templates, and of its initial guess.
     """
     digest = hashlib.sha256()
     outside = dict.fromkeys(OUTSIDE_KEY)

@@ -33,9 +33,11 @@ from foldcli.folding.results import INDEX, RESULTS, SUMMARY, Results
 from foldcli.folding.templates import takes_templates
 from foldcli.parallel.mesh import RankGroup, RankMesh, world_group
 from foldcli.protein.structure import Prediction
-from foldcli.report.provenance import Provenance
+from foldcli.report.provenance import Provenance, ascii_line
 from foldcli.system_memory import peak_bytes
 from foldcli.timers import Timers
+
+SMALLEST_RING = 3  # residues
 
 
 class FoldRun:
@@ -66,7 +68,7 @@ class FoldRun:
 
         InputError, WeightsError: something is wrong, before the first job; Interrupted: Ctrl-C, tables written.
         """
-        _require_foldable(queries)
+        _require_foldable(queries, self.config.cyclic)
         jobs = [self._job(query) for query in self._ordered(queries)]
         ended = {job.query.name: self._done_before(job) or job.record("waiting") for job in jobs}
         waiting = [job for job in jobs if ended[job.query.name].status == "waiting"]
@@ -124,7 +126,7 @@ class FoldRun:
 
     def _job(self, query: Query) -> Job:
         on = self.predictor
-        shown = [on.alignments.digest(query), on.templates.digest(query)]
+        shown = [source.digest(query) for source in (on.alignments, on.templates, on.guess) if source]
         return Job(query, job_key(query, self.sources, shown, on.device.type, str(on.precision)))
 
     def _ordered(self, queries: Sequence[Query]) -> list[Query]:
@@ -238,6 +240,7 @@ class FoldRun:
         return Provenance(
             name=job.query.name, title=job.query.title, version=__version__, trained=source.trained, depth=job.depth,
             parameters=source.parameters(job.depth, len(templates)), templates=templates,
+            given=tuple(map(ascii_line, self.config.given)),
         )  # fmt: skip
 
 
@@ -254,9 +257,11 @@ def _tell_held(watcher: Watcher, job: Job) -> None:
     watcher.told(job.query.name, "another process folds it into this folder; waiting for that one to end")
 
 
-def _require_foldable(queries: Sequence[Query]) -> None:
+def _require_foldable(queries: Sequence[Query], cyclic: bool) -> None:
     """InputError for a sequence that no model can fold, or a name that one of the run's tables has."""
     for query in queries:
         require_foldable(query)
+        if cyclic and len(query.sequence) < SMALLEST_RING:
+            raise InputError(f"{query.source} ({query.name}): --cyclic needs {SMALLEST_RING} residues or more")
         if query.name in (RESULTS, SUMMARY, INDEX):
             raise InputError(f"{query.source} is named '{query.name}', as a table of the results is; give another name")

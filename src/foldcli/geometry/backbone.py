@@ -28,11 +28,11 @@ LISTINGS, ITERATIONS = 5, 20
 ROWS = 512  # whose distances to all others are computed at once
 
 
-def close_peptides(positions: Float[Tensor, "i 37 3"]) -> Float[Tensor, "i 37 3"]:
+def close_peptides(positions: Float[Tensor, "i 37 3"], cyclic: bool = False) -> Float[Tensor, "i 37 3"]:
     """Shift and turn whole residues as little as possible to close their peptides, planar and trans, without clashes.
 
-    positions: of one chain without gaps, in angstrom; side-chain atoms beyond CB are not moved. Minimizes squared
-    deviations by L-BFGS (Liu & Nocedal 1989).
+    positions: of one chain without gaps, in angstrom; side-chain atoms beyond CB are not moved; cyclic: the last
+    residue is bonded to the first. Minimizes squared deviations by L-BFGS (Liu & Nocedal 1989).
     """
     with torch.inference_mode(False), torch.enable_grad():
         start = positions[:, : O + 1].detach().double().cpu().clone()
@@ -41,25 +41,25 @@ def close_peptides(positions: Float[Tensor, "i 37 3"]) -> Float[Tensor, "i 37 3"
             [steps], max_iter=ITERATIONS, history_size=20, line_search_fn="strong_wolfe"
         )
         for _ in range(LISTINGS):
-            pairs = _near(_moved(start, steps.detach())[:, CA])
+            pairs = _near(_moved(start, steps.detach())[:, CA], cyclic)
 
             def energy(pairs: tuple[Tensor, Tensor] = pairs) -> Tensor:
                 steps.grad = None
-                found = _strain(_moved(start, steps), pairs)
+                found = _strain(_moved(start, steps), pairs, cyclic)
                 found = found + SHIFT_WEIGHT * steps[:, :3].square().sum() + TURN_WEIGHT * steps[:, 3:].square().sum()
                 found.backward()
                 return found
 
             optimizer.step(energy)
-        closed = _with_oxygen(_moved(start, steps.detach()))
+        closed = _with_oxygen(_moved(start, steps.detach()), cyclic)
     return torch.cat([closed.to(positions), positions[:, O + 1 :]], dim=1)
 
 
-def _near(ca: Float[Tensor, "i 3"]) -> tuple[Tensor, Tensor]:
+def _near(ca: Float[Tensor, "i 3"], cyclic: bool) -> tuple[Tensor, Tensor]:
     """The first and second residues of all pairs that are near and no neighbours."""
     listed = [(distances(rows, ca) < LISTED).nonzero() for rows in ca.split(ROWS)]
     first, second = torch.cat([some + some.new_tensor([k * ROWS, 0]) for k, some in enumerate(listed)]).unbind(1)
-    apart = second > first + 1
+    apart = (second > first + 1) & (second - first < len(ca) - cyclic)
     return first[apart], second[apart]
 
 
@@ -78,9 +78,15 @@ def _moved(atoms: Float[Tensor, "i 5 3"], steps: Float[Tensor, "i 6"]) -> Float[
     return (atoms - center) @ turn.mT + center + steps[:, None, :3]
 
 
-def _strain(atoms: Float[Tensor, "i 5 3"], pairs: tuple[Tensor, Tensor]) -> Float[Tensor, ""]:
+def _peptides(atoms: Float[Tensor, "i 5 3"], cyclic: bool) -> tuple[Tensor, Tensor]:
+    """The residues before and after each peptide bond."""
+    here, after = atoms, atoms.roll(-1, 0)
+    return (here, after) if cyclic else (here[:-1], after[:-1])
+
+
+def _strain(atoms: Float[Tensor, "i 5 3"], pairs: tuple[Tensor, Tensor], cyclic: bool) -> Float[Tensor, ""]:
     """Squared deviations of all peptides from an ideal trans peptide, and of CA atoms that are too close."""
-    here, after = atoms[:-1], atoms[1:]
+    here, after = _peptides(atoms, cyclic)
     bonds = [weight * (length_of(here[:, a] - after[:, b]) - far).square().sum() for a, b, far, weight in TRANS_PEPTIDE]
     # volume spanned by CA, C, N and the next CA: zero where the peptide is planar
     across = cross(after[:, N] - here[:, C], after[:, CA] - after[:, N])
@@ -90,10 +96,11 @@ def _strain(atoms: Float[Tensor, "i 5 3"], pairs: tuple[Tensor, Tensor]) -> Floa
     return torch.stack(bonds).sum() + volume.square().sum() + overlap.square().sum()
 
 
-def _with_oxygen(atoms: Float[Tensor, "i 5 3"]) -> Float[Tensor, "i 5 3"]:
-    """Place each carbonyl oxygen in the plane of its peptide; the last residue's stays where it is."""
-    ca, c, n = atoms[:-1, CA], atoms[:-1, C], atoms[1:, N]
+def _with_oxygen(atoms: Float[Tensor, "i 5 3"], cyclic: bool) -> Float[Tensor, "i 5 3"]:
+    """Place each carbonyl oxygen in the plane of its peptide; that of an open chain's last residue stays."""
+    here, after = _peptides(atoms, cyclic)
+    ca, c, n = here[:, CA], here[:, C], after[:, N]
     away = normalize(normalize(c - ca, dim=-1) + normalize(c - n, dim=-1), dim=-1)
     closed = atoms.clone()
-    closed[:-1, O] = c + CARBONYL * away
+    closed[: len(c), O] = c + CARBONYL * away
     return closed

@@ -18,9 +18,13 @@ SULPHUR = 5
 
 
 def violating_residues(
-    atoms: Float[Tensor, "i 14 3"], exists: Float[Tensor, "i 14"], aatype: Tensor, residue_index: Tensor
-) -> Bool[Tensor, "i"]:
-    """Residues of one chain with any violation beyond its tolerance; a broken peptide bond counts for both."""
+    atoms: Float[Tensor, "i 14 3"], exists: Float[Tensor, "i 14"], aatype: Tensor, residue_index: Tensor,
+    cyclic: bool = False,
+) -> Bool[Tensor, "i"]:  # fmt: skip
+    """Residues of one chain with any violation beyond its tolerance; a broken peptide bond counts for both.
+
+    cyclic: the last residue is bonded to the first.
+    """
     errors, bonded = peptide_errors(atoms, exists, aatype, residue_index)
     broken = ((errors > 0) & (bonded > 0)).any(0)
     bad = (outside_bounds(atoms, exists, aatype) > 0).any(-1).any(-1)
@@ -29,6 +33,12 @@ def violating_residues(
     radius = residue_table(known.ATOM14_RADIUS, aatype, atoms)
     alone = atoms.reshape(1, -1, 3), exists.reshape(1, -1), radius.reshape(1, -1), residue_index[None]
     _, first, second = clashing_pairs(*alone)
+    if cyclic:
+        ends = torch.tensor([-1, 0])
+        errors, bonded = peptide_errors(atoms[ends], exists[ends], aatype[ends], torch.arange(2))
+        bad[ends] |= ((errors > 0) & (bonded > 0)).any()
+        closing = (first == N) & (second == atoms.shape[0] * 14 - 14 + C)
+        first, second = first[~closing], second[~closing]
     bad[first // 14] = True
     bad[second // 14] = True
     return bad

@@ -71,7 +71,8 @@ class Trunk(nn.Module):
     def _embed(self, features: Features, previous: Recycled) -> tuple[Msa, Pair]:
         """Embed the input and the previous pass (Suppl. Alg. 2, lines 5 and 6)."""
         dtype = self.single.weight.dtype
-        m, z = self.input(features.target_feat.to(dtype), features.msa_feat.to(dtype), features.residue_index)
+        target, msa = features.target_feat.to(dtype), features.msa_feat.to(dtype)
+        m, z = self.input(target, msa, features.residue_index, features.ring_offsets)
         row, pairs = self.recycling(features.aatype, previous)
         return torch.cat([m[..., :1, :, :] + row.unsqueeze(-3), m[..., 1:, :, :]], dim=-3), z + pairs
 

@@ -32,14 +32,18 @@ class InputEmbedder(nn.Module):
         target: Float[Tensor, "*b i c_t"],
         msa: Float[Tensor, "*b s i c"],
         residue_index: ResidueIndex,
+        ring_offsets: Int[Tensor, "*b i j"] | None = None,
     ) -> tuple[Msa, Pair]:
         m = self.msa(msa) + self.target(target).unsqueeze(-3)
         z = self.left(self.local_residues(target, -2)).unsqueeze(-2) + self.right(target).unsqueeze(-3)
-        return m, z + self.relative_positions(residue_index)
+        if ring_offsets is None:
+            offset = self.local_residues(residue_index, -1).unsqueeze(-1) - residue_index.unsqueeze(-2)
+        else:
+            offset = self.local_residues(ring_offsets, -2)
+        return m, z + self.relative_positions(offset)
 
-    def relative_positions(self, residue_index: ResidueIndex) -> Pair:
+    def relative_positions(self, offset: Int[Tensor, "*b i j"]) -> Pair:
         """Embed i - j, clipped, by a table look-up: it equals a linear layer on one-hot vectors (Suppl. Alg. 4, 5)."""
-        offset = self.local_residues(residue_index, -1).unsqueeze(-1) - residue_index.unsqueeze(-2)
         offset = (offset + self.max_relative).clamp(0, 2 * self.max_relative)
         return F.embedding(offset, self.relative.weight.T) + self.relative.bias
 

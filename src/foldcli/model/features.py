@@ -34,6 +34,8 @@ class Features:
     extra_has_deletion: Float[Tensor, "*b e i"]
     extra_deletion: Float[Tensor, "*b e i"]
     templates: TemplateFeatures | None = None
+    # of a cyclic chain: how far residue i is ahead of j by the shorter way around the ring; replaces residue_index
+    ring_offsets: Int[Tensor, "*b i j"] | None = None
 
 
 @dataclass(frozen=True)

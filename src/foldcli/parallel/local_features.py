@@ -15,7 +15,7 @@ RESIDUE_AXIS = {
     "aatype": -1, "residue_index": -1, "seq_mask": -1, "target_feat": -2, "msa_feat": -2, "msa_mask": -1,
     "extra_msa": -1, "extra_mask": -1, "extra_has_deletion": -1, "extra_deletion": -1,
     "pseudo_beta": -2, "pseudo_beta_mask": -1, "backbone_mask": -1, "torsions": -3, "torsions_alt": -3,
-    "torsions_mask": -2,
+    "torsions_mask": -2, "ring_offsets": -1,
 }  # fmt: skip
 # The features that have sequences.
 MSA_FEATURES = ("msa_feat", "msa_mask", "extra_msa", "extra_mask", "extra_has_deletion", "extra_deletion")
@@ -24,6 +24,8 @@ MSA_FEATURES = ("msa_feat", "msa_mask", "extra_msa", "extra_mask", "extra_has_de
 def local_features(features: Features, group: RankGroup) -> Features:
     """The features that a rank computes from; padding is masked."""
     features = _pad_residues(features, group)
+    if features.ring_offsets is not None:  # its other axis of residues
+        features = replace(features, ring_offsets=padded(features.ring_offsets, -2, group.size))
     if features.templates is not None:
         features = replace(features, templates=_pad_residues(features.templates, group))
     sequences: Any = {
@@ -48,7 +50,7 @@ def padded_recycled(previous: Recycled, group: RankGroup) -> Recycled:
 def _pad_residues(features: T, group: RankGroup) -> T:
     named: Any = {f.name: getattr(features, f.name) for f in fields(features) if f.name in RESIDUE_AXIS}
     for name, x in named.items():
-        named[name] = padded(x, RESIDUE_AXIS[name], group.size)
+        named[name] = None if x is None else padded(x, RESIDUE_AXIS[name], group.size)
     return replace(features, **named)
 
 

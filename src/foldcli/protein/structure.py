@@ -18,7 +18,8 @@ class Structure:
     """One chain in the 37-slot atom layout of `residues.ATOM37`.
 
     sequence: one-letter codes; positions [i, 37, 3] in angstrom; mask [i, 37]: atoms present; residue_index [i]:
-    from 1; b_factor [i]: the file's B-factor column (pLDDT); hydrogens: of a relaxed structure, which have no slots.
+    their numbers; b_factor [i]: the file's B-factor column (pLDDT); hydrogens: of a relaxed structure, which have no
+    slots; cyclic: the last residue is bonded to the first.
     """
 
     sequence: str
@@ -28,6 +29,7 @@ class Structure:
     b_factor: NDArray[np.float32]
     chain: str = "A"
     hydrogens: Sequence[Atom] = ()
+    cyclic: bool = False
 
     def atoms(self) -> Iterator[Atom]:
         """Yield all atoms by residue, hydrogens last."""
@@ -46,7 +48,8 @@ class Prediction:
     """A structure with its confidence, by one model from one seed.
 
     plddt [i] in 0..100; pae [i, j] in angstrom: expected error of residue j when aligned on residue i, and max_pae: its
-    largest possible value, for models that predict it; ptm in 0..1; recycles: passes after the first.
+    largest possible value, for models that predict it; ptm in 0..1; recycles: passes after the first; passes: what
+    each pass predicted, where that is asked for, without aligned errors and representations.
     """
 
     structure: Structure
@@ -58,6 +61,7 @@ class Prediction:
     pae: NDArray[np.float32] | None = None
     max_pae: float | None = None
     representations: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    passes: Sequence["Prediction"] = ()
 
     @property
     def mean_plddt(self) -> float:

@@ -73,6 +73,7 @@ def _facts(best: Prediction, provenance: Provenance) -> str:
     given = f"alignment of {provenance.depth:,} sequences" if provenance.depth > 1 else alone
     if count := len(provenance.templates):
         given += f", {count} template{'s' * (count > 1)}"
+    given = escape(", ".join([given, *provenance.given]))
     facts = {"mean pLDDT": f"{dot(best.mean_plddt)}{best.mean_plddt:.1f}"}
     facts |= {} if best.ptm is None else {"pTM": f"{best.ptm:.2f}"}
     facts |= {"residues": f"{len(best.plddt):,}", "input": given}

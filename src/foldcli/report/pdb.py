@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from foldcli.errors import FoldcliError
-from foldcli.protein.residues import INDEX, NAMES
+from foldcli.protein.residues import INDEX, NAMES, C, N
 from foldcli.protein.structure import Structure
 from foldcli.report.provenance import ascii_line
 
@@ -39,6 +39,7 @@ def pdb_text(structure: Structure, remarks: Sequence[str] = (), title: str = "")
         "EXPDTA    THEORETICAL MODEL",
         *_remark_lines(remarks),
         *_sequence_lines(structure),
+        *_link_lines(structure),
         _NO_CRYSTAL, "MODEL        1", *_atom_lines(structure),
     ]  # fmt: skip
     return "".join(f"{line:<80}\n" for line in [*lines, "ENDMDL", "END"])
@@ -96,10 +97,23 @@ def _sequence_lines(structure: Structure) -> Iterator[str]:
         yield f"SEQRES{number:>4} {structure.chain} {len(names):>4}  {chunk}"
 
 
+def _residue(structure: Structure, i: int) -> str:
+    """Name, chain and number of a residue, as columns."""
+    return f"{NAMES[INDEX[structure.sequence[i]]]:>3} {structure.chain}{structure.residue_index[i]:>4}"
+
+
+def _link_lines(structure: Structure) -> Iterator[str]:
+    """LINK names the bond that closes a ring."""
+    if structure.cyclic and structure.mask[-1, C] and structure.mask[0, N]:
+        ends = [_residue(structure, k) for k in (-1, 0)]
+        length = float(np.linalg.norm(structure.positions[-1, C] - structure.positions[0, N]))
+        yield f"{'LINK':<12} C   {ends[0]:<25} N   {ends[1]:<12}{'1555':>6} {'1555':>6} {length:5.2f}"
+
+
 def _atom_lines(structure: Structure) -> Iterator[str]:
     serial, last = 0, None
     for serial, (i, name, position) in enumerate(structure.atoms(), start=1):
-        last = f"{NAMES[INDEX[structure.sequence[i]]]:>3} {structure.chain}{structure.residue_index[i]:>4}"
+        last = _residue(structure, i)
         # + 0.0 turns a rounded -0.0 into 0.0
         x, y, z = (round(v, 3) + 0.0 for v in position)
         # a name of four letters, such as HG11, begins a column before the others

@@ -16,7 +16,7 @@ class Provenance:
     name: of the job; title: its FASTA header; version: of foldcli; parameters: a description of the weights, such as
     "AlphaFold 2022-12-06, CC BY 4.0"; trained: false for `untrained` weights; depth: rows of the alignment with
     the query, 1 for a single sequence; templates: the known chains that the model was shown; relaxation: its outcome,
-    empty for a structure as predicted.
+    empty for a structure as predicted; given: phrases on what else the prediction was told.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Provenance:
     depth: int
     templates: tuple[str, ...] = ()
     relaxation: str = ""
+    given: tuple[str, ...] = ()
 
     @property
     def caption(self) -> str:
@@ -42,7 +43,8 @@ class Provenance:
     def input_kind(self) -> str:
         alone = "single sequence without an alignment"
         alignment = f"alignment of {self.depth} sequences" if self.depth > 1 else alone
-        return f"{alignment}; templates {', '.join(self.templates)}" if self.templates else alignment
+        templates = [f"templates {', '.join(self.templates)}"] if self.templates else []
+        return "; ".join([alignment, *templates, *self.given])
 
 
 def ascii_line(text: str) -> str:

@@ -1,0 +1,27 @@
+"""A kept prediction is read back with all that its files are written from."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from foldcli.data.query import Query
+from foldcli.folding.job import Job
+from foldcli.folding.kept import KeptPredictions
+from tests.report.samples import prediction
+
+
+def test_a_ring_with_its_passes(tmp_path: Path) -> None:
+    made = prediction("MKV", first=7)
+    ring = replace(made.structure, cyclic=True, b_factor=made.plddt)
+    early = replace(made, structure=replace(ring, positions=ring.positions + 1), recycles=0, pae=None, max_pae=None)
+    made = replace(made, structure=ring, passes=[early], representations={"single": np.ones((3, 2), np.float32)})
+    kept = KeptPredictions(tmp_path, Job(Query("q", "", "MKV", "q"), "key"))
+    kept.write(made)
+    found = kept.read(made.model, made.seed)
+    assert found is not None
+    np.testing.assert_equal(vars(found.passes[0].structure), vars(early.structure))
+    np.testing.assert_equal(vars(found.passes[0]) | {"structure": 0}, vars(early) | {"structure": 0, "passes": []})
+    np.testing.assert_equal(vars(found.structure), vars(ring))
+    for name in ("plddt", "pae", "max_pae", "ptm", "recycles", "representations"):
+        np.testing.assert_equal(getattr(found, name), getattr(made, name))
