@@ -14,6 +14,7 @@ from foldcli.cli.bench import app as bench_app
 from foldcli.cli.data import app as data_app
 from foldcli.cli.doctor import doctor
 from foldcli.cli.fold import fold
+from foldcli.cli.relax import relax
 from foldcli.cli.train import train
 from foldcli.cli.weights import app as weights_app
 from foldcli.errors import FoldcliError
@@ -42,6 +43,7 @@ def foldcli(
 
 
 app.command()(fold)
+app.command()(relax)
 app.command()(train)
 app.command()(doctor)
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 NEEDED = ("openmm", "pdbfixer")
 
 
-def require_openmm(which: str) -> None:
-    """InputError if relaxation is asked for (`which` is best or all) and OpenMM or PDBFixer is not installed."""
+def require_openmm(asked: str) -> None:
+    """InputError if OpenMM or PDBFixer is not installed; asked: the command or option that needs them."""
     missing = [name for name in NEEDED if find_spec(name) is None]
-    if which != "none" and missing:
-        raise InputError(f"--relax {which}: {missing[0]} is not installed; pip install 'foldcli[relax]'")
+    if missing:
+        raise InputError(f"{asked}: {missing[0]} is not installed; pip install 'foldcli[relax]'")
 
 
 def relax_ranked(

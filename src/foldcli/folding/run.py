@@ -47,7 +47,8 @@ class FoldRun:
         self.sources = sources
         self.out = out
         self.config: FoldConfig = sources[0].config
-        require_openmm(self.config.relax)
+        if self.config.relax != "none":
+            require_openmm(f"--relax {self.config.relax}")
         self.trained = all(source.trained for source in sources)
         self.world = world_group()
         self.locks = JobLocks(out)

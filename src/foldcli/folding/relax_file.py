@@ -1,0 +1,82 @@
+"""`foldcli relax`: relaxes a structure that exists, of one protein chain, and writes it beside its file."""
+
+from pathlib import Path
+
+import gemmi
+import numpy as np
+
+from foldcli.data.formats.deposition import LONGEST_BOND, Polymer
+from foldcli.data.formats.structure_files import STRUCTURE_SUFFIXES, read_structure
+from foldcli.errors import FoldcliError, InputError
+from foldcli.files import write_atomic
+from foldcli.folding.amber import relax
+from foldcli.folding.relax import describe
+from foldcli.protein.residues import C, N
+from foldcli.protein.structure import Structure
+from foldcli.report.pdb import pdb_text
+from foldcli.report.provenance import RELAXED
+
+
+def relax_file(path: Path, cuda: bool) -> str:
+    """Write NAME_relaxed.pdb or .cif, as the file is, beside it, and return a line on what was done.
+
+    InputError: no such file, several chains, residues missing in between, or the file to write exists; FoldcliError:
+    OpenMM cannot relax it.
+    """
+    target = _target(path)
+    if target.exists():
+        raise InputError(f"{target}: exists; move it away to relax {path.name} again")
+    structure = read_chain(path)
+    try:
+        found = relax(structure, cuda)
+    except Exception as error:  # whatever OpenMM raises is about this file
+        raise FoldcliError(f"{path}: not relaxed: {' '.join(str(error).split()) or type(error).__name__}") from error
+    said = describe(found)
+    remarks = [f"Input: {path.name}, of which the protein alone.", f"{RELAXED}: {said}."]
+    text = pdb_text(found.structure, remarks, path.name)
+    if target.suffix == ".cif":
+        text = gemmi.read_pdb_string(text).make_mmcif_document().as_string()
+    write_atomic(target, text)
+    return f"{path}: {target.name}: {said}"
+
+
+def _target(path: Path) -> Path:
+    suffix = next((end for end in STRUCTURE_SUFFIXES if path.name.lower().endswith(end)), "")
+    if not suffix:
+        raise InputError(f"{path}: no structure; expected a name that ends in {', '.join(STRUCTURE_SUFFIXES)}")
+    kind = ".cif" if "cif" in suffix else ".pdb"
+    return path.with_name(f"{path.name[: -len(suffix)]}_relaxed{kind}")
+
+
+def read_chain(path: Path) -> Structure:
+    """The one protein chain of a file, its ends without atoms left out; it is cyclic if its ends are bonded."""
+    deposition = read_structure(path)
+    polymers = [polymer for polymer in deposition.polymers if polymer.has_backbone]
+    if len(polymers) != 1:
+        names = ", ".join(polymer.chain for polymer in polymers) or "none"
+        raise InputError(f"{path}: has {len(polymers)} protein chains ({names}); give a file of one")
+    (polymer,) = polymers
+    places = sorted(polymer.residues)
+    span = range(places[0], places[-1] + 1)
+    if gap := sorted(set(span) - set(places)):
+        raise InputError(f"{path}: residue {gap[0] + 1} of chain {polymer.chain} has no atoms; build it first")
+    chain = deposition.chain(polymer)
+    positions, mask = chain.positions[places], chain.mask[places]
+    closing = float(np.linalg.norm(positions[-1, C] - positions[0, N]))
+    return Structure(
+        chain.sequence[span.start : span.stop], positions, mask, _numbers(polymer, places), _b_factors(polymer, places),
+        polymer.chain if len(polymer.chain) == 1 else "A",
+        cyclic=bool(mask[-1, C] and mask[0, N]) and closing < LONGEST_BOND,
+    )  # fmt: skip
+
+
+def _numbers(polymer: Polymer, places: list[int]) -> np.ndarray:
+    """The residues' numbers in the file if they go up by one, else from 1: no bond may cross a jump of the numbers."""
+    numbers = np.array([polymer.residues[place].seqid.num for place in places])
+    return numbers if (np.diff(numbers) == 1).all() else np.arange(1, len(places) + 1)
+
+
+def _b_factors(polymer: Polymer, places: list[int]) -> np.ndarray:
+    """Each residue's mean B factor."""
+    residues = (polymer.residues[place] for place in places)
+    return np.array([np.mean([atom.b_iso for atom in residue]) for residue in residues], np.float32)
