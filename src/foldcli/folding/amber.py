@@ -84,6 +84,7 @@ def choose_platform(cuda: bool) -> openmm.Platform:
 def _completed(structure: Structure, platform: openmm.Platform) -> tuple[app.Topology, unit.Quantity]:
     """The structure's topology and positions with missing atoms added; hydrogens are all placed anew."""
     fixer = PDBFixer(pdbfile=io.StringIO(pdb_text(replace(structure, hydrogens=()))), platform=platform)
+    fixer.topology.setPeriodicBoxVectors(None)  # a PDB file's unit cell, which stands for no crystal
     fixer.missingResidues = {}
     fixer.findMissingAtoms()
     if structure.cyclic:
