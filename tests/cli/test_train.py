@@ -25,6 +25,7 @@ WRONG = {
     "configuration: 'optimizer.rate' is -1.0, expected a number of 0 or more": "optimizer.rate=-1",
     "configuration: 'optimizer.ema' is 1.0, expected less than 1": "optimizer.ema=1",
     "configuration: 'sample.crop' is 0, expected 4 or more": "sample.crop=0",
+    f"{'x' * 60}...: File name too long; give another path": f"--out {'x' * 300}",
     "configuration: 'every' is 0, expected 1 or more": "checkpoint.every=0",
     "'train.shards': examples/few.npz: no such file; it is in a clone": "train.shards=examples/few.npz",
     f"--out {SHARD}: cannot be written (File exists); use another folder": f"--out {SHARD}",

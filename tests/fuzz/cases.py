@@ -30,7 +30,7 @@ class Case:
     """A command line, and the files that lie in its folder."""
 
     arguments: list[str]
-    files: dict[str, bytes] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict, repr=False)  # some are long
 
 
 def mutated(whole: list[bytes]) -> st.SearchStrategy[bytes]:

@@ -1,13 +1,15 @@
 """The foldcli command: its subcommands, and how it starts and ends."""
 
 import contextlib
+import errno
 import io
 import os
 import signal
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from foldcli import __version__
 from foldcli.cli.bench import app as bench_app
@@ -17,9 +19,23 @@ from foldcli.cli.fold import fold
 from foldcli.cli.relax import relax
 from foldcli.cli.train import train
 from foldcli.cli.weights import app as weights_app
-from foldcli.errors import FoldcliError
+from foldcli.errors import FoldcliError, InputError
+
+
+class PathsChecked(TyperGroup):
+    """The commands, with an error for a path that no file system takes, wherever it is looked at first."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
+                raise
+            raise InputError(f"{str(error.filename)[:60]}...: {error.strerror}; give another path") from None
+
 
 app = typer.Typer(
+    cls=PathsChecked,
     help="Fold proteins with AlphaFold 2, on a laptop or on many GPUs.",
     no_args_is_help=True, pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
