@@ -13,6 +13,15 @@ import torch
 GROUPS_2 = ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file")
 GROUPS_1 = ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 
+# From torch's allocator; from oneDNN, which gives no reason: what we call of it fails for lack of memory only; from the
+# CUDA runtime and driver, Triton and cuBLAS. Triton's "out of resource" is a kernel too large for the chip, whatever
+# is free.
+NO_MEMORY = (
+    "allocate memory", "could not create a primitive", "could not execute a primitive",
+    "CUDA error: out of memory", "CUDA driver error: out of memory", "Triton Error [CUDA]: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)  # fmt: skip
+
 
 def available_bytes(device: torch.device) -> int | None:
     """Bytes that are free for this process; None if the system does not say."""
@@ -73,3 +82,8 @@ def peak_bytes(device: torch.device) -> int:
         return _kibibytes("/proc/self/status", "VmHWM")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def is_lack_of_memory(error: Exception) -> bool:
+    """Whether an error of any library means that memory ran out."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(said in str(error) for said in NO_MEMORY)

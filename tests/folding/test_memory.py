@@ -12,9 +12,9 @@ from foldcli.autochunk.cost import DeviceRates
 from foldcli.autochunk.region_selection import Planner
 from foldcli.compose import fold_config
 from foldcli.folding.chunking import blank_inputs, held_bytes
-from foldcli.folding.memory import is_lack_of_memory, longest_that_fits, predicted_bytes
+from foldcli.folding.memory import longest_that_fits, predicted_bytes
 from foldcli.model.alphafold import AlphaFold
-from foldcli.system_memory import available_bytes, free_in_groups
+from foldcli.system_memory import available_bytes, free_in_groups, is_lack_of_memory
 
 # In a process of its own, whose peak is the fold's; its environment makes glibc return large blocks at once.
 MEASURE = """

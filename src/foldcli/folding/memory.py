@@ -11,14 +11,6 @@ from foldcli.model.template import BINS, C_PAIR_FEATURES
 from foldcli.system_memory import available_bytes
 
 LONGEST = 1 << 20
-# From torch's allocator; from oneDNN, which gives no reason: what we call of it fails for lack of memory only; from the
-# CUDA runtime and driver, Triton and cuBLAS. Triton's "out of resource" is a kernel too large for the chip, whatever
-# is free.
-NO_MEMORY = (
-    "allocate memory", "could not create a primitive", "could not execute a primitive",
-    "CUDA error: out of memory", "CUDA driver error: out of memory", "Triton Error [CUDA]: out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-)  # fmt: skip
 
 
 def predicted_bytes(config: ModelConfig, length: int, depth: int, width: int, templates: int = 0) -> int:
@@ -71,11 +63,6 @@ def require_memory(
             f"up to {fits} residues would fit; {savings(width, depth)}"
         )
     return math.inf if free is None else free / needed
-
-
-def is_lack_of_memory(error: Exception) -> bool:
-    """Whether an error of any library means that memory ran out."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(said in str(error) for said in NO_MEMORY)
 
 
 def savings(width: int, depth: int) -> str:

@@ -20,7 +20,7 @@ from foldcli.folding.chunking import RETRY_SHARE
 from foldcli.folding.initial_guess import InitialGuess
 from foldcli.folding.job import Job
 from foldcli.folding.kept import KeptPredictions
-from foldcli.folding.memory import is_lack_of_memory, savings
+from foldcli.folding.memory import savings
 from foldcli.folding.models import Source, load_model
 from foldcli.folding.placement import MemoryPlacement
 from foldcli.folding.predict import predict, recycled_guess
@@ -32,7 +32,7 @@ from foldcli.parallel.mesh import RankGroup
 from foldcli.parallel.shard import sharded_copy
 from foldcli.protein.structure import Prediction
 from foldcli.report.scores import ranking_score
-from foldcli.system_memory import reset_peak
+from foldcli.system_memory import is_lack_of_memory, reset_peak
 from foldcli.timers import Timers
 
 

@@ -22,7 +22,6 @@ from foldcli.folding.job_locks import JobLocks
 from foldcli.folding.job_report import write_report
 from foldcli.folding.job_scheduler import JobScheduler, take_jobs
 from foldcli.folding.kept import KeptPredictions
-from foldcli.folding.memory import is_lack_of_memory
 from foldcli.folding.models import Source
 from foldcli.folding.output import job_folder, write_job, write_plots, write_timings
 from foldcli.folding.predictor import Predictor
@@ -34,7 +33,7 @@ from foldcli.folding.templates import takes_templates
 from foldcli.parallel.mesh import RankGroup, RankMesh, world_group
 from foldcli.protein.structure import Prediction
 from foldcli.report.provenance import Provenance, ascii_line
-from foldcli.system_memory import peak_bytes
+from foldcli.system_memory import is_lack_of_memory, peak_bytes
 from foldcli.timers import Timers
 
 SMALLEST_RING = 3  # residues

@@ -21,6 +21,7 @@ from foldcli.search.homologs import with_homologs
 from foldcli.training.folder import changed_hardware, lock_folder, require_same_model, write_settings
 from foldcli.training.initialize import initialize
 from foldcli.training.learner import Learner
+from foldcli.training.memory import require_memory
 from foldcli.training.progress import Watcher
 from foldcli.training.recompute import recompute_blocks
 from foldcli.training.run import TrainingRun
@@ -60,6 +61,7 @@ def begin(
     if resume:
         require_same_model(out, config)
     model = new_model(config, device, mesh)
+    require_memory(config, model, device, mesh)
     lock = lock_folder(out) if mesh.world.first else None
     if not resume and mesh.world.first:
         shutil.rmtree(out / "checkpoints", ignore_errors=True)

@@ -16,12 +16,14 @@ from foldcli.data.training.sample import Sample
 from foldcli.data.training.tensors import map_tensors, named_tensors
 from foldcli.errors import FoldcliError, Interrupted
 from foldcli.model.alphafold import AlphaFold
+from foldcli.system_memory import is_lack_of_memory
 from foldcli.training.checkpoint import Checkpoints
 from foldcli.training.curves import plot_curves
 from foldcli.training.flops import pass_flops, peak_flops, training_passes
 from foldcli.training.folder import Journal, export
 from foldcli.training.interrupt import deferred_interrupts
 from foldcli.training.learner import Learner, Step
+from foldcli.training.memory import ADVICE
 from foldcli.training.progress import Watcher, describe
 from foldcli.training.validation import validate
 from foldcli.weights.files import BEST, LAST, write_safetensors
@@ -88,6 +90,10 @@ class TrainingRun:
             raise FoldcliError(
                 f"{self.folder}: cannot be written ({error.strerror}); make room, then resume"
             ) from error
+        except Exception as error:
+            if is_lack_of_memory(error):
+                raise FoldcliError(f"out of memory in step {self.learner.number}; {ADVICE}") from error
+            raise
         finally:
             if self.lock:
                 self.lock.release()
