@@ -96,19 +96,23 @@ def test_gradients_in_many_blocks(dtype: torch.dtype, monkeypatch: pytest.Monkey
     inputs, count = _inputs(((2,), 9, 5, 7, 8, 6, 16), dtype)
     count = count.clamp(min=1)
     monkeypatch.setattr(backward, "BLOCK", 2 * 7 * 48)
-    sizes = [stop - start for start, stop in backward._blocks(torch.empty(5, 7, 16), inputs[2])]
-    assert sizes == [2, 2, 1]
+    sizes = [len(range(5)[rows]) for _, rows in backward._blocks(torch.empty(2, 5, 7, 16), inputs[2])]
+    assert sizes == [2, 2, 1] * 2
     assert_agrees(_on_flat(outer_product_mean, count), _on_flat(ops.outer_product_mean, count), inputs)
 
 
 def test_intermediates_stay_within_their_block() -> None:
     """A block is at most BLOCK elements, or half a pair tensor if that is more, and at least half of that limit."""
     weight = torch.empty(128, 1024, device="meta")
-    for length in (256, 2048):
-        grad = torch.empty(length, length, 128, device="meta")
-        largest = max(stop - start for start, stop in backward._blocks(grad, weight)) * length * 1024
-        assert largest <= max(backward.BLOCK, grad.numel() // 2)
-        assert largest > max(backward.BLOCK, grad.numel() // 2) // 2
+    for samples, length in ((1, 256), (1, 2048), (100, 40)):
+        mean = torch.empty(samples, length, length, 128, device="meta")
+        blocks = [
+            (len(range(samples)[some]), len(range(length)[rows])) for some, rows in backward._blocks(mean, weight)
+        ]
+        assert sum(some * rows for some, rows in blocks) == samples * length
+        largest = max(some * rows for some, rows in blocks) * length * 1024
+        assert largest <= max(backward.BLOCK, mean.numel() // 2)
+        assert largest > max(backward.BLOCK, mean.numel() // 2) // 2
 
 
 @pytest.mark.parametrize(
@@ -172,15 +176,13 @@ def test_broken_gradient_is_rejected(
 
 
 def test_lost_block_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The parameters' sums run over all blocks but the first."""
+    """The sum of the weight's gradient runs over all rows of pairs but the last."""
     inputs, count = _inputs(SHAPES[1], torch.float32)
-    whole = backward._of_parameters
+    whole = backward._of_weight
 
-    def without_first(
-        grad: Tensor, left: Tensor, right: Tensor, weight: Tensor, count: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        return whole(grad[1:], left[:, 1:], right, weight, count[1:])
+    def without_last(mean: Tensor, left: Tensor, right: Tensor, weight: Tensor) -> Tensor:
+        return whole(mean[:, :-1], left[:, :, :-1], right, weight)
 
-    monkeypatch.setattr(backward, "_of_parameters", without_first)
+    monkeypatch.setattr(backward, "_of_weight", without_last)
     found = rejected(_on_flat(outer_product_mean, count), _on_flat(ops.outer_product_mean, count), inputs)
-    assert "gradient of input 3" in found
+    assert found == {"gradient of input 2"}
