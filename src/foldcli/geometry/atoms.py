@@ -23,7 +23,8 @@ def torsions_to_frames(aatype: ResidueIndex, backbone: Rigid, torsions: Float[Te
     zero, one = torch.zeros_like(sin), torch.ones_like(sin)
     about_x = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], dim=-1).unflatten(-1, (3, 3))
     local = Rigid(default[..., :3, :3] @ about_x, default[..., :3, 3])
-    frames = [Rigid(local.rotation[..., g, :, :], local.translation[..., g, :]) for g in range(8)]
+    parts = zip(local.rotation.unbind(-3), local.translation.unbind(-2), strict=True)
+    frames = [Rigid(rotation, translation) for rotation, translation in parts]
     for g in range(5, 8):  # the frames of chi2 to chi4 are relative to the previous chi
         frames[g] = frames[g - 1].compose(frames[g])
     to_backbone = Rigid(

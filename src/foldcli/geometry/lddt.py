@@ -37,7 +37,18 @@ def smooth_lddt(predicted: Points, true: Points, mask: ResidueMask) -> Float[Ten
 
 def distances(points: Points, others: Float[Tensor, "*b j 3"]) -> Float[Tensor, "*b i j"]:
     """All pairwise distances, by differences: by products they are faster, but lose small ones to rounding."""
-    return torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist")
+    if points.is_cpu:
+        return torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist")
+    # clamp: of 0 the gradient is 0 and not NaN
+    return squared_distances(points, others).clamp(min=1e-30).sqrt()
+
+
+def squared_distances(points: Float[Tensor, "*b i d"], others: Float[Tensor, "*b j d"]) -> Float[Tensor, "*b i j"]:
+    """All pairwise squared distances, by differences, in any number of dimensions."""
+    if points.is_cpu:
+        return torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist").square()
+    # on CUDA, cdist spends a block of threads on each distance
+    return (points.unsqueeze(-2) - others.unsqueeze(-3)).square().sum(-1)
 
 
 def _kept(

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch.nn.functional import pad
 
+from foldcli.geometry.tables import constant
 from foldcli.shapes import Float, Tensor
 
 EPS = 1e-8
@@ -34,24 +38,37 @@ class Rigid:
         return Rigid(self.rotation, self.translation * factor)
 
 
+def _sums_of_products(sums: list[str]) -> NDArray[np.float32]:
+    """The table [16, n] of sums such as "+ww -xy" of products of the parts w, x, y, z of two quaternions."""
+    table = np.zeros((16, len(sums)), np.float32)
+    for column, terms in enumerate(sums):
+        for term in terms.split():
+            table["wxyz".index(term[1]) * 4 + "wxyz".index(term[2]), column] += 1 if term[0] == "+" else -1
+    return table
+
+
+# One product with a table is a single launch on a GPU, where written out each sum would take several.
+ROTATION = _sums_of_products([
+    "+ww +xx -yy -zz", "+xy +xy -wz -wz", "+xz +xz +wy +wy",
+    "+xy +xy +wz +wz", "+ww -xx +yy -zz", "+yz +yz -wx -wx",
+    "+xz +xz -wy -wy", "+yz +yz +wx +wx", "+ww -xx -yy +zz",
+])  # fmt: skip
+PRODUCT = _sums_of_products(["+ww -xx -yy -zz", "+wx +xw +yz -zy", "+wy +yw +zx -xz", "+wz +zw +xy -yx"])
+
+
 def quaternion_to_rotation(q: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 3 3"]:
     """Rotation matrix of a unit quaternion (w, x, y, z)."""
-    w, x, y, z = q.unbind(-1)
-    rows = [
-        w * w + x * x - y * y - z * z, 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), w * w - x * x + y * y - z * z, 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), w * w - x * x - y * y + z * z,
-    ]  # fmt: skip
-    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+    return (_products(q, q) @ constant(ROTATION, q)).unflatten(-1, (3, 3))
 
 
 def update_quaternion(q: Float[Tensor, "*b 4"], step: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 4"]:
     """Multiply q by the quaternion (1, step) and normalise (Suppl. Alg. 23)."""
-    w, v = q[..., :1], q[..., 1:]
-    scalar = w - (v * step).sum(-1, keepdim=True)
-    vector = v + w * step + torch.linalg.cross(v, step)
-    new = torch.cat([scalar, vector], dim=-1)
+    new = _products(q, pad(step, (1, 0), value=1.0)) @ constant(PRODUCT, q)
     return new / torch.linalg.vector_norm(new, dim=-1, keepdim=True)
+
+
+def _products(a: Float[Tensor, "*b 4"], b: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 16"]:
+    return (a.unsqueeze(-1) * b.unsqueeze(-2)).flatten(-2)
 
 
 def rigid_from_3_points(

@@ -6,12 +6,20 @@ from numpy.typing import NDArray
 
 from foldcli.geometry.atoms import residue_table
 from foldcli.geometry.rigid import Rigid, rigid_from_3_points
+from foldcli.geometry.tables import constant
 from foldcli.protein import residues
 from foldcli.protein.residues import CA, C, N, O
 from foldcli.shapes import Atoms37, Atoms37Mask, Float, ResidueIndex, Tensor
 
 # The groups that have heavy atoms: backbone, psi and chi1 to chi4; pre-omega and phi have hydrogens only.
 HEAVY_ATOM_GROUPS = [0, 3, 4, 5, 6, 7]
+
+
+def heavy_atom_groups(groups: Rigid) -> Rigid:
+    """Those of all groups' frames [i, 8] that are in HEAVY_ATOM_GROUPS."""
+    backbone, _, rotations = groups.rotation.split([1, 2, 5], dim=-3)
+    origin, _, translations = groups.translation.split([1, 2, 5], dim=-2)
+    return Rigid(torch.cat([backbone, rotations], dim=-3), torch.cat([origin, translations], dim=-2))
 
 
 def _base_tables() -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -22,8 +30,12 @@ def _base_tables() -> tuple[NDArray[np.int64], NDArray[np.float32]]:
 
 
 BASE_ATOMS, EXISTS = _base_tables()
-# -1 for symmetric groups: swapping their equivalent atoms' names turns the frame by pi about x.
-TURNED = 1 - 2 * np.pad(residues.CHI_PI_PERIODIC, ((0, 0), (2, 0)))
+# Factors of a frame's axes. The backbone's x axis points to C, where `rigid_from_3_points` points it away.
+MIRROR = np.ones((6, 1, 3), np.float32)
+MIRROR[0, 0] = -1, 1, -1
+# In symmetric groups, swapping their equivalent atoms' names turns the frame by pi about x.
+TURNED = np.repeat(1 - 2 * np.pad(residues.CHI_PI_PERIODIC, ((0, 0), (2, 0)))[..., None], 3, axis=-1)
+TURNED[..., 0] = 1
 
 
 def group_frames(
@@ -39,10 +51,6 @@ def group_frames(
     points = positions.gather(-2, index[..., None].expand(*index.shape, 3)).unflatten(-2, (6, 3))
     there = mask.gather(-1, index).unflatten(-1, (6, 3)).amin(-1) * residue_table(EXISTS, aatype, mask)
     found = rigid_from_3_points(*points.unbind(-2))
-    # the backbone's x axis points to C; `rigid_from_3_points` points it away
-    mirror = torch.ones(6, 3, device=positions.device, dtype=positions.dtype)
-    mirror[0, 0] = mirror[0, 2] = -1
-    rotation = found.rotation * mirror.unsqueeze(-2)
-    turn = residue_table(TURNED, aatype, positions).unsqueeze(-1)
-    turned = torch.cat([torch.ones_like(turn), turn, turn], dim=-1).unsqueeze(-2)
+    rotation = found.rotation * constant(MIRROR, positions)
+    turned = residue_table(TURNED, aatype, positions).unsqueeze(-2)
     return Rigid(rotation, found.translation), Rigid(rotation * turned, found.translation), there

@@ -13,7 +13,7 @@ def constant(values: object, like: Tensor) -> Tensor:
 
     values: a tuple, or a table of a module, known by its identity; neither it nor the tensor may be changed.
     """
-    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
+    if torch.compiler.is_compiling() or type(like) is not Tensor:
         return _tensor(values, like)  # traced: real tensors do not belong there, nor fake ones here
     key = values if isinstance(values, tuple) else id(values), like.device, like.dtype
     if key not in _made:

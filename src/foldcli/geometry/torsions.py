@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from foldcli.geometry.tables import constant
 from foldcli.protein import residues
 from foldcli.protein.residues import CA, C, N, O
 from foldcli.shapes import Atoms37, Atoms37Mask, Float, Int, Tensor
@@ -25,6 +26,7 @@ def _quartets() -> NDArray[np.int64]:
 
 
 QUARTETS = _quartets()
+PSI_TURNED = np.array([1, 1, -1, 1, 1, 1, 1], np.float32)[:, None]
 EXISTS = np.concatenate([np.ones((21, 3), np.float32), residues.CHI_MASK], axis=1)
 PERIODIC = np.concatenate([np.zeros((21, 3), np.float32), residues.CHI_PI_PERIODIC], axis=1)
 
@@ -40,16 +42,12 @@ def torsion_angles(
     only with `zero_init=False`.
     """
     kind = aatype.long().clamp(max=residues.UNKNOWN)
-    quartet = _table(QUARTETS, kind)
+    quartet = constant(QUARTETS, positions)[kind]
     torsions = _dihedral(_gather(_with_previous(positions), quartet))
     present = _gather(_with_previous(mask[..., None]), quartet).squeeze(-1)
-    torsions = torsions * torsions.new_tensor([1, 1, -1, 1, 1, 1, 1])[:, None]
-    turned = 1 - 2 * _table(PERIODIC, kind).to(torsions)
-    return torsions, torsions * turned[..., None], present.prod(-1) * _table(EXISTS, kind).to(present)
-
-
-def _table(values: NDArray[np.generic], kind: Tensor) -> Tensor:
-    return torch.from_numpy(values).to(kind.device)[kind]
+    torsions = torsions * constant(PSI_TURNED, torsions)
+    turned = 1 - 2 * constant(PERIODIC, torsions)[kind]
+    return torsions, torsions * turned[..., None], present.prod(-1) * constant(EXISTS, present)[kind]
 
 
 def _with_previous(x: Float[Tensor, "*b i 37 d"]) -> Float[Tensor, "*b i 74 d"]:

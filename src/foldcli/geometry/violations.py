@@ -5,6 +5,7 @@ from torch.linalg import vecdot
 
 from foldcli.geometry.atoms import residue_table
 from foldcli.geometry.lddt import distances
+from foldcli.geometry.tables import constant
 from foldcli.protein import residues
 from foldcli.protein import stereochemistry as known
 from foldcli.shapes import Atoms14, Bool, Float, ResidueIndex, Tensor
@@ -56,7 +57,7 @@ def peptide_errors(
     bonded = (residue_index.diff(dim=-1) == 1).to(atoms.dtype) * exists[..., :-1, C] * exists[..., 1:, N]
     to_proline = aatype[..., 1:] == residues.INDEX["P"]
     bond = torch.where(
-        to_proline[..., None], atoms.new_tensor(known.PEPTIDE_BOND_TO_PROLINE), atoms.new_tensor(known.PEPTIDE_BOND)
+        to_proline[..., None], constant(known.PEPTIDE_BOND_TO_PROLINE, atoms), constant(known.PEPTIDE_BOND, atoms)
     )
     (to_ca, _), (to_n, length), (n_to_ca, _) = _direction(ca - c), _direction(n - c), _direction(next_ca - n)
     errors = [

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from foldcli.config import StructureConfig
+from foldcli.geometry.lddt import squared_distances
 from foldcli.geometry.rigid import Rigid
 from foldcli.model.dap_hooks import AllResidues, LocalResidues, pair_mask
 from foldcli.shapes import Float, Pair, Single, Tensor
@@ -71,7 +72,7 @@ class InvariantPointAttention(nn.Module):
         logits = torch.einsum("...ihd,...jhd->...hij", q * scalar_scale, k) + bias.movedim(-1, -3) * (1 / 3) ** 0.5
         # From differences: |q|^2 + |k|^2 - 2qk would lose short distances far from the origin in float32.
         a, b = (p.flatten(-2).transpose(-2, -3) for p in (q_points, k_points))
-        squared = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square()
-        logits = logits - 0.5 * (point_scale * F.softplus(self.point_weight))[:, None, None] * squared
+        point_weight = (0.5 * point_scale) * F.softplus(self.point_weight)
+        logits = torch.addcmul(logits, point_weight[:, None, None], squared_distances(a, b), value=-1)
         logits = logits + (1 - pair_mask(mask, self.local_residues)).unsqueeze(-3) * MASK_BIAS
         return logits.softmax(-1)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from foldcli.config import StructureConfig
@@ -23,7 +24,7 @@ class StructureState:
 
 
 class TorsionAngles(nn.Module):
-    """Predict the seven torsion angles of each residue (Suppl. Alg. 20, lines 11 to 14)."""
+    """Predict the seven torsion angles of each residue from each layer's output (Suppl. Alg. 20, lines 11 to 14)."""
 
     def __init__(self, config: StructureConfig, c_s: int) -> None:
         super().__init__()
@@ -34,7 +35,7 @@ class TorsionAngles(nn.Module):
         self.outer = nn.ModuleList(nn.Linear(c, c) for _ in range(config.angle_blocks))
         self.angles = nn.Linear(c, 14)
 
-    def forward(self, s: Single, initial: Single) -> Float[Tensor, "*b i 7 2"]:
+    def forward(self, s: Float[Tensor, "layers *b i c_s"], initial: Single) -> Float[Tensor, "layers *b i 7 2"]:
         a = self.current(s.relu()) + self.initial(initial.relu())
         for inner, outer in zip(self.inner, self.outer, strict=True):
             a = a + outer(inner(a.relu()).relu())
@@ -77,18 +78,20 @@ class StructureModule(nn.Module):
         s = self.initial(initial)
         quaternion = constant((1.0, 0.0, 0.0, 0.0), s).expand(*s.shape[:-1], 4)
         translation = s.new_zeros(*s.shape[:-1], 3)
-        states = []
+        rotation = quaternion_to_rotation(quaternion)
+        moved, found = list[Rigid](), list[Tensor]()
         for _ in range(self.layers):
-            frames = Rigid(quaternion_to_rotation(quaternion), translation)
+            frames = Rigid(rotation.detach(), translation)  # no gradient through earlier layers' rotations (line 20)
             s = self.layer(s, z, mask, frames)
-            step = self.layer.backbone(s)
-            translation = translation + (frames.rotation @ step[..., 3:].unsqueeze(-1)).squeeze(-1)
-            quaternion = update_quaternion(quaternion, step[..., :3])
-            moved = Rigid(quaternion_to_rotation(quaternion), translation).scaled(self.scale)
-            raw = self.layer.torsions(s, initial)
-            states.append(StructureState(moved, _unit(raw), raw))
-            quaternion = quaternion.detach()  # no gradient through the rotations of earlier layers (line 20)
-        return s, states
+            turn, shift = self.layer.backbone(s).split([3, 3], dim=-1)
+            translation = translation + (frames.rotation @ shift.unsqueeze(-1)).squeeze(-1)
+            quaternion = update_quaternion(quaternion.detach(), turn)
+            rotation = quaternion_to_rotation(quaternion)
+            moved.append(Rigid(rotation, translation).scaled(self.scale))
+            found.append(s)
+        raw = self.layer.torsions(torch.stack(found), initial)
+        parts = zip(moved, _unit(raw).unbind(), raw.unbind(), strict=True)
+        return s, [StructureState(frames, torsions, each) for frames, torsions, each in parts]
 
 
 def all_atoms(aatype: ResidueIndex, state: StructureState) -> Atoms37:

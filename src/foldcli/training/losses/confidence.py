@@ -1,5 +1,6 @@
 """Losses of the confidence heads: pLDDT, predicted aligned error, experimentally resolved atoms."""
 
+import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -7,13 +8,14 @@ from foldcli.config import LossConfig
 from foldcli.geometry.atoms import residue_table
 from foldcli.geometry.lddt import lddt_per_residue
 from foldcli.geometry.rigid import Rigid
+from foldcli.geometry.tables import constant
 from foldcli.protein import residues
 from foldcli.shapes import Float, Points, ResidueIndex, ResidueMask, Tensor
 from foldcli.training.losses.average import masked_mean
 from foldcli.training.losses.cross_entropy import cross_entropy
 from foldcli.training.losses.truth import Truth
 
-SIDE_CHAIN = [k for k, name in enumerate(residues.ATOM37) if name not in ("N", "CA", "C", "CB", "O")]
+SIDE_CHAIN = np.array([float(name not in ("N", "CA", "C", "CB", "O")) for name in residues.ATOM37])
 
 
 def well_resolved(resolution: Float[Tensor, "*b"], config: LossConfig) -> Float[Tensor, "*b"]:
@@ -54,7 +56,7 @@ def resolved(
     A sample without any side-chain atom comes from a source that has none: its side chains are not counted.
     """
     existing = residue_table(residues.ATOM37_MASK, aatype, logits) * mask.unsqueeze(-1)
-    side_chains = truth.mask[..., SIDE_CHAIN].amax((-1, -2))
-    counted = torch.ones_like(existing)
-    counted[..., SIDE_CHAIN] = side_chains[..., None, None]
+    beyond = constant(SIDE_CHAIN, existing)
+    side_chains = (truth.mask * beyond).amax((-1, -2))
+    counted = 1 - beyond * (1 - side_chains[..., None, None])
     return masked_mean(binary_cross_entropy_with_logits(logits, truth.mask, reduction="none"), existing * counted, 2)

@@ -3,15 +3,17 @@
 import torch
 
 from foldcli.geometry.rigid import Rigid
-from foldcli.geometry.rigid_groups import HEAVY_ATOM_GROUPS
+from foldcli.geometry.rigid_groups import HEAVY_ATOM_GROUPS, heavy_atom_groups
 from foldcli.model.structure import StructureState
 from foldcli.shapes import Atoms14, Float, Int, ResidueIndex, Tensor
-from foldcli.training.losses.renaming import renamed
+from foldcli.training.losses.renaming import Target, renamed
 from foldcli.training.losses.truth import Truth
 
 CLAMP = 10.0
 LENGTH_SCALE = 10.0
 EPSILON = 1e-4
+# Of the 14 slots N, CA, C, O and CB come first, and of groups with heavy atoms those that place them.
+BACKBONE_ATOMS, BACKBONE_GROUPS = 5, 2
 
 
 def backbone_fape(states: list[StructureState], truth: Truth, clamped: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
@@ -30,18 +32,29 @@ def backbone_fape(states: list[StructureState], truth: Truth, clamped: Float[Ten
     return layers.mean(-1)
 
 
-def side_chain_fape(groups: Rigid, atoms: Atoms14, truth: Truth, aatype: ResidueIndex) -> Float[Tensor, "*b"]:
-    """FAPE of all atoms in all rigid groups' frames [i, 8], symmetric atoms renamed (Suppl. Alg. 20, line 28)."""
-    target = renamed(truth, atoms, aatype)
+def side_chain_fape(
+    groups: Rigid, atoms: Atoms14, truth: Truth, aatype: ResidueIndex, side_chains: bool = True
+) -> Float[Tensor, "*b"]:
+    """FAPE of all atoms in all rigid groups' frames [i, 8], symmetric atoms renamed (Suppl. Alg. 20, line 28).
+
+    side_chains: whether atoms beyond CB count.
+    """
+    target = renamed(truth, atoms, aatype) if side_chains else Target(truth.atoms, truth.atoms_mask, truth.frames)
     limit = torch.full_like(atoms[..., 0, 0, 0], CLAMP)
-    frames_mask, atoms_mask = target.frames_mask.flatten(-2), target.atoms_mask.flatten(-2)
-    # Residues fill about half of the slots: dropping empty ones leaves a third of the frame-atom pairs, or fewer.
-    f, a = _known(frames_mask), _known(atoms_mask)
-    frames = Rigid(groups.rotation[..., HEAVY_ATOM_GROUPS, :, :], groups.translation[..., HEAVY_ATOM_GROUPS, :])
-    return frame_aligned_error(
-        _flat(frames, f), _flat(target.frames, f), frames_mask[..., f],
-        atoms.flatten(-3, -2)[..., a, :], target.atoms.flatten(-3, -2)[..., a, :], atoms_mask[..., a], limit,
-    )  # fmt: skip
+    g, n = (len(HEAVY_ATOM_GROUPS), atoms.shape[-2]) if side_chains else (BACKBONE_GROUPS, BACKBONE_ATOMS)
+    frames_mask, atoms_mask = truth.frames_mask[..., :g].flatten(-2), target.atoms_mask[..., :n].flatten(-2)
+    frames, target_frames = _flat(heavy_atom_groups(groups), g), _flat(target.frames, g)
+    points, target_points = (x[..., :n, :].flatten(-3, -2) for x in (atoms, target.atoms))
+    if atoms.is_cpu:
+        # Residues fill about half of the slots: dropping empty ones leaves a third of the frame-atom pairs, or fewer.
+        # On a GPU it would cost more to wait until it has told which these are.
+        f, a = _known(frames_mask), _known(atoms_mask)
+        frames, target_frames = (
+            Rigid(x.rotation[..., f, :, :], x.translation[..., f, :]) for x in (frames, target_frames)
+        )
+        points, target_points = points[..., a, :], target_points[..., a, :]
+        frames_mask, atoms_mask = frames_mask[..., f], atoms_mask[..., a]
+    return frame_aligned_error(frames, target_frames, frames_mask, points, target_points, atoms_mask, limit)
 
 
 def _known(mask: Float[Tensor, "*b n"]) -> Int[Tensor, " k"]:
@@ -49,9 +62,10 @@ def _known(mask: Float[Tensor, "*b n"]) -> Int[Tensor, " k"]:
     return mask.reshape(-1, mask.shape[-1]).any(0).nonzero().squeeze(-1)
 
 
-def _flat(frames: Rigid, chosen: Int[Tensor, " k"]) -> Rigid:
-    """Flatten frames [i g] and select some of the [i * g]."""
-    return Rigid(frames.rotation.flatten(-4, -3)[..., chosen, :, :], frames.translation.flatten(-3, -2)[..., chosen, :])
+def _flat(frames: Rigid, groups: int) -> Rigid:
+    """The first groups of each residue's frames [i g], in one row."""
+    rotation, translation = frames.rotation[..., :groups, :, :], frames.translation[..., :groups, :]
+    return Rigid(rotation.flatten(-4, -3), translation.flatten(-3, -2))
 
 
 def frame_aligned_error(

@@ -1,6 +1,6 @@
 """Rename symmetric atoms of the truth to match the prediction best (Suppl. Alg. 26)."""
 
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -9,20 +9,28 @@ from foldcli.geometry.atoms import residue_table
 from foldcli.geometry.lddt import distances
 from foldcli.geometry.rigid import Rigid
 from foldcli.protein.stereochemistry import ATOM14_AMBIGUOUS
-from foldcli.shapes import Atoms14, Bool, ResidueIndex, Tensor
+from foldcli.shapes import Atoms14, Bool, Float, ResidueIndex, Tensor
 from foldcli.training.losses.truth import Truth
 
 # Slots of the symmetric atoms by residue type, none of which has more than four; the rest are fillers.
 SLOTS = np.argsort(~ATOM14_AMBIGUOUS, axis=-1, kind="stable")[:, :4]
 
 
-def renamed(truth: Truth, predicted: Atoms14, aatype: ResidueIndex) -> Truth:
-    """The truth with each residue's atoms under the better of their two names; fields `_alt` stay as they are."""
+@dataclass(frozen=True)
+class Target:
+    """Atoms and frames of the truth under one name for each symmetric atom."""
+
+    atoms: Atoms14
+    atoms_mask: Float[Tensor, "*b i 14"]
+    frames: Rigid
+
+
+def renamed(truth: Truth, predicted: Atoms14, aatype: ResidueIndex) -> Target:
+    """The truth with each residue's atoms under the better of their two names."""
     alt = _alternative_is_better(truth, predicted, aatype)
     residue, group = alt[..., None], alt[..., None, None]
     rotation = torch.where(group.unsqueeze(-1), truth.frames_alt.rotation, truth.frames.rotation)
-    return replace(
-        truth,
+    return Target(
         atoms=torch.where(group, truth.atoms_alt, truth.atoms),
         atoms_mask=torch.where(residue, truth.atoms_alt_mask, truth.atoms_mask),
         frames=Rigid(rotation, truth.frames.translation),

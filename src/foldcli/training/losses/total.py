@@ -43,7 +43,8 @@ def _terms(output: Output, features: Features, labels: Labels, config: LossConfi
     good = confidence.well_resolved(labels.resolution, config)
 
     def side_chains() -> Tensor:
-        return side_chain_fape(torsions_to_frames(aatype, final.frames, final.torsions), atoms, truth, aatype)
+        groups = torsions_to_frames(aatype, final.frames, final.torsions)
+        return side_chain_fape(groups, atoms, truth, aatype, model.side_chains)
 
     def pae() -> Tensor:
         assert output.pae is not None, "TrainConfig gives loss.pae a weight only where the model has this head"

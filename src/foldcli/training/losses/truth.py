@@ -1,6 +1,7 @@
 """The true structure as losses need it: atoms, frames and torsions under both names of symmetric atoms."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from foldcli.data.training.sample import Labels
 from foldcli.geometry.atoms import atoms37_to_14, pseudo_beta, residue_table
@@ -10,30 +11,88 @@ from foldcli.geometry.torsions import torsion_angles
 from foldcli.model.features import Features
 from foldcli.protein import residues
 from foldcli.protein.stereochemistry import ATOM14_AMBIGUOUS, ATOM14_OTHER_NAME
-from foldcli.shapes import Atoms14, Atoms37Mask, Float, Points, ResidueMask, Tensor
+from foldcli.shapes import Atoms14, Atoms37, Atoms37Mask, Float, Points, ResidueIndex, ResidueMask, Tensor
 
 
 @dataclass(frozen=True)
 class Truth:
     """A sample's known structure, in angstrom; masks are 1 where something is known, and 0 on padding.
 
-    An `_alt` is the same under the alternative names of symmetric atoms, with the same mask unless it has its own.
+    What a loss asks for is computed then, and kept. An `_alt` is the same under the alternative names of symmetric
+    atoms, with the same mask unless it has its own.
     """
 
+    aatype: ResidueIndex
     mask: Atoms37Mask  # atoms of the labels
-    atoms: Atoms14
-    atoms_alt: Atoms14
-    atoms_mask: Float[Tensor, "*b i 14"]
-    atoms_alt_mask: Float[Tensor, "*b i 14"]
-    ambiguous: Float[Tensor, "*b i 14"]  # 1 for symmetric atoms
-    frames: Rigid  # [i, 6], those of `rigid_groups.HEAVY_ATOM_GROUPS`
-    frames_alt: Rigid
-    frames_mask: Float[Tensor, "*b i 6"]
-    chi: Float[Tensor, "*b i 4 2"]  # sine and cosine
-    chi_alt: Float[Tensor, "*b i 4 2"]
-    chi_mask: Float[Tensor, "*b i 4"]
-    beta: Points  # CB, or CA of glycine
-    beta_mask: ResidueMask
+    positions: Atoms37  # missing ones at the origin
+
+    @cached_property
+    def atoms(self) -> Atoms14:
+        return atoms37_to_14(self.aatype, self.positions)
+
+    @cached_property
+    def atoms_mask(self) -> Float[Tensor, "*b i 14"]:
+        return atoms37_to_14(self.aatype, self.mask.unsqueeze(-1)).squeeze(-1)
+
+    @cached_property
+    def atoms_alt(self) -> Atoms14:
+        return self.atoms.gather(-2, self._other_name.unsqueeze(-1).expand_as(self.atoms))
+
+    @cached_property
+    def atoms_alt_mask(self) -> Float[Tensor, "*b i 14"]:
+        return self.atoms_mask.gather(-1, self._other_name)
+
+    @cached_property
+    def _other_name(self) -> Tensor:
+        return residue_table(ATOM14_OTHER_NAME, self.aatype, self.atoms)
+
+    @cached_property
+    def ambiguous(self) -> Float[Tensor, "*b i 14"]:
+        """1 for symmetric atoms."""
+        return residue_table(ATOM14_AMBIGUOUS, self.aatype, self.atoms).to(self.atoms.dtype)
+
+    @property
+    def frames(self) -> Rigid:
+        """Frames [i, 6] of `rigid_groups.HEAVY_ATOM_GROUPS`."""
+        return self._groups[0]
+
+    @property
+    def frames_alt(self) -> Rigid:
+        return self._groups[1]
+
+    @property
+    def frames_mask(self) -> Float[Tensor, "*b i 6"]:
+        return self._groups[2]
+
+    @cached_property
+    def _groups(self) -> tuple[Rigid, Rigid, Float[Tensor, "*b i 6"]]:
+        return group_frames(self.aatype, self.positions, self.mask)
+
+    @property
+    def chi(self) -> Float[Tensor, "*b i 4 2"]:
+        """Sine and cosine."""
+        return self._torsions[0][..., 3:, :]
+
+    @property
+    def chi_alt(self) -> Float[Tensor, "*b i 4 2"]:
+        return self._torsions[1][..., 3:, :]
+
+    @property
+    def chi_mask(self) -> Float[Tensor, "*b i 4"]:
+        return self._torsions[2][..., 3:]
+
+    @cached_property
+    def _torsions(self) -> tuple[Float[Tensor, "*b i 7 2"], Float[Tensor, "*b i 7 2"], Float[Tensor, "*b i 7"]]:
+        return torsion_angles(self.aatype, self.positions, self.mask)
+
+    @cached_property
+    def beta(self) -> Points:
+        """CB, or CA of glycine."""
+        return pseudo_beta(self.aatype, self.positions)
+
+    @cached_property
+    def beta_mask(self) -> ResidueMask:
+        return pseudo_beta(self.aatype, self.mask.unsqueeze(-1).expand_as(self.positions))[..., 0]
 
     @property
     def backbone(self) -> Rigid:
@@ -55,20 +114,5 @@ class Truth:
 
 def truth_of(labels: Labels, features: Features) -> Truth:
     """The truth from labels; any atoms may be missing, and a residue without any is masked everywhere."""
-    aatype = features.aatype
     mask = labels.mask * features.seq_mask.unsqueeze(-1)
-    positions = labels.positions * mask.unsqueeze(-1)
-    atoms, atoms_mask = atoms37_to_14(aatype, positions), atoms37_to_14(aatype, mask.unsqueeze(-1))
-    other = residue_table(ATOM14_OTHER_NAME, aatype, atoms)
-    frames, frames_alt, frames_mask = group_frames(aatype, positions, mask)
-    torsions, torsions_alt, torsions_mask = torsion_angles(aatype, positions, mask)
-    spread = mask.unsqueeze(-1).expand_as(positions)
-    return Truth(
-        mask=mask, atoms=atoms, atoms_mask=atoms_mask.squeeze(-1),
-        atoms_alt=atoms.gather(-2, other.unsqueeze(-1).expand_as(atoms)),
-        atoms_alt_mask=atoms_mask.squeeze(-1).gather(-1, other),
-        ambiguous=residue_table(ATOM14_AMBIGUOUS, aatype, atoms).to(atoms.dtype),
-        frames=frames, frames_alt=frames_alt, frames_mask=frames_mask,
-        chi=torsions[..., 3:, :], chi_alt=torsions_alt[..., 3:, :], chi_mask=torsions_mask[..., 3:],
-        beta=pseudo_beta(aatype, positions), beta_mask=pseudo_beta(aatype, spread)[..., 0],
-    )  # fmt: skip
+    return Truth(features.aatype, mask, labels.positions * mask.unsqueeze(-1))
