@@ -6,7 +6,7 @@ from torch import Tensor
 
 from foldcli_kernels.layer_norm import backward, forward
 from foldcli_kernels.layer_norm.tiles import tile
-from foldcli_kernels.tensors import dense_channels, empty_rows, share_rows
+from foldcli_kernels.tensors import dense_channels, empty_rows, rounded, share_rows
 from foldcli_kernels.tuning import launch_parameters, size_class
 
 
@@ -40,5 +40,5 @@ def launch_backward(grad: Tensor, x: Tensor, scale: Tensor) -> tuple[Tensor, Ten
             grad, x, scale, grad_x, partial, rows.count, rows.middle, rows.inner, blocks, *grad_strides,
             *x_strides, x.stride(-1), **constants, **options,
         )  # fmt: skip
-    grad_scale, grad_offset = partial.sum(0).to(scale.dtype)
-    return grad_x, grad_scale.clone(), grad_offset.clone()
+    grad_scale, grad_offset = rounded(partial.sum(0).unbind(), scale.dtype)
+    return grad_x, grad_scale, grad_offset

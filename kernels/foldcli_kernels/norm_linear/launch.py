@@ -9,7 +9,7 @@ from torch import Tensor
 from foldcli_kernels.matmul import NARROWEST, float32_precision
 from foldcli_kernels.norm_linear import backward, forward
 from foldcli_kernels.norm_linear.tiles import PROGRAMS, column_block, width_class
-from foldcli_kernels.tensors import dense_channels, empty_planes, empty_rows, readable_beside, share_rows
+from foldcli_kernels.tensors import dense_channels, empty_planes, empty_rows, readable_beside, rounded, share_rows
 from foldcli_kernels.tuning import launch_parameters, size_class
 
 # An update, with weight and bias of its projection, which is added to the rows before they are normalised.
@@ -108,8 +108,7 @@ def launch_input(grads: Sequence[Tensor], x: Tensor, scale: Tensor, weights: Seq
             width, outs[0], outs[1] if len(outs) > 1 else 0, triton.next_power_of_2(width), block_m,
             column_block(outs[0], block_n), column_block(outs[-1], block_n), float32_precision(x.dtype), **options,
         )  # fmt: skip
-    grad_scale, grad_offset = partial.sum(0).to(scale.dtype)
-    return [grad_x, grad_scale.clone(), grad_offset.clone()]
+    return [grad_x, *rounded(partial.sum(0).unbind(), scale.dtype)]
 
 
 def launch_weights(
@@ -131,4 +130,6 @@ def launch_weights(
             *rows.strides[0], *rows.strides[1], width, out, biased, triton.next_power_of_2(width), block_m, block_n,
             float32_precision(x.dtype), **options,
         )  # fmt: skip
-    return partial.sum(0).to(weight.dtype), partial_bias.sum(0).to(weight.dtype) if biased else None
+    sums = [partial.sum(0), *([partial_bias.sum(0)] if biased else [])]
+    grad_weight, *grad_bias = rounded(sums, weight.dtype)
+    return grad_weight, grad_bias[0] if biased else None

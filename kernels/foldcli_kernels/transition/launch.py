@@ -7,7 +7,7 @@ from torch import Tensor
 from foldcli_kernels.matmul import float32_precision
 from foldcli_kernels.norm_linear.launch import Added
 from foldcli_kernels.norm_linear.tiles import PROGRAMS
-from foldcli_kernels.tensors import dense_channels, empty_rows, readable_beside, share_rows
+from foldcli_kernels.tensors import dense_channels, empty_rows, readable_beside, rounded, share_rows
 from foldcli_kernels.transition import backward, forward
 from foldcli_kernels.transition.tiles import tile_of
 
@@ -57,8 +57,8 @@ def launch_input(
             width, hidden, expand_bias is not None, biased, triton.next_power_of_2(width),
             block_m, block_h, block_k, float32_precision(x.dtype), **options,
         )  # fmt: skip
-    grad_scale, grad_offset = partial.sum(0).to(scale.dtype)
-    return grad_x, grad_scale.clone(), grad_offset.clone(), partial_bias.sum(0).to(contract.dtype)
+    grad_scale, grad_offset, grad_bias = rounded([*partial.sum(0), partial_bias.sum(0)], contract.dtype)
+    return grad_x, grad_scale, grad_offset, grad_bias
 
 
 def launch_weights(
@@ -80,9 +80,6 @@ def launch_weights(
             width, hidden, expand_bias is not None, triton.next_power_of_2(width),
             block_m, block_h, block_k, float32_precision(x.dtype), **options,
         )  # fmt: skip
-    of_expand, of_contract = partial.sum(0).to(expand.dtype)
-    return (
-        of_expand.clone(),
-        partial_bias.sum(0).to(expand.dtype),
-        of_contract.T.clone(memory_format=torch.contiguous_format),
-    )
+    of_expand, of_contract = partial.sum(0)
+    of_expand, of_bias, of_contract = rounded([of_expand, partial_bias.sum(0), of_contract.T], expand.dtype)
+    return of_expand, of_bias, of_contract

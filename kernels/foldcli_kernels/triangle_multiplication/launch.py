@@ -1,9 +1,10 @@
 """What launches of both halves of triangle multiplication share: padded rows, views, shares of a weight's gradient."""
 
+import torch
 import triton
 from torch import Tensor
 
-from foldcli_kernels.tensors import ALIGNMENT
+from foldcli_kernels.tensors import ALIGNMENT, rounded
 
 
 def padded_length(length: int) -> int:
@@ -30,9 +31,7 @@ def programs_for(count: int) -> int:
     return max(1, min(64, count // 8))
 
 
-def projection_gradients(
-    partial: Tensor, sums: Tensor, weight: Tensor, norm: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def projection_gradients(partial: Tensor, sums: Tensor, weight: Tensor, norm: tuple[Tensor, Tensor]) -> list[Tensor]:
     """Return the gradients of a projection's weight and bias, and of scale and offset of the layer norm before it.
 
     partial [p, out, in] sums, over p programs, the products of output gradients with standardised inputs, and sums
@@ -40,7 +39,8 @@ def projection_gradients(
     """
     scale, offset = norm
     along, total = partial.sum(0), sums.sum(0)
-    grad_weight = along * scale.float() + total[:, None] * offset.float()
-    grad_scale = (along * weight.float()).sum(0)
-    grad_offset = (total[:, None] * weight.float()).sum(0)
-    return grad_weight.to(weight.dtype), total.to(weight.dtype), grad_scale, grad_offset
+    # float32, in which the products with both sums are
+    grad_weight = torch.addcmul(along * scale, total[:, None], offset)
+    grad_scale = (along * weight).sum(0)
+    grad_offset = (total[:, None] * weight).sum(0)
+    return rounded([grad_weight, total, grad_scale, grad_offset], weight.dtype)

@@ -64,7 +64,7 @@ def launch_backward(
         _launch_input(left, right, arguments, strides, dict(constants), grad_z)
         partial, sums = _launch_weights(left, right, arguments, strides, dict(constants))
     grad_weight, grad_bias, grad_scale, grad_offset = projection_gradients(partial, sums, weight, (scale, offset))
-    return grad_z, grad_scale.to(scale.dtype), grad_offset.to(offset.dtype), grad_weight, grad_bias
+    return grad_z, grad_scale, grad_offset, grad_weight, grad_bias
 
 
 def _launch_input(

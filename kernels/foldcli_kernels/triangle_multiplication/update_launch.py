@@ -55,8 +55,7 @@ def launch_backward(
     grad_output, grad_bias, *grad_center = projection_gradients(*outputs, output[0], center)
     grad_gate, grad_gate_bias, *grad_norm = projection_gradients(*gates, gate[0], norm)
     return [
-        grad_triangles, grad_z, *(x.to(center[0].dtype) for x in grad_center), grad_output, grad_bias,
-        *(x.to(norm[0].dtype) for x in grad_norm), grad_gate, grad_gate_bias,
+        grad_triangles, grad_z, *grad_center, grad_output, grad_bias, *grad_norm, grad_gate, grad_gate_bias,
     ]  # fmt: skip
 
 
