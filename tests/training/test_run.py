@@ -96,14 +96,14 @@ def test_other_hardware_is_told_on_resuming(whole: Path) -> None:
 
 def test_interrupted_by_the_user_finishes_its_step(whole: Path, tmp_path: Path) -> None:
     run = begun(tmp_path, "checkpoint.every=100")
-    learn = run.learner.learn
+    start = run.learner.start
 
-    def interrupted_at_two(batches: Any) -> Any:
+    def interrupted_at_two(*args: Any) -> Any:
         if run.learner.number == 2:
             signal.raise_signal(signal.SIGINT)
-        return learn(batches)
+        return start(*args)
 
-    run.learner.learn = interrupted_at_two  # type: ignore[method-assign]
+    run.learner.start = interrupted_at_two  # type: ignore[method-assign]
     with pytest.raises(Interrupted, match="after 3 steps"):
         run.train(Watched())
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_00000003"]

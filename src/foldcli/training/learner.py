@@ -2,7 +2,7 @@
 
 import contextlib
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class Learner:
         self.config = config
         self.mesh = mesh
         self.optimizer = Optimizer(model, config.optimizer)
-        self.guard = Guard(config.guard)
+        self.guard = Guard(config.guard, self.device)
         self.timers = Timers()
         self.number = 0
         self.best, self.best_step = 0.0, -1
@@ -66,16 +66,24 @@ class Learner:
         return self.model.trunk.single.weight.dtype
 
     def learn(self, batches: Sequence[Sample]) -> Step:
-        """Take one step from this rank's micro-batches; FoldcliError if the guard refused too many steps in a row."""
+        """Take one step and wait for it; FoldcliError if the guard refused too many steps in a row."""
+        return self.start(batches)()
+
+    def start(self, batches: Sequence[Sample]) -> Callable[[], Step]:
+        """Start one step from this rank's micro-batches; what is returned waits for the step and says what it found.
+
+        Its result must be asked for before the next one's, and raises FoldcliError after too many refused steps.
+        """
         self.model.train()
         share = 1 / len(batches)
         figures = [self._accumulate(sample, place, share) for place, sample in enumerate(batches)]
         with self.timers.timed("update"):
-            means = {name: share * torch.stack([figure[name] for figure in figures]).sum() for name in figures[0]}
-            average_over_data([*means.values(), *self.optimizer.gradients], self.mesh)
-            step = self._update({name: float(mean) for name, mean in means.items()})
+            samples, left = (self.number + 1) * self.config.batch_size, self.config.steps - self.number - 1
+            rate = self.optimizer.schedule(samples, left, self.number)
+            found = fetched(self._update(share * torch.stack([torch.stack([*f.values()]) for f in figures]).sum(0)))
+        number, names = self.number, list(figures[0])
         self.number += 1
-        return step
+        return lambda: self._told(number, rate, names, found())
 
     def _accumulate(self, sample: Sample, place: int, share: float) -> dict[str, Tensor]:
         """Add one micro-batch's gradient; returns the terms of its loss, its lDDT and the gradient norm."""
@@ -89,53 +97,67 @@ class Learner:
             sum_over_axial(gradients, self.mesh)
         with self.timers.timed("update"):
             norm = self.optimizer.add(gradients, share)
-        terms["lddt_ca"] = ca_lddt(output, sample)
-        return {name: term.detach().mean() for name, term in terms.items()} | {"norm": norm}
+        with self.timers.timed("loss"), torch.no_grad():
+            each = torch.stack([*terms.values(), ca_lddt(output, sample)]).flatten(1).mean(1)
+        return dict(zip([*terms, "lddt_ca", "norm"], [*each.unbind(), norm], strict=True))
 
     def _dropout_seed(self, place: int) -> int:
         """The seed of a micro-batch's dropout: by step and place in the batch, so that a resumed run draws the same."""
         batches = self.config.batch_size // self.config.micro_batch // self.mesh.data.size
         return zlib.crc32(f"{self.config.seed} {self.number} {self.mesh.data.rank * batches + place}".encode())
 
-    def _update(self, means: dict[str, float]) -> Step:
-        norm, kept, rate = means.pop("norm"), means.pop("lddt_ca"), 0.0
-        refused = self.guard.refuse(means["total"], norm)
-        if refused:
-            self.optimizer.clear()
-        else:
-            samples, left = (self.number + 1) * self.config.batch_size, self.config.steps - self.number - 1
-            rate = self.optimizer.step(samples, left, self.number)
-        return Step(self.number, means, norm, rate, kept, refused)
+    def _update(self, figures: Float[Tensor, " n"]) -> Tensor:
+        """Take the step that was prepared, unless the guard refuses it; returns the figures and what it decided by."""
+        average_over_data([figures, self.optimizer.gradient], self.mesh)
+        total, norm = figures[-3], figures[-1]
+        taken, mean = self.guard.judge(total, norm)
+        self.optimizer.step(taken)
+        return torch.cat([figures.double(), torch.stack([taken.double(), mean])])
+
+    def _told(self, number: int, rate: float, names: list[str], found: list[float]) -> Step:
+        *figures, taken, mean = found
+        terms = dict(zip(names, figures, strict=True))
+        norm, kept = terms.pop("norm"), terms.pop("lddt_ca")
+        refused = self.guard.told(bool(taken), terms["total"], norm, mean)
+        return Step(number, terms, norm, rate * taken, kept, refused)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that the next step depends on, by name."""
-        progress = [self.number, self.best, self.best_step, self.guard.mean, self.guard.seen, self.guard.refused]
-        return self.optimizer.state() | {"progress": torch.tensor(progress, dtype=torch.float64)}
+        """Everything that the next step depends on, by name; waits for the device."""
+        progress = [self.number, self.best, self.best_step, float(self.guard.mean), float(self.guard.seen)]
+        return self.optimizer.state() | {"progress": torch.tensor([*progress, self.guard.refused], dtype=torch.float64)}
 
     def resume(self, path: Path) -> None:
         """Continue from a checkpoint; FoldcliError if it is damaged or of another model."""
         state = self.state()
         read_state(path, state)
-        number, self.best, best_step, self.guard.mean, seen, refused = state["progress"].tolist()
-        self.number, self.best_step = int(number), int(best_step)
-        self.guard.seen, self.guard.refused = int(seen), int(refused)
-        self.optimizer.copy_to_model()
+        number, self.best, best_step, mean, seen, refused = state["progress"].tolist()
+        self.number, self.best_step, self.guard.refused = int(number), int(best_step), int(refused)
+        self.guard.mean.fill_(mean)
+        self.guard.seen.fill_(seen)
+        self.optimizer.flat.copy_to_model()
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[AlphaFold]:
         """The model with exponentially averaged parameters inside the block, for evaluation."""
-        learnt = [p.detach().clone() for p in self.optimizer.parameters]
-        _copy_into(self.optimizer.parameters, self.optimizer.averages)
-        try:
+        with self.optimizer.averaged():
             yield self.model.eval()
-        finally:
-            _copy_into(self.optimizer.parameters, learnt)
 
 
-@torch.no_grad()
-def _copy_into(parameters: Sequence[Tensor], values: Sequence[Tensor]) -> None:
-    for parameter, value in zip(parameters, values, strict=True):
-        parameter.copy_(value)
+def fetched(figures: Float[Tensor, " n"]) -> Callable[[], list[float]]:
+    """Copy figures from the device while the host goes on; what is returned waits for them."""
+    if not figures.is_cuda:
+        return figures.tolist
+    there = torch.empty(figures.shape, dtype=figures.dtype, pin_memory=True)
+    there.copy_(figures, non_blocking=True)
+    done = torch.cuda.Event()
+    done.record()
+
+    def wait() -> list[float]:
+        done.synchronize()
+        found: list[float] = there.tolist()
+        return found
+
+    return wait
 
 
 @torch.no_grad()

@@ -3,17 +3,17 @@
 import contextlib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from filelock import FileLock
 
 from foldcli.config import TrainConfig
 from foldcli.data.training.chain_source import ChainSource
 from foldcli.data.training.loader import Loader, validation_samples
 from foldcli.data.training.sample import Sample
-from foldcli.data.training.tensors import map_tensors, named_tensors
+from foldcli.data.training.tensors import named_tensors
 from foldcli.errors import FoldcliError, Interrupted
 from foldcli.model.alphafold import AlphaFold
 from foldcli.system_memory import is_lack_of_memory
@@ -29,6 +29,16 @@ from foldcli.training.validation import validate
 from foldcli.weights.files import BEST, LAST, write_safetensors
 
 
+@dataclass(frozen=True)
+class BegunStep:
+    """A step that may still run on the device: it began at `start`, after `waiting` seconds without its samples."""
+
+    found: Callable[[], Step]
+    batches: list[Sample]
+    start: float
+    waiting: float
+
+
 class TrainingRun:
     """Trains a learner and writes results into a folder; call `train`."""
 
@@ -42,10 +52,11 @@ class TrainingRun:
         self.folder = folder
         self.lock = lock  # of the folder; the first rank has it
         self.held_out = held_out
-        self.loader = Loader(source, self.config, self.mesh.data.rank, self.mesh.data.size)
+        self.loader = Loader(source, self.config, self.mesh.data.rank, self.mesh.data.size, self.device)
         self.checkpoints = Checkpoints(folder / "checkpoints", self.config.checkpoint.keep)
         self.journal = Journal(folder) if self.mesh.world.first else None
         self.flops = self.peak = 0.0
+        self.begun: BegunStep | None = None
 
     def resume(self, watcher: Watcher, changed: str) -> None:
         """Continue from the latest whole checkpoint, if any; changed: names hardware other than it was made on.
@@ -106,6 +117,7 @@ class TrainingRun:
                 self.loader.start(self.learner.number)
                 while self.learner.number < self.config.steps and not asked.is_set():
                     self._step(watcher)
+                self._tell(watcher)
                 if asked.is_set():
                     self._checkpoint()
                     raise KeyboardInterrupt
@@ -114,23 +126,32 @@ class TrainingRun:
             self.checkpoints.finish()
 
     def _step(self, watcher: Watcher) -> None:
+        """Begin a step, and tell of the one before, which a GPU has meanwhile finished: it never waits for the host."""
         start, waited = time.perf_counter(), self.loader.waited
-        batches = [map_tensors(self._to_device, sample) for sample in self.loader.step()]
-        step = self.learner.learn(batches)
-        seconds = time.perf_counter() - start
-        if step.refused:
-            self._save_skipped(step, batches, watcher)
-        if self.journal:
-            figures = self._figures(step, batches, seconds) | {"seconds/waiting": self.loader.waited - waited}
-            self.journal.add(step.number, figures)
-            watcher.stepped(self.learner.number, describe(figures))
+        batches = self.loader.step()
+        begun = BegunStep(self.learner.start(batches), batches, start, self.loader.waited - waited)
+        self._tell(watcher, start)
+        self.begun = begun
         if self._due(self.config.validate_every):
+            self._tell(watcher)
             self._validate(watcher)
         if self._due(self.config.checkpoint.every):
+            self._tell(watcher)
             self._checkpoint()
 
-    def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.to(self.device, non_blocking=True)
+    def _tell(self, watcher: Watcher, end: float | None = None) -> None:
+        """Wait for the step that was begun, and log what it found; end: when the next one began."""
+        begun, self.begun = self.begun, None
+        if begun is None:
+            return
+        step = begun.found()
+        seconds = (end or time.perf_counter()) - begun.start
+        if step.refused:
+            self._save_skipped(step, begun.batches, watcher)
+        if self.journal:
+            figures = self._figures(step, begun.batches, seconds) | {"seconds/waiting": begun.waiting}
+            self.journal.add(step.number, figures)
+            watcher.stepped(step.number + 1, describe(figures))
 
     def _due(self, every: int) -> bool:
         return bool(every) and (self.learner.number % every == 0 or self.learner.number == self.config.steps)
@@ -185,8 +206,7 @@ class TrainingRun:
     def _export(self, name: str) -> None:
         if self.mesh.world.first:
             notes = f"foldcli train, recipe {self.config.name}, step {self.learner.number} of {self.config.steps}"
-            averages = dict(zip(self.learner.optimizer.names, self.learner.optimizer.averages, strict=True))
-            export(self.folder / name, self.config.model, averages, notes)
+            export(self.folder / name, self.config.model, self.learner.optimizer.averages, notes)
 
     def _finish(self, watcher: Watcher) -> None:
         self._export(LAST)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+import torch
+
 from foldcli.config import TrainConfig
 from foldcli.data.training.chain_source import ChainSource
 from foldcli.data.training.collate import stack
@@ -24,17 +26,21 @@ class Loader:
     """Loads one data rank's micro-batches of each step, an equal contiguous share of the batch.
 
     A step's samples depend on the seed and the step number only, not on ranks, workers, timing, or where a run resumed.
+    They arrive on `device`, if one is given.
     waited: seconds the caller has waited for samples; drawn: chains drawn so far; bad: those that could not be read and
     were replaced. InputError: the batch cannot be split evenly.
     """
 
-    def __init__(self, source: ChainSource, config: TrainConfig, rank: int = 0, ranks: int = 1) -> None:
+    def __init__(
+        self, source: ChainSource, config: TrainConfig, rank: int = 0, ranks: int = 1,
+        device: torch.device | None = None,
+    ) -> None:  # fmt: skip
         if config.batch_size % (config.micro_batch * ranks):
             raise InputError(
                 f"'batch_size' is {config.batch_size}; expected a multiple of "
                 f"{config.micro_batch * ranks} ('micro_batch' {config.micro_batch} on {ranks} data ranks)"
             )
-        self.config, self.rank = config, rank
+        self.config, self.rank, self.device = config, rank, device
         self.share = config.batch_size // (config.micro_batch * ranks)
         self.batches = MicroBatches(source, config)
         self.waited, self.drawn, self.bad = 0.0, 0, 0
@@ -50,7 +56,7 @@ class Loader:
             for number in range(step, self.config.steps)
             for micro_batch in range(first, first + self.share)
         )
-        self._stream = stream(self.batches, keys, self.config.workers)
+        self._stream = stream(self.batches, keys, self.config.workers, self.device)
 
     def step(self) -> list[Sample]:
         """The micro-batches of the next step; FoldcliError: too many of the chains drawn cannot be read."""

@@ -21,13 +21,15 @@ T = TypeVar("T")
 AHEAD = 4
 
 
-def stream(make: Callable[[K], T], keys: Iterable[K], workers: int) -> Generator[T, None, None]:
+def stream(
+    make: Callable[[K], T], keys: Iterable[K], workers: int, device: torch.device | None = None
+) -> Generator[T, None, None]:
     """Yield `make(key)` for each key, in order, made by worker processes, or here without workers.
 
     `make` is pickled for each worker and must depend on itself and the key only. Slow items have no deadline, since
-    samples would then depend on timing. Tensors arrive in pinned memory where there is a GPU. Workers stop when the
-    iterator is closed or this process ends. An exception in a worker is raised here with its traceback; FoldcliError: a
-    worker died.
+    samples would then depend on timing. Tensors arrive on the device, or in pinned memory where there is a GPU; workers
+    stop when the iterator is closed or this process ends. An exception in a worker is raised here with its traceback;
+    FoldcliError: a worker died.
     """
     workers = min(workers, os.cpu_count() or 1)
     loader: DataLoader[Packed[T]] = DataLoader(
@@ -43,7 +45,7 @@ def stream(make: Callable[[K], T], keys: Iterable[K], workers: int) -> Generator
         # its own: the loader draws a seed, and must not advance torch's generator, which resumed runs restore
         generator=torch.Generator(),
     )
-    return _unpacked(iter(loader))
+    return _unpacked(iter(loader), device)
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,10 @@ def _as_it_is(item: T) -> T:
     return item
 
 
-def _unpacked(items: Iterator[Packed[T]]) -> Generator[T, None, None]:
+def _unpacked(items: Iterator[Packed[T]], device: torch.device | None) -> Generator[T, None, None]:
     with _naming_death():
         for packed in items:
-            yield packed.unpack()
+            yield (packed.to(device) if device else packed).unpack()
 
 
 def _context() -> multiprocessing.context.ForkServerContext:
