@@ -5,13 +5,13 @@ bytes or not, for tensors of other types and for None: tables written by hand (a
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import make_backend
-from triton.runtime import jit
+from triton.runtime import interpreter, jit
 
 from foldcli_kernels.aot import AotConfig
 
@@ -46,6 +46,24 @@ def recorded() -> Iterator[list[AotConfig]]:
         yield found
     finally:
         jit.JITFunction.run = before
+
+
+@contextlib.contextmanager
+def counted(count: Callable[[str], None]) -> Iterator[None]:
+    """Name each launch inside the block, by its kernel, instead of running it; where Triton interprets kernels too."""
+
+    def note(function: Any, *_: Any, **__: Any) -> None:
+        count(function.__name__)
+
+    kinds = jit.JITFunction, interpreter.InterpretedFunction
+    before = [kind.run for kind in kinds]
+    for kind in kinds:
+        kind.run = note
+    try:
+        yield
+    finally:
+        for kind, run in zip(kinds, before, strict=True):
+            kind.run = run
 
 
 def _config(function: Any, values: dict[str, Any], kinds: Iterable[tuple[str, Any]], options: Any) -> AotConfig:

@@ -62,7 +62,7 @@ def time_training(config: TrainConfig, steps: int, device: torch.device) -> Trai
     """Time `steps` optimiser steps on real data, without checkpoints or validation; the parameters are discarded."""
     config = replace(config, steps=WARM + steps)
     learner = Learner(new_model(config, device, RankMesh()), config, RankMesh())
-    loader = Loader(with_homologs(open_source(config.train), config.train), config)
+    loader = Loader(with_homologs(open_source(config.train), config.train), config, device=device)
     spent, passes = list[float](), list[int]()
     with contextlib.closing(loader):
         loader.start(0)
@@ -70,7 +70,7 @@ def time_training(config: TrainConfig, steps: int, device: torch.device) -> Trai
             if number == WARM:
                 learner.timers, loader.waited = SynchronizedTimers(device), 0.0
             start = time.perf_counter()
-            batches = [map_tensors(lambda tensor: tensor.to(device), sample) for sample in loader.step()]
+            batches = loader.step()
             learner.learn(batches)
             spent.append(time.perf_counter() - start)
             passes.append(sum(training_passes(batch) for batch in batches))

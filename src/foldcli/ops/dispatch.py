@@ -43,8 +43,8 @@ def backend(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def kernels_on_cpu() -> Iterator[None]:
-    """Call kernels with CPU tensors inside the block, for what notes their launches and runs none."""
+def kernels_without_gpu() -> Iterator[None]:
+    """Call kernels with CPU or meta tensors inside the block, for what notes their launches and runs none."""
     global _launches_are_noted
     _decisions.clear()
     _launches_are_noted = True
@@ -141,7 +141,7 @@ def obstacle_on(device: torch.device, dtype: torch.dtype, forced: bool) -> str:
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
     if dtype not in DTYPES:
         return f"{_name(dtype)} tensors, and kernels take {', '.join(map(_name, DTYPES))}"
-    if device.type == "cpu" and forced and (interpreted or _launches_are_noted):
+    if forced and ((device.type == "cpu" and interpreted) or _launches_are_noted):
         return ""
     if device.type != "cuda":
         return f"tensors on {device.type}, and kernels need cuda (or TRITON_INTERPRET=1 on the cpu)"

@@ -1,14 +1,14 @@
-"""What the model launches, for what compiles it ahead of time: only `ops` imports foldcli_kernels."""
+"""What the model launches, for what compiles or counts it: only `ops` imports foldcli_kernels."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from foldcli_kernels.aot import AotConfig
-from foldcli_kernels.launches import recorded
+from foldcli_kernels.launches import counted, recorded
 
-from foldcli.ops.dispatch import kernels_on_cpu
+from foldcli.ops.dispatch import kernels_without_gpu
 
-__all__ = ["AotConfig", "recorded_launches"]
+__all__ = ["AotConfig", "counted_launches", "recorded_launches"]
 
 
 @contextlib.contextmanager
@@ -17,5 +17,12 @@ def recorded_launches() -> Iterator[list[AotConfig]]:
 
     RuntimeError where Triton interprets kernels.
     """
-    with kernels_on_cpu(), recorded() as found:
+    with kernels_without_gpu(), recorded() as found:
         yield found
+
+
+@contextlib.contextmanager
+def counted_launches(count: Callable[[str], None]) -> Iterator[None]:
+    """Call `count` with the kernel's name for each launch on meta tensors inside the block; none runs."""
+    with kernels_without_gpu(), counted(count):
+        yield
