@@ -3,7 +3,7 @@
 import contextlib
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -110,10 +110,11 @@ def summary(times: TrainingTimes) -> str:
     )
 
 
-def table(times: TrainingTimes) -> Table:
-    """Phases as a table, the longest first."""
+def table(times: TrainingTimes, launches: Mapping[str, int]) -> Table:
+    """Phases as a table, the longest first; launches: of a step with all recycling passes on a GPU, by phase."""
     total = sum(times.steps)
-    grid = Table("phase", "ms a step", "share")
+    grid = Table("phase", "ms a step", "share", "launches on a GPU")
     for name, seconds in sorted(times.phases.items(), key=lambda item: -item[1]):
-        grid.add_row(name, f"{seconds / len(times.steps) * 1e3:.1f}", f"{seconds / total:.1%}")
+        counted = str(launches[name]) if name in launches else ""
+        grid.add_row(name, f"{seconds / len(times.steps) * 1e3:.1f}", f"{seconds / total:.1%}", counted)
     return grid

@@ -119,6 +119,7 @@ def time_training(
 ) -> None:
     """Time of a training step by phase: loading, forward, backward, optimiser."""
     from foldcli.bench.training import summary, table, time_training
+    from foldcli.bench.training_launches import count_step
     from foldcli.compose import train_config
     from foldcli.devices import choose_device
 
@@ -126,7 +127,12 @@ def time_training(
     times = time_training(recipe, steps, choose_device(recipe.device))
     out = console()
     out.print(summary(times), soft_wrap=True)
-    out.print(table(times))
+    counter = count_step(recipe)
+    launches = counter.by_phase()
+    out.print(table(times, launches))
+    waits = ", ".join(f"{count} by {name} in {phase}" for (phase, name), count in counter.waits.items())
+    total = f"a micro-batch and its update are {sum(launches.values()):,} launches on a GPU, counted without one"
+    out.print(f"{total}; the host waits for it {waits or 'for nothing'}", soft_wrap=True)
 
 
 @app.command("simulate")
