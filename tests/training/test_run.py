@@ -16,15 +16,18 @@ import torch
 from safetensors.torch import load_file
 
 from foldcli.data.training.sample import Sample
-from foldcli.errors import FoldcliError, InputError, Interrupted
+from foldcli.errors import FoldcliError, InputError, Interrupted, WeightsError
 from foldcli.folding.models import load_model, resolve
 from foldcli.training.checkpoint import read_state
 from tests.training.conftest import SMALL, Watched, begun
 
 
+def lines_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
 def losses(folder: Path) -> dict[int, float]:
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return {line["step"]: line["loss/total"] for line in lines if "loss/total" in line}
+    return {line["step"]: line["loss/total"] for line in lines_of(folder) if "loss/total" in line}
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +190,27 @@ def test_rate_warms_up_and_cools_down() -> None:
     config = OptimizerConfig(rate=1.0, warmup_samples=100, cooldown_steps=9)
     assert [learning_rate(config, n, 1000) for n in (50, 100, 10**7)] == [0.5, 1.0, 0.95]
     assert [round(learning_rate(config, 200, left), 3) for left in (9, 4, 0)] == [1.0, 0.5, 0.1]
+
+
+def test_a_short_time_is_not_lost(tmp_path: Path) -> None:
+    """The schedule fits the time, and another machine goes on from the small file alone."""
+    settings = ("steps=100000", "max_minutes=0.03", "optimizer.warmup_samples=0", "optimizer.cooldown_steps=100000")
+    first, watched = tmp_path / "first", Watched()
+    start = time.monotonic()
+    run = begun(first, *settings)
+    run.train(watched)
+    assert time.monotonic() - start < 30  # a step ends after the time, and files are written
+    taken, rates = run.learner.number, [line["learning_rate"] for line in lines_of(first)]
+    assert 0 < taken < 100000 and rates == sorted(rates, reverse=True)
+    assert f"{taken} of 100000 steps fitted into 0.03 minutes" in watched.lines[0]
+    averages = load_file(first / "averages.safetensors")
+    assert {tensor.dtype for tensor in averages.values()} == {torch.bfloat16}
+
+    second, watched = tmp_path / "second", Watched()
+    second.mkdir()
+    (second / "averages.safetensors").write_bytes((first / "averages.safetensors").read_bytes())
+    resumed = begun(second, *settings, watcher=watched)
+    assert resumed.learner.number == taken and "with a new optimiser" in watched.lines[-1]
+    assert all(torch.equal(p.bfloat16(), averages[name]) for name, p in resumed.learner.model.named_parameters())
+    with pytest.raises(WeightsError, match="of another model"):
+        begun(second, "model.evoformer.blocks=2")

@@ -120,6 +120,7 @@ class TrainConfig:
     guard: GuardConfig = field(default_factory=GuardConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     steps: int = 78_000
+    max_minutes: float = 0.0  # by the clock, into which the schedule of all steps is fitted; 0 for no limit
     batch_size: int = 128  # samples of one step, over all ranks
     micro_batch: int = 1  # samples that a rank computes at once, and whose gradient is clipped as one
     validate_every: int = 1000  # steps; 0 for never
@@ -135,7 +136,7 @@ class TrainConfig:
 
     SMALLEST: ClassVar[dict[str, int]] = {
         "steps": 1, "batch_size": 1, "micro_batch": 1, "validate_every": 0, "validation_chains": 1, "seed": 0,
-        "workers": 0, "gpus": 1, "dap": 1,
+        "workers": 0, "max_minutes": 0, "gpus": 1, "dap": 1,
     }  # fmt: skip
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ import torch
 from foldcli.config import TrainConfig
 from foldcli.data.training.open_source import open_source
 from foldcli.devices import choose_device, choose_precision
-from foldcli.errors import WeightsError
+from foldcli.errors import InputError, WeightsError
 from foldcli.model.alphafold import AlphaFold
 from foldcli.parallel.launch import launch, require_devices
 from foldcli.parallel.mesh import RankMesh, build_mesh
@@ -54,6 +54,8 @@ def begin(
 
     InputError, before anything is written: data or folder do not suit the recipe, or another training has the folder.
     """
+    if config.max_minutes and mesh.world.size > 1:
+        raise InputError("configuration: 'max_minutes' is for one process, whose clock counts; launch one")
     source = with_homologs(open_source(config.train, "train"), config.train)
     held_out = None
     if config.validation:

@@ -15,12 +15,14 @@ from omegaconf import OmegaConf
 from foldcli import __version__
 from foldcli.config import ModelConfig, TrainConfig
 from foldcli.devices import cpu_threads, device_name
-from foldcli.errors import InputError
+from foldcli.errors import InputError, WeightsError
 from foldcli.files import write_atomic
 from foldcli.shapes import Tensor
-from foldcli.weights.files import write_safetensors
+from foldcli.weights.files import read_metadata, read_safetensors, write_safetensors
 
 SETTINGS, VERSIONS, LOG, LOCK = "config.yaml", "versions.json", "log.jsonl", ".lock"
+# What a limited run leaves to go on from, where its checkpoints are too large to take along.
+AVERAGES = "averages.safetensors"
 
 SAME = ("model", "seed", "batch_size")  # settings without which a state is another run's
 
@@ -86,6 +88,20 @@ def require_same_model(folder: Path, config: TrainConfig) -> None:
 def export(path: Path, config: ModelConfig, parameters: Mapping[str, Tensor], notes: str) -> None:
     """Write parameters as `foldcli fold --weights` takes them, the model's own configuration in their head."""
     write_safetensors(path, parameters, {"preset": config.name, "model": json.dumps(asdict(config)), "notes": notes})
+
+
+def write_averages(folder: Path, averages: Mapping[str, Tensor], step: int) -> None:
+    """Keep averaged parameters in bfloat16, and the number of steps taken: a fifteenth of a checkpoint."""
+    halves = {name: average.bfloat16() for name, average in averages.items()}
+    write_safetensors(folder / AVERAGES, halves, {"step": str(step)})
+
+
+def read_averages(path: Path) -> tuple[dict[str, Tensor], int]:
+    """What `write_averages` wrote; WeightsError if it is damaged or something else."""
+    step = read_metadata(path).get("step", "")
+    if not step.isdigit():
+        raise WeightsError(f"{path}: does not say how many steps were taken; remove it to begin anew")
+    return read_safetensors(path), int(step)
 
 
 class Journal:

@@ -10,6 +10,7 @@ import torch
 
 from foldcli.config import TrainConfig
 from foldcli.data.training.sample import Sample
+from foldcli.errors import WeightsError
 from foldcli.geometry.lddt import lddt
 from foldcli.model.alphafold import AlphaFold, Output
 from foldcli.parallel.gradients import average_over_data, sum_over_axial
@@ -19,6 +20,7 @@ from foldcli.protein.residues import CA
 from foldcli.shapes import Float, Tensor
 from foldcli.timers import Timers
 from foldcli.training.checkpoint import read_state
+from foldcli.training.folder import read_averages
 from foldcli.training.guard import Guard
 from foldcli.training.losses import total
 from foldcli.training.optimizer import Optimizer
@@ -69,16 +71,18 @@ class Learner:
         """Take one step and wait for it; FoldcliError if the guard refused too many steps in a row."""
         return self.start(batches)()
 
-    def start(self, batches: Sequence[Sample]) -> Callable[[], Step]:
+    def start(self, batches: Sequence[Sample], position: int | None = None) -> Callable[[], Step]:
         """Start one step from this rank's micro-batches; what is returned waits for the step and says what it found.
 
         Its result must be asked for before the next one's, and raises FoldcliError after too many refused steps.
+        position: the step of the schedule of rates, where it is not the run's own.
         """
         self.model.train()
         share = 1 / len(batches)
         figures = [self._accumulate(sample, place, share) for place, sample in enumerate(batches)]
         with self.timers.timed("update"):
-            samples, left = (self.number + 1) * self.config.batch_size, self.config.steps - self.number - 1
+            position = self.number if position is None else position
+            samples, left = (position + 1) * self.config.batch_size, self.config.steps - position - 1
             rate = self.optimizer.schedule(samples, left, self.number)
             found = fetched(self._update(share * torch.stack([torch.stack([*f.values()]) for f in figures]).sum(0)))
         number, names = self.number, list(figures[0])
@@ -135,6 +139,22 @@ class Learner:
         self.guard.mean.fill_(mean)
         self.guard.seen.fill_(seen)
         self.optimizer.flat.copy_to_model()
+
+    def resume_from_averages(self, path: Path) -> None:
+        """Continue from what `write_averages` wrote: the averages become what is learnt, the optimiser is new.
+
+        WeightsError if it is damaged or of another model.
+        """
+        averages, self.number = read_averages(path)
+        ours = self.optimizer.averages
+        unfit = sorted(ours.keys() ^ averages.keys()) or [
+            name for name in ours if ours[name].shape != averages[name].shape
+        ]
+        if unfit:
+            raise WeightsError(f"{path}: of another model ('{unfit[0]}' does not fit); remove it to begin anew")
+        for name, average in ours.items():
+            average.copy_(averages[name])
+        self.optimizer.learn_averages()
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[AlphaFold]:

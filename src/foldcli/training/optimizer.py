@@ -104,6 +104,10 @@ class Optimizer:
         finally:
             self._set_masters(learnt)
 
+    def learn_averages(self) -> None:
+        """Go on from the averages."""
+        self._set_masters(self.average)
+
     @torch.no_grad()
     def _set_masters(self, values: Float[Tensor, " n"]) -> None:
         self.flat.masters.copy_(values)

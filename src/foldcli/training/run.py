@@ -20,10 +20,11 @@ from foldcli.system_memory import is_lack_of_memory
 from foldcli.training.checkpoint import Checkpoints
 from foldcli.training.curves import plot_curves
 from foldcli.training.flops import pass_flops, peak_flops, training_passes
-from foldcli.training.folder import Journal, export
+from foldcli.training.folder import AVERAGES, Journal, export, write_averages
 from foldcli.training.interrupt import deferred_interrupts
 from foldcli.training.learner import Learner, Step
 from foldcli.training.memory import ADVICE
+from foldcli.training.pace import Pace
 from foldcli.training.progress import Watcher, describe
 from foldcli.training.validation import validate
 from foldcli.weights.files import BEST, LAST, write_safetensors
@@ -57,6 +58,7 @@ class TrainingRun:
         self.journal = Journal(folder) if self.mesh.world.first else None
         self.flops = self.peak = 0.0
         self.begun: BegunStep | None = None
+        self.pace = Pace(self.config.steps, 0)
 
     def resume(self, watcher: Watcher, changed: str) -> None:
         """Continue from the latest whole checkpoint, if any; changed: names hardware other than it was made on.
@@ -77,6 +79,9 @@ class TrainingRun:
             return
         if damaged:
             raise FoldcliError(f"{damaged[-1][1]}, nor is any other state there; --resume none begins anew")
+        if (self.folder / AVERAGES).is_file():
+            self.learner.resume_from_averages(self.folder / AVERAGES)
+            watcher.say(f"resumed from {self.folder / AVERAGES}: step {self.learner.number}, with a new optimiser")
 
     def _set_aside(self, damaged: Sequence[tuple[Path, FoldcliError]], watcher: Watcher) -> None:
         """Rename damaged checkpoints, once every rank has found them so."""
@@ -115,11 +120,14 @@ class TrainingRun:
         try:
             with notes as asked:
                 self.loader.start(self.learner.number)
-                while self.learner.number < self.config.steps and not asked.is_set():
+                self.pace = Pace(self.config.steps, self.learner.number, self.config.max_minutes)
+                while not self.pace.over(self.learner.number) and not asked.is_set():
                     self._step(watcher)
+                    self.pace.stepped()
                 self._tell(watcher)
-                if asked.is_set():
+                if asked.is_set() or self.config.max_minutes:
                     self._checkpoint()
+                if asked.is_set():
                     raise KeyboardInterrupt
         finally:
             self.loader.close()
@@ -129,7 +137,8 @@ class TrainingRun:
         """Begin a step, and tell of the one before, which a GPU has meanwhile finished: it never waits for the host."""
         start, waited = time.perf_counter(), self.loader.waited
         batches = self.loader.step()
-        begun = BegunStep(self.learner.start(batches), batches, start, self.loader.waited - waited)
+        found = self.learner.start(batches, self.pace.position(self.learner.number))
+        begun = BegunStep(found, batches, start, self.loader.waited - waited)
         self._tell(watcher, start)
         self.begun = begun
         if self._due(self.config.validate_every):
@@ -210,6 +219,12 @@ class TrainingRun:
 
     def _finish(self, watcher: Watcher) -> None:
         self._export(LAST)
+        if self.config.max_minutes:
+            write_averages(self.folder, self.learner.optimizer.averages, self.learner.number)
+            watcher.say(
+                f"{self.learner.number} of {self.config.steps} steps fitted into {self.config.max_minutes:g} minutes; "
+                f"to go on elsewhere, take {self.folder / AVERAGES} along"
+            )
         if self.journal:
             plot_curves(self.folder / "curves.png", self.journal.lines())
             watcher.say(f"done: {self.folder}; fold with `foldcli fold INPUT --weights {self.folder / LAST}`")
