@@ -4,6 +4,7 @@ import torch
 import triton
 from torch import Tensor
 
+from foldcli_kernels.norm_linear.tiles import PROGRAMS
 from foldcli_kernels.tensors import ALIGNMENT, rounded
 
 
@@ -23,12 +24,13 @@ def channel_planes(x: Tensor) -> Tensor:
     return x if x.stride(-1) == 1 else x.contiguous()
 
 
-def programs_for(count: int) -> int:
-    """Return among how many programs a weight's gradient shares its tiles.
+def programs_for(count: int, columns: int) -> int:
+    """Return among how many programs a weight's gradient shares its tiles of pairs; columns: blocks of the weight.
 
-    It depends on the shape alone, so that sums have the same order on every device.
+    Enough for two on each multiprocessor of the largest device, with at least eight tiles each. It depends on the shape
+    alone, so that sums have the same order on every device.
     """
-    return max(1, min(64, count // 8))
+    return max(1, min(PROGRAMS // columns, count // 8))
 
 
 def projection_gradients(partial: Tensor, sums: Tensor, weight: Tensor, norm: tuple[Tensor, Tensor]) -> list[Tensor]:

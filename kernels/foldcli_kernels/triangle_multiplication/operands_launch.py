@@ -90,12 +90,12 @@ def _launch_weights(
     options = launch_options("triangle_operands_parameters", z, constants, "BLOCK_H")
     batch, rows, length, _ = z.shape
     per_batch = tile_count(z, constants["BLOCK_P"])
-    programs = programs_for(batch * per_batch)
+    columns = triton.cdiv(constants["HIDDEN"], constants["BLOCK_N"])
+    programs = programs_for(batch * per_batch, columns)
     partial = weight.new_empty((programs, *weight.shape), dtype=torch.float32)
     sums = weight.new_empty((programs, weight.shape[0]), dtype=torch.float32)
     for side, incoming in enumerate((left, right)):
-        grid = (triton.cdiv(constants["HIDDEN"], constants["BLOCK_N"]), programs)
-        operands_backward.triangle_operands_backward_weights[grid](
+        operands_backward.triangle_operands_backward_weights[(columns, programs)](
             incoming, *arguments, partial, sums, side, rows, length, padded_length(length), per_batch,
             batch * per_batch, *incoming.stride()[:3], *strides, **constants, **options,
         )  # fmt: skip

@@ -82,7 +82,8 @@ def _launch_weights(
     constants = tile_constants(width, triangles.shape[1])
     options = launch_options("triangle_update_parameters", z, constants)
     per_batch = tile_count(z, constants["BLOCK_P"])
-    programs = programs_for(batch * per_batch)
+    columns = triton.cdiv(width, constants["BLOCK_N"])
+    programs = programs_for(batch * per_batch, columns)
     outputs, gates = (
         (
             z.new_empty((programs, width, channels), dtype=torch.float32),
@@ -90,7 +91,7 @@ def _launch_weights(
         )
         for channels in (triangles.shape[1], width)
     )
-    update_backward.triangle_update_backward_weights[(triton.cdiv(width, constants["BLOCK_N"]), programs)](
+    update_backward.triangle_update_backward_weights[(columns, programs)](
         *arguments, *outputs, *gates, rows, length, padded_length(length), per_batch, batch * per_batch,
         *strides, **constants, **flags, **options,
     )  # fmt: skip
