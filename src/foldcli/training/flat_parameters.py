@@ -78,7 +78,11 @@ class FlatParameters:
             parts = list[Tensor]()
             for place in places:
                 parts += [gradients[place.order].reshape(-1), gap[: place.room - place.shape.numel()]]
-            flat[places[0].start : places[-1].start + places[-1].room] = torch.cat(parts)
+            section = flat[places[0].start : places[-1].start + places[-1].room]
+            if dtype == flat.dtype:
+                torch.cat(parts, out=section)
+            else:
+                section.copy_(torch.cat(parts))
         return flat
 
     @torch.no_grad()

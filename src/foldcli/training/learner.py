@@ -147,9 +147,8 @@ class Learner:
         """
         averages, self.number = read_averages(path)
         ours = self.optimizer.averages
-        unfit = sorted(ours.keys() ^ averages.keys()) or [
-            name for name in ours if ours[name].shape != averages[name].shape
-        ]
+        unfit = sorted(ours.keys() ^ averages.keys())
+        unfit += [name for name in ours if name in averages and ours[name].shape != averages[name].shape]
         if unfit:
             raise WeightsError(f"{path}: of another model ('{unfit[0]}' does not fit); remove it to begin anew")
         for name, average in ours.items():
