@@ -71,7 +71,7 @@ class Muon:
                 stack.among(matrices).copy_(stack.inside(momentum))
             matrices = orthogonal(matrices)
             for stack in stacks:
-                torch.mul(stack.among(matrices), stack.scale, out=stack.inside(update))
+                stack.inside(update).add_(stack.among(matrices), alpha=stack.scale)  # float32, unlike a product
         self.masters.addcmul_(update, -rate * taken)
 
 
