@@ -130,9 +130,9 @@ def time_training(
     counter = count_step(recipe)
     launches = counter.by_phase()
     out.print(table(times, launches))
-    waits = ", ".join(f"{count} by {name} in {phase}" for (phase, name), count in counter.waits.items())
+    waits = ", ".join(f"{count} times for {name} in {phase}" for (phase, name), count in counter.waits.items())
     total = f"a micro-batch and its update are {sum(launches.values()):,} launches on a GPU, counted without one"
-    out.print(f"{total}; the host waits for it {waits or 'for nothing'}", soft_wrap=True)
+    out.print(f"{total}; in it the host waits {waits or 'for nothing'}", soft_wrap=True)
 
 
 @app.command("simulate")
