@@ -3,7 +3,7 @@
 import dataclasses
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,10 +62,13 @@ def require_smallest(config: Any, smallest: Mapping[str, int]) -> None:
             raise InputError(f"configuration: '{key}' is {getattr(config, key)}, expected {least} or more")
 
 
-def require_amounts(config: Any) -> None:
-    """InputError names the first number, here or in a dataclass inside, that is negative, too large or no number."""
+def require_amounts(config: Any, signed: Collection[str] = ()) -> None:
+    """InputError names the first number, here or in a dataclass inside, that is negative, too large or no number.
+
+    signed: keys that may be negative.
+    """
     for key, value in _numbers(dataclasses.asdict(config), ""):
-        if not value >= 0:  # NaN is neither
+        if key not in signed and not value >= 0:  # NaN is neither
             raise InputError(f"configuration: '{key}' is {value}, expected a number of 0 or more")
         if isinstance(value, int) and value > LARGEST:
             raise InputError(f"configuration: '{key}' is {value}, expected at most {LARGEST}")

@@ -137,7 +137,7 @@ class FoldConfig:
     def __post_init__(self) -> None:
         require_choices(self, self.CHOICES)
         require_smallest(self, self.SMALLEST)
-        require_amounts(self)
+        require_amounts(self, signed=("first_residue",))
         if self.num_models > MOST_MODELS:
             raise InputError(f"configuration: 'num_models' is {self.num_models}; there are {MOST_MODELS} pTM models")
         _ = self.memory_budget_bytes
