@@ -5,18 +5,17 @@ from typing import Any
 import pytest
 import torch
 
-from foldcli.autochunk import cost, shape_prop
+from foldcli.autochunk import cost, known_calls
 from foldcli.autochunk.capture import named_tensors
 from foldcli.autochunk.chunked import Chunked
 from foldcli.autochunk.cost import DeviceRates, calibrate, device_rates
 from foldcli.autochunk.executor import Executor
 from foldcli.autochunk.region_selection import Planner
-from foldcli.autochunk.shape_prop import _Replay
 from foldcli.bench.autochunk.networks import UNet, gpt, vit
 from foldcli.compose import model_config
 from foldcli.model.evoformer import EvoformerBlock
 from foldcli.model.msa import MsaColumnAttention
-from foldcli.ops import attention
+from foldcli.ops import attention, parts
 from tests.autochunk.measure import measured_peak
 
 RATES = DeviceRates(3e10, 1e10, 1e10, 1e-9, 5e-6)
@@ -52,29 +51,47 @@ def test_other_networks_take_sixty_per_cent_less(net: Any, shape: tuple[int, ...
     assert found[1][1] < 0.4 * found[0][1]
 
 
-@pytest.mark.usefixtures("unchecked_shapes")
-def test_long_calls_run_once_for_all_plans(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attention in parts is looked at once for equal operands, and counts the same wherever it is taken from."""
-    monkeypatch.setattr(attention, "MAX_LOGIT_BYTES", 1)  # a part for every row
+def evoformer_block() -> tuple[EvoformerBlock, list[torch.Tensor]]:
+    """A block in bfloat16, whose attention the CPU does in parts, and its arguments."""
     config = model_config("model_1_ptm")
     block = EvoformerBlock(config.evoformer, config.c_z, MsaColumnAttention(256, 8)).bfloat16().eval()
-    args = [torch.empty(shape, dtype=torch.bfloat16) for shape in ((24, 64, 256), (64, 64, 128), (24, 64), (64, 64))]
-    run, called = _Replay._run, list[str]()
+    return block, [torch.empty(n, dtype=torch.bfloat16) for n in ((24, 64, 256), (64, 64, 128), (24, 64), (64, 64))]
 
-    def counted(self: _Replay, call: Any, operands: Any) -> Any:
-        called.append(str(call.function))
-        return run(self, call, operands)
 
-    monkeypatch.setattr(_Replay, "_run", counted)
-    found, runs = [], []
-    for least in (shape_prop.LONG, 1 << 60):
-        monkeypatch.setattr(shape_prop, "LONG", least)
-        called.clear()
-        plan = Chunked(block, Planner.tightest, RATES).plan(*args)
-        found.append((plan.peak, plan.seconds, list(plan.describe())))
-        runs.append(sum("gated_attention" in name for name in called))
-    assert found[0] == found[1]
-    assert runs[0] < runs[1]
+@pytest.mark.usefixtures("unchecked_shapes")
+@pytest.mark.parametrize("bytes_a_part", [1, 7 * 8 * 64**2 * 2])  # one row in a part; seven, which leaves a remainder
+def test_parts_that_are_alike_count_as_if_each_was_run(bytes_a_part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "MAX_LOGIT_BYTES", bytes_a_part)
+    block, args = evoformer_block()
+    plan = Chunked(block, Planner.tightest, RATES).planner(*args).whole()
+    monkeypatch.setattr(parts, "is_fake", lambda x: False)
+    each = Chunked(block, Planner.tightest, RATES).planner(*args).whole()
+    assert (plan.peak, plan.program.shaped.footprints) == (each.peak, each.program.shaped.footprints)
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_calls_that_do_the_same_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 24 parts of attention one is run, and what equal calls take is known from the first of them."""
+    monkeypatch.setattr(attention, "MAX_LOGIT_BYTES", 1)
+    block, args = evoformer_block()
+    measure, runs = known_calls.measure_footprint, []
+    monkeypatch.setattr(known_calls, "measure_footprint", lambda *args: runs.append(1) or measure(*args))
+    planner = Chunked(block, Planner.tightest, RATES).planner(*args)
+    first = len(runs)
+    assert first < len(planner.shaped.graph.calls)
+    planner.scheduled()
+    assert len(runs) - first < first / 2  # calls that were split
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_the_least_budget_is_the_least_that_a_plan_fits_in() -> None:
+    block, args = evoformer_block()
+    planner = Chunked(block, Planner.tightest, RATES).planner(*args)
+    least = planner.least()
+    assert least < 0.4 * planner.whole().peak
+    plan = planner.fit(least)
+    assert plan is not None and plan.peak <= least
+    assert planner.fit(least - 1) is None
 
 
 def test_a_device_is_calibrated_once(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from foldcli.folding.forecast import Forecaster
 from tests.cli.conftest import Command, results
 
 pytestmark = pytest.mark.usefixtures("unchecked_shapes")
@@ -67,6 +68,21 @@ def test_a_dry_run_says_what_would_be_taken_and_folds_nothing(command: Command, 
     assert re.fullmatch(r"\d+ MiB", cells[4]) and re.fullmatch(r"[1-5] MiB", cells[5])
     longest = [int(length) for length in cells[7].split(", ")]
     assert longest == sorted(longest) and longest[0] > 40
+
+
+def test_a_dry_run_plans_once_for_models_that_differ_in_their_weights(
+    command: Command, longer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned, forecast = [], Forecaster.forecast
+    monkeypatch.setattr(Forecaster, "forecast", lambda self, query: planned.append(1) or forecast(self, query))
+    models = "--model model_3_ptm --model model_4_ptm --weights untrained"
+    shallow = "model.evoformer.blocks=1 model.extra_msa.blocks=1 model.structure.layers=1"
+    outcome = command(longer, "--out", "out", "--dry-run", usual=f"{shallow} {models}")
+    assert outcome.code == 0
+    rows = [line.split("│")[2:9] for line in outcome.out.splitlines() if " a " in line]
+    assert [row[0].strip() for row in rows] == ["model_3_ptm", "model_4_ptm"]
+    assert rows[0][1:] == rows[1][1:]
+    assert len(planned) == 1
 
 
 def test_a_budget_that_is_no_amount_is_named(command: Command, longer: Path) -> None:

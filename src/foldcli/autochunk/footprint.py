@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from foldcli.autochunk.graph import tensors
-from foldcli.ops import onednn
+from foldcli.ops import onednn, parts
 
 aten = torch.ops.aten
 
@@ -44,13 +44,13 @@ class MemoryTracker(TorchDispatchMode):
         return result
 
     def _count(self, function: Any, args: Any, kwargs: dict[str, Any], result: Any) -> None:
-        flops = _flops(function, args, kwargs, result)
+        flops, times = _flops(function, args, kwargs, result), parts.times()
         used = [*tensors(args), *tensors(result)]
-        self.calls += 1
-        self.flops += flops
-        self.logits += _logits(function, args)
-        self.products += sum(tensor.nbytes for tensor in used) if flops else 0
-        self.traffic += sum(map(traffic_bytes, used))
+        self.calls += times
+        self.flops += times * flops
+        self.logits += times * _logits(function, args)
+        self.products += times * sum(tensor.nbytes for tensor in used) if flops else 0
+        self.traffic += times * sum(map(traffic_bytes, used))
 
     def _allocated(self, tensor: Tensor) -> bool:
         storage = tensor.untyped_storage()

@@ -11,8 +11,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foldcli.autochunk.cost import DeviceRates
 from foldcli.autochunk.dimensions import Cut
-from foldcli.autochunk.footprint import Footprint, measure_footprint
-from foldcli.autochunk.graph import tensors
+from foldcli.autochunk.footprint import Footprint
+from foldcli.autochunk.known_calls import footprint_of
 from foldcli.autochunk.liveness import Program
 from foldcli.autochunk.plan import Loop, Single
 from foldcli.autochunk.region_search import ChunkedCall, Region, regions_of_all_calls
@@ -52,10 +52,15 @@ class RegionEstimate:
 
     def largest_chunk(self, budget: float, length: int) -> int:
         """The largest chunk size that keeps within a budget of bytes, at most half the length; 0 if none does."""
-        if self.hoisted_peak > budget or self.peak.at(1) > budget:
+        if self.least > budget:
             return 0
         fits = length if self.peak.each <= 0 else int((budget - self.peak.fixed) / self.peak.each)
-        return max(0, min(fits, math.ceil(length / 2)))
+        return max(1, min(fits, math.ceil(length / 2)))
+
+    @property
+    def least(self) -> float:
+        """The least budget of bytes that a chunk size keeps within."""
+        return max(self.hoisted_peak, self.peak.at(1))
 
     def extra_seconds(self, chunk_size: int, length: int) -> float:
         """Time that the loop takes more than its calls do without it; negative if it is faster."""
@@ -195,7 +200,7 @@ class RegionCost:
             args, kwargs = call.filled(lambda _: next(queue))
             if member.chunking.adapt:
                 args, kwargs = member.chunking.adapt(args, kwargs, chunk_size * member.factor)
-            return measure_footprint(lambda: tensors(call.function(*args, **kwargs)), given)[1]
+            return footprint_of(self.mode, call.function, args, kwargs)
 
     def _operand(self, value: int, cut: Cut | None, internal: bool, chunk_size: int) -> Tensor:
         """A fake operand on one chunk: the whole tensor, a slice of it, or (internal) a chunk that the body made."""

@@ -1,8 +1,8 @@
 """Chunk selection: choose the chunk regions and chunk sizes of the fastest plan within a memory budget.
 
 `_Selector.fit` finds it as a shortest path through the calls: an edge is a call alone, or a candidate region from
-`region_search` with the largest chunks that fit; its length is the time lost to chunking. The plan of least memory is
-found by bisecting the budget.
+`region_search` with the largest chunks that fit; its length is the time lost to chunking. `_Selector.least` finds in
+one pass the smallest budget that such a path fits in: each region in chunks of one step.
 """
 
 import math
@@ -57,6 +57,7 @@ class Planner:
         self.whole = cache(self._whole)
         self.scheduled = cache(self._scheduled)
         self.fit = cache(self._fit)
+        self.least = cache(self._least)
 
     def _scheduled(self) -> "_Selector":
         """Selects from the graph after splitting and scheduling."""
@@ -77,22 +78,24 @@ class Planner:
         assert plan is not None
         return plan
 
+    def _least(self) -> float:
+        """The least budget that a plan fits in, in bytes."""
+        return min(self.whole().peak, self.scheduled().least())
+
     def tightest(self) -> Plan:
-        """The plan of least memory."""
-        return self._least(lambda plan: True)
+        """The plan of least memory; of those the fastest."""
+        plan = self.fit(self.least())
+        assert plan is not None
+        return plan
 
     def within(self, slowdown: float) -> Plan:
-        """The plan of least memory whose time is at most `slowdown` times that without loops."""
+        """The plan of least memory whose time is at most `slowdown` times that without loops, by bisection."""
         limit = slowdown * self.whole().seconds
-        return self._least(lambda plan: plan.seconds <= limit)
-
-    def _least(self, good: Callable[[Plan], bool]) -> Plan:
-        """The plan of least memory that is good, by bisection of the budget."""
         best = self.whole()
-        low, high = 0.0, best.peak
+        low, high = self.least(), best.peak
         while high - low > TOLERANCE * high:
             plan = self.fit((low + high) / 2)
-            if plan is not None and good(plan):
+            if plan is not None and plan.seconds <= limit:
                 best, high = plan, min(plan.peak, (low + high) / 2)
             else:
                 low = (low + high) / 2
@@ -140,11 +143,8 @@ class _Selector:
         if index not in shaped.blocks:
             peak = program.live[index] + shaped.footprints[index].peak
             return _Choice(0.0, peak, index, Single(index)) if peak <= budget else None
-        inner, given = shaped.blocks[index], self._donated(index)
-        operands = program.calls[index].operands
-        donated = frozenset(inner.graph.inputs[operands.index(value)] for value in given)
-        others = program.live[index] - sum(program.spec(value).storage_bytes for value in given)
-        plan = self.planner.block(inner, donated).fit(budget - others)
+        others, planner = self._block(index)
+        plan = planner.fit(budget - others)
         return None if plan is None else _Choice(plan.extra, others + plan.peak, index, Single(index), plan)
 
     def _donated(self, index: int) -> list[int]:
@@ -167,6 +167,57 @@ class _Selector:
                 extra = max(estimate.extra_seconds(chunk_size, region.length), 0.0)
                 peak = max(estimate.hoisted_peak, estimate.peak.at(chunk_size))
                 yield _Choice(extra, peak, region.start, Loop(region, chunk_size, self.cost.hoisted(region)))
+
+    def least(self) -> int:
+        """The least budget in bytes that `fit` finds a plan for: the least peak of any path, of each its highest edge.
+
+        Whole bytes, so that a budget less what is alive beside a block is exact.
+        """
+        alone = [self._least_alone(index) for index in range(len(self.program.calls))]
+        lowest: list[float] = [self._floor(alone)]
+        for stop in range(1, len(alone) + 1):
+            best = max(lowest[stop - 1], alone[stop - 1])
+            reached = lowest[max(0, stop - MAX_REGION_CALLS) :]
+            for region in self.regions(stop) if min(reached) < best else ():
+                best = self._lower(region, lowest[region.start], best)
+            lowest.append(best)
+        return math.ceil(lowest[-1])
+
+    def _floor(self, alone: list[float]) -> float:
+        """What no path is below, by what each call takes alone: the least of any edge around the calls that take most.
+
+        No loop has a block in its body.
+        """
+        floor = max([self.program.live[0], *(alone[index] for index in self.program.shaped.blocks)])
+        for index in sorted(range(len(alone)), key=alone.__getitem__, reverse=True):
+            best = alone[index]
+            for stop in range(index + 1, min(index + MAX_REGION_CALLS, len(alone)) + 1):
+                for region in self.regions(stop) if best > floor else ():
+                    if region.start <= index:
+                        best = self._lower(region, floor, best)
+            floor = max(floor, best)
+        return floor
+
+    def _lower(self, region: Region, before: float, best: float) -> float:
+        """The lower of the best peak so far and that of a path that ends with a region; before: the path's up to it."""
+        if max(before, self.cost.lower_bound(region)) >= best:
+            return best
+        return min(best, max(before, self.cost.estimate(region).least))
+
+    def _least_alone(self, index: int) -> float:
+        """The least budget that a call alone fits in."""
+        if index not in self.program.shaped.blocks:
+            return self.program.live[index] + self.program.shaped.footprints[index].peak
+        others, planner = self._block(index)
+        return others + planner.least()
+
+    def _block(self, index: int) -> tuple[int, Planner]:
+        """The bytes alive beside a block while it runs, and its planner."""
+        inner, given = self.program.shaped.blocks[index], self._donated(index)
+        operands = self.program.calls[index].operands
+        donated = frozenset(inner.graph.inputs[operands.index(value)] for value in given)
+        held = sum(self.program.spec(value).storage_bytes for value in given)
+        return self.program.live[index] - held, self.planner.block(inner, donated)
 
     def _plan(self, best: list[_Choice | None]) -> Plan:
         """The plan along the best path, read backwards from the last call."""

@@ -4,20 +4,14 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foldcli.autochunk.footprint import Footprint, measure_footprint
-from foldcli.autochunk.graph import Block, Call, Graph, Ref, Size, mapped, tensors
-from foldcli.ops.dispatch import chosen
-
-# Operators that a call must run for its results to be kept: attention in parts runs thousands, the same ones in each
-# block and at each pass through the graph.
-LONG = 64
-_long_calls: WeakKeyDictionary[FakeTensorMode, dict[Any, tuple[list["TensorSpec"], Footprint]]] = WeakKeyDictionary()
+from foldcli.autochunk.graph import Block, Call, Graph, Size, mapped, tensors
+from foldcli.autochunk.known_calls import run_call
 
 
 class GuardFailed(Exception):
@@ -112,7 +106,7 @@ class _Replay:
                 call = replace(call, function=replace(call.function, graph=inner.graph))
                 results, footprint = [inner.values[v].empty() for v in inner.graph.outputs], _total(inner.footprints)
             else:
-                results, footprint = self._called(call, operands)
+                results, footprint = self._run(call, operands)
             if len(results) != len(call.results):
                 raise GuardFailed(f"{call.function} gives {len(results)} results")
             for value, tensor in zip(call.results, results, strict=True):
@@ -124,30 +118,14 @@ class _Replay:
         graph = replace(self.graph, calls=tuple(calls), output=output, sizes={}, guards=())
         return ShapedGraph(graph, self.values, tuple(footprints), blocks, self.parameters)
 
-    def _called(self, call: Call, operands: list[Tensor]) -> tuple[list[Tensor], Footprint]:
-        """The results of a call and its footprint, as they were before where a long call had the same operands."""
-        before, key = _long_calls.setdefault(self.mode, {}), _call_key(call, operands)
-        if key in before:
-            results, footprint = before[key]
-            return [result.empty() for result in results], footprint
-        found, footprint = self._run(call, operands)
-        specs = [spec(tensor, -1) for tensor in found]
-        given = {tensor.untyped_storage()._cdata for tensor in operands}
-        fresh = all(
-            tensor.untyped_storage()._cdata not in given and one.empty().untyped_storage().nbytes() == one.storage_bytes
-            for tensor, one in zip(found, specs, strict=True)
-        )
-        if footprint.calls >= LONG and len(found) == 1 and fresh and not call.pinned:
-            before[key] = specs, footprint
-        return found, footprint
-
     def _run(self, call: Call, operands: list[Tensor]) -> tuple[list[Tensor], Footprint]:
         args, kwargs = call.filled(self.tensors.__getitem__)
         try:
-            found, footprint = measure_footprint(lambda: tensors(call.function(*args, **kwargs)), operands)
+            if call.pinned:
+                return measure_footprint(lambda: tensors(call.function(*args, **kwargs)), operands)
+            return run_call(self.mode, call.function, args, kwargs)
         except (RuntimeError, ValueError, IndexError) as error:
             raise GuardFailed(str(error)) from error
-        return found, footprint
 
     def _block(self, block: Block, operands: list[Tensor], specs: list[TensorSpec]) -> ShapedGraph:
         key = _key(block.graph, specs)
@@ -177,24 +155,6 @@ class _Replay:
         for guard in self.graph.guards:
             if not guard.xreplace(self._sizes(guard)):
                 raise GuardFailed(str(guard))
-
-
-def _call_key(call: Call, operands: Sequence[Tensor]) -> Any:
-    """The same for calls that do the same: function, layouts of the operands and which share memory, constants."""
-    storages = [tensor.untyped_storage()._cdata for tensor in operands]
-    layouts = [
-        (tuple(x.shape), x.stride(), x.storage_offset(), x.dtype, x.device, storages.index(storage))
-        for x, storage in zip(operands, storages, strict=True)
-    ]
-    places = {value: place for place, value in enumerate(call.operands)}
-
-    def named(leaf: Any) -> Any:
-        if isinstance(leaf, Ref):
-            return f"operand {places[leaf.value]}"
-        return (leaf.shape, leaf.stride(), leaf.dtype, leaf.device) if isinstance(leaf, Tensor) else leaf
-
-    constants = repr(mapped(named, (call.args, dict(call.kwargs))))
-    return call.function, tuple(layouts), constants, chosen(), torch.get_num_threads()
 
 
 def _key(graph: Graph, inputs: Sequence[TensorSpec]) -> tuple[Any, ...]:

@@ -107,7 +107,7 @@ class ChunkedModels:
         """The fastest plan within a budget of bytes, of which the inputs hold some."""
         plan = planner.fit(budget - held)
         if plan is None:
-            least = planner.tightest().peak + held
+            least = planner.least() + held
             raise FoldcliError(
                 f"no plan fits: at least {amount(least)} are needed beside the parameters, and {amount(budget)} may be "
                 f"taken; {savings(self.precision.itemsize, depth)}"

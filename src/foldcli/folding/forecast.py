@@ -1,13 +1,14 @@
 """`--dry-run`: memory and time that jobs would take, predicted from their sizes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
 
 from foldcli.autochunk import Chunked
 from foldcli.autochunk.region_selection import Planner
+from foldcli.config import ModelConfig
 from foldcli.data.query import Query
 from foldcli.devices import choose_device, choose_precision
 from foldcli.folding.alignments import expected_depth
@@ -18,8 +19,9 @@ from foldcli.folding.templates import takes_templates
 from foldcli.model.alphafold import AlphaFold
 from foldcli.search.templates import MAX_TEMPLATES
 
-# The least memory is b·N + c·N² bytes for N residues; b and c are fitted at these lengths.
-LENGTHS = (384, 1024)
+# The least memory is b·N + c·N² bytes for N residues; b and c are fitted at these lengths, on a model with fewer blocks
+# of each kind: equal ones take the same memory one after the other. Two, since the first one's inputs may be freed.
+LENGTHS, DEPTH = (384, 1024), 2
 # Seconds a residue to close its peptide, after the passes of a model without side chains; on one core of a processor.
 CLOSING_SECONDS = 0.001
 
@@ -49,23 +51,21 @@ class Forecaster:
 
     def __init__(self, source: Source, device: torch.device, precision: torch.dtype, budget: float) -> None:
         self.source, self.device, self.precision, self.budget = source, device, precision, budget
-        with torch.device("meta"):
-            self.model = AlphaFold(source.config.model).eval().requires_grad_(False)
-        self.model.trunk.to(precision)
-        self.chunked = Chunked(self.model, lambda planner: planner.tightest())
+        self.chunked = Chunked(_meta(source.config.model, precision), Planner.tightest)
+        self.shallow = Chunked(_meta(_shallow(source.config.model), precision), Planner.tightest)
         self.growth = cache(self._growth)
         self.templates = MAX_TEMPLATES if takes_templates(source.config) else 0  # the most that a search may find
 
     def forecast(self, query: Query) -> Forecast:
         """The forecast of a query's job; lengths that fit are given for 1, 2, 4 and 8 devices."""
         depth = expected_depth(query, self.source.config)
-        planner, given = self._planner(len(query.sequence), depth)
+        planner, given = self._planner(self.chunked, len(query.sequence), depth)
         plan = planner.fit(self.budget - given)
         shown = plan or planner.whole()
         config = self.source.config
         closing = 0.0 if config.model.side_chains else CLOSING_SECONDS * len(query.sequence)
         seconds = len(config.seeds) * ((config.num_recycle + 1) * shown.seconds + closing)
-        parameters = sum(p.numel() for p in self.model.parameters())
+        parameters = sum(p.numel() for p in self.chunked.parameters())
         planned = None if plan is None else plan.peak + given
         sizes = len(query.sequence), depth, self.precision.itemsize, self.templates
         whole = predicted_bytes(self.source.config.model, *sizes)
@@ -75,17 +75,17 @@ class Forecaster:
             seconds, tuple(shown.describe()), longest,
         )  # fmt: skip
 
-    def _planner(self, length: int, depth: int) -> tuple[Planner, int]:
+    def _planner(self, model: Chunked, length: int, depth: int) -> tuple[Planner, int]:
         """The planner for a pass after the first, and the bytes of its inputs."""
         sizes = length, depth, self.device, self.precision, self.templates, self.source.config.cyclic
         inputs = blank_inputs(self.source.config.model, *sizes)
-        return self.chunked.planner(*inputs), held_bytes(inputs)
+        return model.planner(*inputs), held_bytes(inputs)
 
     def _growth(self, depth: int) -> tuple[float, float]:
         """(b, c): the least memory for N residues is b·N + c·N² bytes."""
         low, high = (
-            (planner.tightest().peak + given) / length
-            for length in LENGTHS for planner, given in [self._planner(length, depth)]
+            (planner.least() + given) / length
+            for length in LENGTHS for planner, given in [self._planner(self.shallow, length, depth)]
         )  # fmt: skip
         each = (high - low) / (LENGTHS[1] - LENGTHS[0])
         return low - each * LENGTHS[0], each
@@ -96,10 +96,38 @@ class Forecaster:
         return max(0, int(((b * b + 4 * c * ranks * max(0.0, self.budget)) ** 0.5 - b) / (2 * c)))
 
 
+def _meta(config: ModelConfig, precision: torch.dtype) -> AlphaFold:
+    """A model without memory for its parameters."""
+    with torch.device("meta"):
+        model = AlphaFold(config).eval().requires_grad_(False)
+    model.trunk.to(precision)
+    return model
+
+
+def _shallow(config: ModelConfig) -> ModelConfig:
+    """The same model with at most DEPTH blocks of each kind."""
+    return replace(
+        config,
+        evoformer=replace(config.evoformer, blocks=min(DEPTH, config.evoformer.blocks)),
+        extra_msa=replace(config.extra_msa, blocks=min(DEPTH, config.extra_msa.blocks)),
+        structure=replace(config.structure, layers=min(DEPTH, config.structure.layers)),
+    )
+
+
 def forecasts(sources: Sequence[Source], queries: Sequence[Query]) -> list[Forecast]:
     """Forecasts of every query with every model, on the device and in the budget that the settings give."""
     config = sources[0].config
     device = choose_device(config.device)
     budget = pass_budget(config, device)
-    each = [Forecaster(source, device, choose_precision(config.precision, device), budget) for source in sources]
-    return [forecaster.forecast(query) for query in queries for forecaster in each]
+    precision = choose_precision(config.precision, device)
+    # Models that differ in their weights alone take the same.
+    by_kind = {_kind(source): Forecaster(source, device, precision, budget) for source in sources}
+    found = []
+    for query in queries:
+        taken = {kind: forecaster.forecast(query) for kind, forecaster in by_kind.items()}
+        found += [replace(taken[_kind(source)], model=source.name) for source in sources]
+    return found
+
+
+def _kind(source: Source) -> ModelConfig:
+    return replace(source.config.model, name="")

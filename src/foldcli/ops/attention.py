@@ -1,13 +1,13 @@
 """Gated attention over rows, with a bias that all share (Suppl. Alg. 7, 8, 13, 14), and its global form (Alg. 19)."""
 
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch._subclasses.fake_tensor import is_fake
 
 from foldcli.ops.dispatch import dispatched
+from foldcli.ops.parts import in_parts
 from foldcli.shapes import Float, Tensor
 
 # Added to the logits of masked keys. Finite, so that a row with every key masked attends evenly and is not NaN.
@@ -68,8 +68,9 @@ def _explicit(packed: Tensor, heads: int, mask: Tensor, bias: Tensor | None) -> 
     bias = None if bias is None else bias.contiguous()  # the pair bias is projected heads last
     rows = max(1, MAX_LOGIT_BYTES // max(1, heads * packed.shape[-2] ** 2 * packed.element_size()))
     if packed.dim() == 3 and len(packed) > rows:
-        parts = zip(packed.split(rows), mask.split(rows), strict=True)
-        return torch.cat([_explicit(part, heads, keys, bias) for part, keys in parts])
+        return in_parts(
+            lambda part, keys: _explicit(part, heads, keys, bias), rows, packed.shape[-1] // 4, packed, mask
+        )
     q, k, v = packed.unflatten(-1, (4, heads, -1))[..., :3, :, :].movedim((-3, -2), (0, 1)).contiguous()
     logits = _product(q * q.shape[-1] ** -0.5, k.transpose(-1, -2))
     if bias is not None:
@@ -77,6 +78,13 @@ def _explicit(packed: Tensor, heads: int, mask: Tensor, bias: Tensor | None) -> 
     if not _is_full(mask):
         logits += _mask_bias(mask, packed).unsqueeze(-2)
     return _product(logits.softmax(-1), v).movedim(0, -2).flatten(-2)
+
+
+def _split(
+    attend: Callable[..., Tensor], rows: int, packed: Tensor, heads: int, mask: Tensor, bias: Tensor | None
+) -> Tensor:
+    width = packed.shape[-1] // 4
+    return in_parts(lambda part, keys: attend(part, heads, keys, bias), rows, width, packed, mask)
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
@@ -87,22 +95,10 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
 def _fused(packed: Tensor, heads: int, mask: Tensor, bias: Tensor | None) -> Tensor:
     rows = max(1, MAX_SUM_BYTES // max(1, heads * packed.shape[-2] ** 2 * packed.element_size()))
     if len(packed) > rows and bias is not None and not _is_full(mask):
-        parts = zip(packed.split(rows), mask.split(rows), strict=True)
-        return _joined((_fused(part, heads, keys, bias) for part, keys in parts), len(packed), rows)
+        return _split(_fused, rows, packed, heads, mask, bias)
     q, k, v, _ = packed.unflatten(-1, (4, heads, -1)).movedim((-3, -2), (0, -3))
     out = F.scaled_dot_product_attention(q, k, v, _additive(mask, bias, packed))
     return out.transpose(-2, -3).flatten(-2)
-
-
-def _joined(parts: Iterator[Tensor], count: int, rows: int) -> Tensor:
-    """Return parts of so many rows as one tensor; without gradients at most two are in memory at once."""
-    if torch.is_grad_enabled():
-        return torch.cat(list(parts))
-    first = next(parts)
-    out = first.new_empty(count, *first.shape[1:])
-    for place, part in zip(out.split(rows), chain([first], parts), strict=True):
-        place.copy_(part)
-    return out
 
 
 def _additive(mask: Tensor, bias: Tensor | None, like: Tensor) -> Tensor | None:
