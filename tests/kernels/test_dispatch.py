@@ -5,11 +5,13 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+import triton
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -61,6 +63,18 @@ def test_body_runs_on_the_cpu_unless_the_kernel_is_forced() -> None:
         with backend("reference"):
             assert torch.equal(scaled(X, 2.0), X * 2)
         assert torch.equal(scaled(X), X + 100)
+
+
+@pytest.mark.parametrize(("named", "kept"), [("", "home/kernels"), ("own", "own")])
+def test_compiled_kernels_are_kept_where_the_user_says_or_in_the_cache_folder(
+    named: str, kept: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FOLDCLI_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / named))
+    if not named:
+        monkeypatch.delenv("TRITON_CACHE_DIR")
+    dispatch.LazyKernel("scaled", "tests.kernels.test_dispatch:kernel").load()
+    assert triton.knobs.cache.dir == str(tmp_path / kept)
 
 
 @pytest.mark.parametrize(

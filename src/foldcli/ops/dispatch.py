@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
+from foldcli.cache_folder import cache_folder
 from foldcli.errors import FoldcliError, InputError
 
 P = ParamSpec("P")
@@ -78,6 +79,8 @@ class LazyKernel:
         raise AssertionError(f"{self.module} was called before it was loaded")
 
     def load(self) -> None:
+        # Compiled kernels stay with all else that foldcli keeps, unless the user names a place.
+        os.environ.setdefault("TRITON_CACHE_DIR", str(cache_folder() / "kernels"))
         self.function = getattr(importlib.import_module(self.module), self.attribute)
 
 
