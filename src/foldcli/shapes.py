@@ -16,6 +16,7 @@ PairMask = Float[Tensor, "*b i j"]
 Single = Float[Tensor, "*b i c_s"]
 ResidueMask = Float[Tensor, "*b i"]
 ResidueIndex = Int[Tensor, "*b i"]
+StartFrames = Float[Tensor, "*b i 7"]  # quaternion (w, x, y, z), then a translation in angstrom
 Points = Float[Tensor, "*b i 3"]
 Atoms14 = Float[Tensor, "*b i 14 3"]
 Atoms37 = Float[Tensor, "*b i 37 3"]
@@ -23,5 +24,5 @@ Atoms37Mask = Float[Tensor, "*b i 37"]
 
 __all__ = [
     "Atoms14", "Atoms37", "Atoms37Mask", "Bool", "Float", "Int", "Msa", "MsaMask", "Pair", "PairMask", "Points",
-    "ResidueIndex", "ResidueMask", "Single", "Tensor",
+    "ResidueIndex", "ResidueMask", "Single", "StartFrames", "Tensor",
 ]  # fmt: skip

@@ -48,6 +48,7 @@ class StructureConfig:
     angle_blocks: int = 2
     position_scale: float = 10.0  # angstrom for each unit of the module's own coordinates
     dropout: float = 0.1
+    start_at_template: bool = False  # whether frames go on from the first template's after one layer
 
 
 @dataclass(frozen=True)

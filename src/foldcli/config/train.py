@@ -42,6 +42,7 @@ class SampleConfig:
     templates: int = 4  # the most that a sample is shown
     template_share: float = 1.0  # fraction of samples that may be shown templates
     weakened_share: float = 0.0  # fraction of templates that are cut down or partly misaligned first
+    nearly_true_share: float = 0.0  # fraction of those with a first template that is nearly the structure itself
     alignment_share: float = 1.0  # fraction of samples with their alignment, the others have their sequence alone
 
 

@@ -58,6 +58,7 @@ def blank_inputs(
         features = Features(
             whole(i), whole(i), real(i), real(i, 22), real(s, i, 49), real(s, i), whole(e, i), real(e, i), real(e, i),
             real(e, i), shown if t and config.template else None, whole(i, i) if cyclic else None,
+            real(i, 7) if t and config.template and config.structure.start_at_template else None,
         )  # fmt: skip
         pair = torch.empty(i, i, config.c_z, device=device, dtype=precision)
         return features, Recycled(real(i, c_m), pair, real(i, 37, 3))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from foldcli.config import FoldConfig
-from foldcli.data.features.templates import stack_templates
+from foldcli.data.features.templates import stack_templates, start_frames
 from foldcli.data.query import Query
 from foldcli.errors import InputError
 from foldcli.model.features import Features
@@ -55,8 +55,10 @@ class Templates:
         templates = [one.template for one in found.shown]
         if not templates or not takes_templates(config):
             return features
-        laid_out = stack_templates(templates, len(templates), slice(0, len(templates[0].aatype)))
-        return (replace(one, templates=laid_out) for one in features)
+        window = slice(0, len(templates[0].aatype))
+        laid_out = stack_templates(templates, len(templates), window)
+        start = start_frames(templates, window) if config.model.structure.start_at_template else None
+        return (replace(one, templates=laid_out, start=start) for one in features)
 
 
 def _origins(config: FoldConfig) -> Iterator[TemplateSource]:

@@ -61,6 +61,18 @@ def quaternion_to_rotation(q: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 3 3"]:
     return (_products(q, q) @ constant(ROTATION, q)).unflatten(-1, (3, 3))
 
 
+def rotation_to_quaternion(rotation: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "*b 4"]:
+    """Unit quaternion (w, x, y, z) of a rotation: the largest eigenvector of Bar-Itzhack's matrix (2000)."""
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = (row.unbind(-1) for row in rotation.unbind(-2))
+    rows = [
+        xx + yy + zz, zy - yz, xz - zx, yx - xy,
+        zy - yz, xx - yy - zz, xy + yx, xz + zx,
+        xz - zx, xy + yx, yy - xx - zz, yz + zy,
+        yx - xy, xz + zx, yz + zy, zz - xx - yy,
+    ]  # fmt: skip
+    return torch.linalg.eigh(torch.stack(rows, dim=-1).unflatten(-1, (4, 4))).eigenvectors[..., -1]
+
+
 def update_quaternion(q: Float[Tensor, "*b 4"], step: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 4"]:
     """Multiply q by the quaternion (1, step) and normalise (Suppl. Alg. 23)."""
     new = _products(q, pad(step, (1, 0), value=1.0)) @ constant(PRODUCT, q)

@@ -106,7 +106,8 @@ class AlphaFold(nn.Module):
 
     def forward(self, features: Features, previous: Recycled | None = None) -> Output:
         m, z, s = self.trunk(features, previous or self.first_pass(features))
-        refined, states = self.structure(s, z, features.seq_mask)
+        start = None if features.start is None else self.local_residues(features.start, -2)
+        refined, states = self.structure(s, z, features.seq_mask, start)
         return Output(
             positions=all_atoms(self.local_residues(features.aatype, -1), states[-1]),
             states=states,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from foldcli.shapes import Float, Int, Tensor
+from foldcli.shapes import Float, Int, StartFrames, Tensor
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Features:
     templates: TemplateFeatures | None = None
     # of a cyclic chain: how far residue i is ahead of j by the shorter way around the ring; replaces residue_index
     ring_offsets: Int[Tensor, "*b i j"] | None = None
+    start: StartFrames | None = None  # where the structure module's second layer starts; zero where it goes on
 
 
 @dataclass(frozen=True)

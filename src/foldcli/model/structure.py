@@ -11,7 +11,7 @@ from foldcli.geometry.rigid import Rigid, quaternion_to_rotation, update_quatern
 from foldcli.geometry.tables import constant
 from foldcli.model.ipa import InvariantPointAttention
 from foldcli.model.layers import LayerNorm
-from foldcli.shapes import Atoms37, Float, Pair, ResidueIndex, Single, Tensor
+from foldcli.shapes import Atoms37, Float, Pair, ResidueIndex, Single, StartFrames, Tensor
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,10 @@ class StructureLayer(nn.Module):
 
 
 class StructureModule(nn.Module):
-    """Refine residue frames, all of which start at the origin, layer by layer (Suppl. Alg. 20)."""
+    """Refine residue frames, all of which start at the origin, layer by layer (Suppl. Alg. 20).
+
+    Where `start` is given and not zero, which is not as published, it replaces the frames of the first layer.
+    """
 
     def __init__(self, config: StructureConfig, c_s: int, c_z: int) -> None:
         super().__init__()
@@ -73,14 +76,21 @@ class StructureModule(nn.Module):
         self.initial = nn.Linear(c_s, c_s)
         self.layer = StructureLayer(config, c_s, c_z)
 
-    def forward(self, s: Single, z: Pair, mask: Float[Tensor, "*b j"]) -> tuple[Single, list[StructureState]]:
+    def forward(
+        self, s: Single, z: Pair, mask: Float[Tensor, "*b j"], start: StartFrames | None = None
+    ) -> tuple[Single, list[StructureState]]:
         initial, z = self.norm_s(s), self.norm_z(z)
         s = self.initial(initial)
         quaternion = constant((1.0, 0.0, 0.0, 0.0), s).expand(*s.shape[:-1], 4)
         translation = s.new_zeros(*s.shape[:-1], 3)
         rotation = quaternion_to_rotation(quaternion)
         moved, found = list[Rigid](), list[Tensor]()
-        for _ in range(self.layers):
+        for layer in range(self.layers):
+            if layer == 1 and start is not None:
+                there = start.any(-1, keepdim=True)
+                quaternion = torch.where(there, start[..., :4], quaternion)
+                translation = torch.where(there, start[..., 4:] / self.scale, translation)
+                rotation = quaternion_to_rotation(quaternion)
             frames = Rigid(rotation.detach(), translation)  # no gradient through earlier layers' rotations (line 20)
             s = self.layer(s, z, mask, frames)
             turn, shift = self.layer.backbone(s).split([3, 3], dim=-1)

@@ -1,4 +1,4 @@
-"""Template features and torsions equal DeepMind's (tests/golden/make_torsions.py)."""
+"""Template features and torsions equal DeepMind's (tests/golden/make_torsions.py); frames start where a template is."""
 
 from pathlib import Path
 
@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from foldcli.data.features.templates import template_features
+from foldcli.data.chain import Template
+from foldcli.data.features.templates import start_frames, template_features
+from foldcli.geometry.rigid import quaternion_to_rotation
 from foldcli.geometry.torsions import torsion_angles
-from foldcli.protein.residues import CA, C, N
+from foldcli.protein.residues import CA, GAP, C, N
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "torsions.npz"
 
@@ -39,3 +41,22 @@ def test_defined_torsions_do_not_depend_on_where_the_chain_stands(golden):
     moved = (golden["positions"] + torch.tensor([40.0, -70.0, 25.0])) * mask[..., None]
     torsions, _, defined = torsion_angles(aatype, moved, mask)
     torch.testing.assert_close(torsions[defined == 1], golden["torsions"][defined == 1], atol=1e-4, rtol=0)
+
+
+def test_frames_start_at_the_templates_backbone_and_on_lines_across_its_gaps(golden):
+    aatype, atoms = golden["aatype"][0], golden["positions"][0]
+    known = golden["mask"][0][:, [N, CA, C]].all(-1)
+    gap = torch.arange(len(aatype)) == 3
+    assert known[2:5].all() and known.sum() > 10
+    mask = golden["mask"][0].bool() & ~gap[:, None]
+    template = Template("x", torch.where(gap, GAP, aatype).numpy().astype(np.int8), atoms.numpy(), mask.numpy())
+    start = start_frames([template], slice(0, len(aatype)))
+    there = known & ~gap
+    shift = start[there, 4:] - atoms[there, CA]
+    assert (shift - shift[0]).abs().max() < 1e-4, "moved as a whole"
+    bonds = quaternion_to_rotation(start[there, :4])[..., 0], atoms[there, C] - atoms[there, CA]
+    assert torch.cosine_similarity(*bonds, dim=-1).min() > 0.9999, "the x axis points to C"
+    torch.testing.assert_close(start[3, 4:], start[[2, 4], 4:].mean(0))
+    assert start[:, 4:].mean(0).abs().max() < 1e-4
+    torch.testing.assert_close(start_frames([template], slice(2, 9))[:, :4], start[2:9, :4])
+    assert start_frames([], slice(0, 3)).tolist() == 3 * [7 * [0]]

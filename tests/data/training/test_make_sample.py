@@ -163,13 +163,17 @@ def test_hidden_letters_are_drawn_from_the_profile():
 
 def test_templates_are_few_and_any_of_them():
     chain, config = a_chain(templates=6), SampleConfig(templates=4)
-    drawn = [[t.name for t in draw_templates(chain.templates, config, random)] for random in generators(300)]
+    drawn = [[t.name for t in draw_templates(chain, config, random)] for random in generators(300)]
     assert {len(names) for names in drawn} == {0, 1, 2, 3, 4}
     assert np.mean([len(names) == 4 for names in drawn]) == pytest.approx(3 / 7, abs=0.1)
     assert {name for names in drawn for name in names} == {t.name for t in chain.templates}
     assert all(len(set(names)) == len(names) for names in drawn)
-    none = replace(config, template_share=0.0)
-    assert not any(draw_templates(chain.templates, none, random) for random in generators(50))
+    assert all(names == sorted(names) for names in drawn), 'the best comes first'
+    near = replace(config, nearly_true_share=1.0)
+    for first, *others in (draw_templates(chain, near, random) for random in generators(20)):
+        assert first.name == chain.name and len(others) < 4
+    none = replace(near, template_share=0.0)
+    assert not any(draw_templates(chain, none, random) for random in generators(50))
 
 
 @pytest.fixture(scope="module")

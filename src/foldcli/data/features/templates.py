@@ -7,10 +7,12 @@ import numpy as np
 import torch
 
 from foldcli.data.chain import Template
+from foldcli.geometry.rigid import rotation_to_quaternion
+from foldcli.geometry.rigid_groups import group_frames
 from foldcli.geometry.torsions import torsion_angles
 from foldcli.model.features import TemplateFeatures
 from foldcli.protein.residues import CA, CB, GAP, INDEX, C, N
-from foldcli.shapes import Float, Int, Tensor
+from foldcli.shapes import Float, Int, StartFrames, Tensor
 
 
 def template_features(
@@ -47,6 +49,30 @@ def stack_templates(templates: Sequence[Template], places: int, window: slice) -
         mask[place] = template.mask[window]
     features = template_features(*map(torch.from_numpy, (aatype, positions, mask)))
     return replace(features, mask=(torch.arange(places) < len(templates)).float())
+
+
+def start_frames(templates: Sequence[Template], window: slice) -> StartFrames:
+    """Frames that a structure module may go on from, of the residues in the window.
+
+    They are those of the first template's backbone, centred. A residue that it lacks lies on the straight line between
+    its neighbours, turned as the nearest of them. Without a template, or without its backbone, all are zero.
+    """
+    length = window.stop - window.start
+    start = torch.zeros(length, 7)
+    if not templates:
+        return start
+    positions, mask = (torch.tensor(x[window]).float() for x in (templates[0].positions, templates[0].mask))
+    alanines = torch.full((length,), INDEX["A"])  # a backbone's frame is the same for all kinds of residues
+    frames, _, there = group_frames(alanines, positions, mask)
+    known, every = there[:, 0].bool().numpy().nonzero()[0], np.arange(length)
+    if not len(known):
+        return start
+    nearest = known[np.abs(every[:, None] - known).argmin(-1)]
+    places = frames.translation[:, 0].numpy()
+    line = np.stack([np.interp(every, known, places[known, axis]) for axis in range(3)], axis=-1)
+    start[:, :4] = rotation_to_quaternion(frames.rotation[nearest, 0])
+    start[:, 4:] = torch.from_numpy(line - line.mean(0))
+    return start
 
 
 def empty_templates(count: int, length: int) -> TemplateFeatures:

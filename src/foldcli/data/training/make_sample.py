@@ -10,16 +10,16 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from foldcli.config import SampleConfig, TrainConfig
+from foldcli.config import ModelConfig, SampleConfig, TrainConfig
 from foldcli.data.chain import Chain, Template
 from foldcli.data.features.featurize import make_features
 from foldcli.data.features.msa import MsaInput, SampledMsa, choose_msa_input, sample_msa
 from foldcli.data.features.msa_sampling import MsaDraws
-from foldcli.data.features.templates import stack_templates
+from foldcli.data.features.templates import stack_templates, start_frames
 from foldcli.data.training.block_deletion import delete_blocks
 from foldcli.data.training.sample import Labels, Sample
-from foldcli.data.training.weak_templates import weaken
-from foldcli.model.features import Features, TemplateFeatures
+from foldcli.data.training.template_noise import nearly_true, weaken
+from foldcli.model.features import Features
 
 
 def draw_sample(chain: Chain, config: TrainConfig, recycles: int, random: np.random.Generator) -> Sample:
@@ -31,12 +31,9 @@ def draw_sample(chain: Chain, config: TrainConfig, recycles: int, random: np.ran
     clamped = bool(random.random() < config.loss.clamp)
     window = draw_crop(len(chain.sequence), config.sample.crop, clamped, random)
     msa_input = draw_msa_input(chain, config, random)
-    templates = None
-    if config.model.template is not None:
-        shown = draw_templates(chain.templates, config.sample, random)
-        templates = stack_templates(shown, config.sample.templates, window)
+    shown = draw_templates(chain, config.sample, random) if config.model.template is not None else []
     drawn = [sample_msa(msa_input, config.model.msa, MsaDraws.of_generator(random)) for _ in range(recycles + 1)]
-    passes = _passes(chain, msa_input, drawn, window, templates)
+    passes = _passes(chain, msa_input, drawn, window, shown, config.sample.templates, config.model)
     return Sample((chain.name,), passes, _labels(chain, drawn[-1], window, clamped))
 
 
@@ -50,11 +47,10 @@ def whole_sample(chain: Chain, config: TrainConfig, alone: bool) -> Sample:
         chain = replace(chain, alignment=None, profile=None, templates=())
     msa_input = choose_msa_input(chain.sequence, chain.alignment, chain.profile, config.model.msa)
     shown = chain.templates[: config.sample.templates] if config.model.template is not None else ()
-    templates = stack_templates(shown, len(shown), window) if shown else None
     count = config.sample.max_recycle + 1
     draws = (MsaDraws.of_pass(config.seed, index, count) for index in range(count))
     drawn = [sample_msa(msa_input, config.model.msa, draw) for draw in draws]
-    passes = _passes(chain, msa_input, drawn, window, templates)
+    passes = _passes(chain, msa_input, drawn, window, shown, len(shown), config.model)
     return Sample((chain.name,), passes, _labels(chain, drawn[-1], window, clamped=True))
 
 
@@ -81,25 +77,38 @@ def draw_msa_input(chain: Chain, config: TrainConfig, random: np.random.Generato
     return choose_msa_input(chain.sequence, alignment, chain.profile, config.model.msa)
 
 
-def draw_templates(templates: Sequence[Template], config: SampleConfig, random: np.random.Generator) -> list[Template]:
-    """Draw min(Uniform[0, n], `config.templates`) of n templates in random order (Suppl. Sec. 1.2.3).
+def draw_templates(chain: Chain, config: SampleConfig, random: np.random.Generator) -> list[Template]:
+    """Draw min(Uniform[0, n], `config.templates`) of a chain's n templates (Suppl. Sec. 1.2.3), in their order.
 
-    A share of them is made worse by `weaken`, which AlphaFold does not do.
+    What AlphaFold does not do: a share of them is made worse by `weaken`, and a share of samples has a template that
+    is nearly the truth in front of them.
     """
+    templates = chain.templates
     if random.random() >= config.template_share:
         return []
     count = min(int(random.integers(len(templates) + 1)), config.templates)
-    shown = [templates[k] for k in random.permutation(len(templates))[:count]]
-    if not config.weakened_share:
-        return shown
-    return [weaken(one, random) if random.random() < config.weakened_share else one for one in shown]
+    shown = [templates[k] for k in sorted(random.permutation(len(templates))[:count])]
+    if config.weakened_share:
+        shown = [weaken(one, random) if random.random() < config.weakened_share else one for one in shown]
+    if config.nearly_true_share and random.random() < config.nearly_true_share:
+        shown = [nearly_true(chain, random), *shown[: config.templates - 1]]
+    return shown
 
 
 def _passes(
-    chain: Chain, msa_input: MsaInput, drawn: Sequence[SampledMsa], window: slice, templates: TemplateFeatures | None
+    chain: Chain,
+    msa_input: MsaInput,
+    drawn: Sequence[SampledMsa],
+    window: slice,
+    shown: Sequence[Template],
+    places: int,
+    config: ModelConfig,
 ) -> tuple[Features, ...]:
+    """The features of each pass; templates have `places` slots."""
     described = (make_features(chain.sequence, msa_input, rows, window) for rows in drawn)
-    return tuple(replace(features, templates=templates) for features in described)
+    templates = stack_templates(shown, places, window) if config.template is not None and places else None
+    start = start_frames(shown, window) if config.structure.start_at_template else None
+    return tuple(replace(features, templates=templates, start=start) for features in described)
 
 
 def _labels(chain: Chain, rows: SampledMsa, window: slice, clamped: bool) -> Labels:

@@ -1,11 +1,11 @@
-"""A weakened template is truncated, or has some residues on wrong columns."""
+"""A weakened template is truncated or has residues on wrong columns; a nearly true one is the chain, moved a little."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foldcli.data.chain import Template
-from foldcli.data.training.weak_templates import weaken
+from foldcli.data.chain import Chain, Template
+from foldcli.data.training.template_noise import NOISE, nearly_true, weaken
 from foldcli.protein.residues import GAP
 
 
@@ -34,3 +34,15 @@ def test_both_ways_come_up() -> None:
     cut = [one for one in drawn if (one.aatype == GAP).any()]
     shifted = [one for one in drawn if not (one.aatype == GAP).any() and (one.aatype != types).any()]
     assert len(cut) > 10 and len(shifted) > 10
+
+
+def test_nearly_true_moves_residues_as_a_whole() -> None:
+    random = np.random.default_rng(0)
+    mask = np.zeros((9, 37), np.bool_)
+    mask[:, :5] = True
+    chain = Chain("1ABC_A", "ACDEFGHIX", random.normal(size=(9, 37, 3)).astype(np.float32) * mask[..., None], mask)
+    found = nearly_true(chain, random)
+    moved = (found.positions - chain.positions)[:, :5]
+    assert found.aatype.tolist() == [0, 4, 3, 6, 13, 7, 8, 9, 20]
+    assert np.allclose(moved, moved[:, :1], atol=1e-6) and 0 < np.abs(moved).max() < 5 * NOISE
+    assert not found.positions[:, 5:].any() and (found.mask == mask).all()

@@ -1,13 +1,15 @@
-"""Template augmentation: make templates worse, like those of remote homologs, by truncation or misalignment."""
+"""Template augmentation: worse templates, like those of remote homologs, and one nearly the truth."""
 
 from dataclasses import replace
 
 import numpy as np
 
-from foldcli.data.chain import Template
-from foldcli.protein.residues import GAP
+from foldcli.data.chain import Chain, Template
+from foldcli.protein.residues import GAP, residue_types
 
 SHORTEST, FURTHEST = 0.3, 4
+# Angstrom: how far residues of a near-identical relative lie from the chain's own, by their mean square on each axis.
+NOISE = 0.8
 
 
 def weaken(template: Template, random: np.random.Generator) -> Template:
@@ -18,6 +20,13 @@ def weaken(template: Template, random: np.random.Generator) -> Template:
     first, last = _stretch(len(columns), random)
     span = slice(int(columns[first]), int(columns[last]) + 1)
     return _cut(template, span) if random.random() < 0.5 else _shifted(template, span, random)
+
+
+def nearly_true(chain: Chain, random: np.random.Generator) -> Template:
+    """The chain's own structure as a template, each residue moved as a whole by noise of up to NOISE on each axis."""
+    moved = random.normal(scale=random.uniform(0, NOISE), size=(len(chain.sequence), 1, 3)).astype(np.float32)
+    kinds = np.asarray(residue_types(chain.sequence), np.int8)
+    return Template(chain.name, kinds, (chain.positions + moved) * chain.mask[..., None], chain.mask)
 
 
 def _stretch(count: int, random: np.random.Generator) -> tuple[int, int]:
