@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,8 @@ from foldcli.folding.api import load_model
 from foldcli.folding.models import resolve
 from foldcli.geometry.lddt import lddt
 from foldcli.protein.residues import CA
+from foldcli.protein.structure import Structure
+from foldcli.report.pdb import pdb_text
 from foldcli.weights import default
 from tests.cli.conftest import Command, results
 
@@ -71,3 +74,18 @@ def test_it_has_learnt_to_fold() -> None:
     predicted = load_model(default.NAME, templates=False, num_recycle=1).predict(chain.sequence)
     true, known = torch.from_numpy(chain.positions[:, CA]), torch.from_numpy(chain.mask[:, CA]).float()
     assert float(lddt(torch.from_numpy(predicted.structure.positions[:, CA]), true, known)) > 0.5
+
+
+def test_a_near_identical_relative_is_followed_and_bettered(tmp_path: Path) -> None:
+    """A long beta protein, with its own structure as the template, each residue 0.5 angstrom off on each axis."""
+    chains = Shard(CHAINS)
+    chain = chains.load([str(name) for name in chains.arrays["names"]].index("4G7N_A"))
+    moved = np.random.default_rng(0).normal(scale=0.5, size=(len(chain.sequence), 1, 3)) * chain.mask[..., None]
+    near = (chain.positions + moved).astype(np.float32)
+    structure = Structure(chain.sequence, near, chain.mask, np.arange(1, len(near) + 1), np.zeros(len(near)))
+    (tmp_path / "near.pdb").write_text(pdb_text(structure))
+    model = load_model(default.NAME, template=[str(tmp_path / "near.pdb")], num_recycle=1)
+    true, known = torch.from_numpy(chain.positions[:, CA]), torch.from_numpy(chain.mask[:, CA]).float()
+    folded = model.predict(chain.sequence).structure.positions[:, CA]
+    made, copied = (float(lddt(torch.from_numpy(atoms), true, known)) for atoms in (folded, near[:, CA]))
+    assert made > max(copied, 0.88)

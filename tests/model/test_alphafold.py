@@ -81,5 +81,6 @@ def _stack(a: object, b: object) -> object:
     values = {}
     for field in dataclasses.fields(a):
         x, y = getattr(a, field.name), getattr(b, field.name)
-        values[field.name] = torch.stack([x, y]) if isinstance(x, torch.Tensor) else _stack(x, y)
+        if x is not None:
+            values[field.name] = torch.stack([x, y]) if isinstance(x, torch.Tensor) else _stack(x, y)
     return type(a)(**values)

@@ -168,7 +168,7 @@ def test_templates_are_few_and_any_of_them():
     assert np.mean([len(names) == 4 for names in drawn]) == pytest.approx(3 / 7, abs=0.1)
     assert {name for names in drawn for name in names} == {t.name for t in chain.templates}
     assert all(len(set(names)) == len(names) for names in drawn)
-    assert all(names == sorted(names) for names in drawn), 'the best comes first'
+    assert all(names == sorted(names) for names in drawn), "the best comes first"
     near = replace(config, nearly_true_share=1.0)
     for first, *others in (draw_templates(chain, near, random) for random in generators(20)):
         assert first.name == chain.name and len(others) < 4
