@@ -26,7 +26,7 @@ from secondary_structure import ideal_trace
 from foldcli.compose import train_config
 from foldcli.config import ModelConfig, TrainConfig
 from foldcli.config.build import build
-from foldcli.data.chain import Chain
+from foldcli.data.chain import Chain, Template
 from foldcli.data.query import Query
 from foldcli.data.training.collate import stack
 from foldcli.data.training.make_sample import whole_sample
@@ -37,7 +37,7 @@ from foldcli.geometry.backbone import close_peptides
 from foldcli.geometry.lddt import lddt_per_residue
 from foldcli.model.alphafold import AlphaFold
 from foldcli.model.confidence import plddt
-from foldcli.protein.residues import CA
+from foldcli.protein.residues import CA, residue_types
 from foldcli.search.library import Library, bundled
 from foldcli.search.templates import FoundTemplate
 from foldcli.timers import Timers
@@ -116,6 +116,22 @@ def with_templates(model: AlphaFold, chain: Chain, library: Library, config: Tra
         yield Score(chain.name, "copy of the best hit", len(chain.sequence), score, 0.0, 0.0, identity)
 
 
+def near_identical(model: AlphaFold, chain: Chain, config: TrainConfig) -> Iterator[Score]:
+    """Score a chain with a stand-in for a near-identical relative, and that template's plain copy.
+
+    It is the chain's own structure with each residue moved by 0.5 angstrom on each axis (root mean square), and 5 % of
+    the residue types drawn anew: no held-out chain has such a relative among the chains at hand.
+    """
+    random, length = np.random.default_rng(0), len(chain.sequence)
+    types = np.asarray(residue_types(chain.sequence), np.int8)
+    other = random.random(length) < 0.05
+    types[other] = random.integers(0, 20, other.sum())
+    moved = chain.positions + random.normal(scale=0.5, size=(length, 1, 3)).astype(np.float32)
+    template = Template("near-identical", types, moved * chain.mask[..., None], chain.mask)
+    yield folded(model, replace(chain, profile=None, templates=[template]), "near-identical relative", config, 0.95)
+    yield Score(chain.name, "its copy", length, copied_lddt(chain, template), 0.0, 0.0, 0.95)
+
+
 def dssp_of(path: Path) -> dict[str, str]:
     """The DSSP states of each chain of a shard."""
     arrays = Shard(path).arrays
@@ -131,6 +147,7 @@ def validation(model: AlphaFold, path: Path, config: TrainConfig) -> list[Score]
     scores = list[Score]()
     for chain in chains_of([path]).values():
         scores += with_templates(model, chain, library, config)
+        scores += near_identical(model, chain, config)
         scores.append(replace(folded(untrained, chain, "untrained", config), predicted=0.0, sure=0.0))
         scores.append(ideal(chain, states[chain.name]))
     best = {score.name: score for kind in (KINDS[0], KINDS[2]) for score in scores if score.kind == kind}
