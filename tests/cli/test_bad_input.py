@@ -51,7 +51,7 @@ def test_an_alignment_that_does_not_fit_is_named(message: str, command: Command,
 
 USAGE = {
     "notakey": "'notakey' is no setting; expected KEY=VALUE",
-    "nokey=1": "no key 'nokey'; there is autochunk, dap, db, device,",
+    "nokey=1": "no key 'nokey'; there is autochunk, cyclic, dap, db,",
     "model.nokey=1": "no key 'model.nokey'; there is c_s",
     "num_recycle=two": "'num_recycle' is 'two', expected int",
     "num_recycle=[1": "configuration: ",

@@ -60,9 +60,9 @@ def test_a_crop_that_does_not_fit_is_refused_with_one_that_does(
 def test_memory_that_runs_out_is_told_with_a_way_out(tmp_path: Path) -> None:
     run = begun(tmp_path)
 
-    def failing(batches: object) -> None:
+    def failing(batches: object, position: int) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 TiB")
 
-    run.learner.learn = failing  # type: ignore[method-assign, assignment]
+    run.learner.start = failing  # type: ignore[method-assign, assignment]
     with pytest.raises(FoldcliError, match=r"out of memory in step 0; lower sample\.crop or micro_batch"):
         run.train(Watched())
