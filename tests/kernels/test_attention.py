@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 import torch.utils.checkpoint
-from foldcli_kernels.attention import backward, forward, gated_attention
+from foldcli_kernels.attention import backward, forward, gated_attention, mask
 from foldcli_kernels.attention.tiles import DIMS, kernel_name
 from foldcli_kernels.tuning import forced
 from torch import Tensor
@@ -26,17 +26,17 @@ from tests.kernels.agreement import (
 
 __all__ = ["bfloat16_as_on_a_gpu"]  # a fixture that pytest finds here
 
-SMALL = {"rows": 2, "block_m": 32, "block_n": 32, "num_warps": 4, "num_stages": 2}
+SMALL = {"block_m": 32, "block_n": 32, "num_warps": 4, "num_stages": 2}
 
 
 @contextlib.contextmanager
 def tiles(dim: int, **parameters: int) -> Iterator[None]:
     """Run all passes with small tiles, so that short rows take several."""
-    parameters = SMALL | parameters
+    own = {"forward": {"rows": 2}, "bias_backward": {"programs": 6}, "key_backward": {}, "query_backward": {}}
     with contextlib.ExitStack() as stack:
         stack.enter_context(forced("attention_gate_backward", {"rows": 2, "block_m": 16}))
-        for step in ("forward", "key_backward", "query_backward"):
-            here = {**parameters, "programs": parameters.get("programs", 6)} if step == "query_backward" else parameters
+        for step, more in own.items():
+            here = {**SMALL, **more, **{key: parameters[key] for key in parameters if key in (*SMALL, *more)}}
             for biased in (True, False):
                 stack.enter_context(forced(kernel_name(step, dim, biased), here))
         yield
@@ -256,27 +256,30 @@ def test_checkpointed_gradients_are_the_same() -> None:
 
 
 FORWARD, GATE = "attention_forward", "attention_backward_gate"
-KEY, QUERY = "attention_backward_dkv", "attention_backward_dq"
+KEY, QUERY, SHARED = "attention_backward_dkv", "attention_backward_dq", "attention_backward_dbias"
 PACKED, GATE_BIAS, BIAS = (f"gradient of input {i}" for i in range(3))
 BROKEN = {
-    "no mask": ("attend", "keep[None, :]", "fill[None, :] < 0", "result 0"),
-    "old sum not shrunk": ("attend", "mass * shrink", "mass", "result 0"),
+    "no mask": ("attend", "mask_bias(offset, fill)", "offset.to(tl.float32)", "result 0"),
+    "old sum not shrunk": ("attend", "tl.fma(mass, shrink, ", "(mass + ", "result 0"),
     "wrong scale": (FORWARD, "DIM**-0.5", "DIM**-0.4", "result 0"),
-    "bias scaled": (FORWARD, " * (1 / SCALE)", "", "result 0"),
     "gate without its bias": (FORWARD, " + shift[None, :]", "", "result 0"),
-    "bias of the tile before": (FORWARD, "start + BLOCK_N, length", "start, length", "result 0"),
-    "one row for the whole group": (FORWARD, "load_head(side + hd,", "load_head(packed + hd,", "result 0"),
-    "natural logarithm": (FORWARD, "tl.log2(masses", "tl.log(masses", PACKED),
+    "bias of the tile before": (FORWARD, "first, start, length", "first, 0, length", "result 0"),
+    "one row for the whole group": (FORWARD, "load_head(sides[r] + hd,", "load_head(sides[0] + hd,", "result 0"),
+    "natural logarithm": (FORWARD, "tl.log2(mass", "tl.log(mass", PACKED),
+    "mask past the end": ("attention_mask_fill", "key < length, other=0", "key < length, other=1", "result 0"),
     "gate's slope incomplete": (GATE, "product * (1 - gate)", "product", GATE_BIAS),
     "last row only": (GATE, "total += slope", "total = slope", GATE_BIAS),
     "delta left out of keys": (KEY, " - inner[None, :]", "", PACKED),
-    "later queries lost": (KEY, "tl.range(0, length, BLOCK_M)", "tl.range(0, BLOCK_M, BLOCK_M)", PACKED),
-    "keys not scaled": (KEY, "grad_keys[r] * SCALE", "grad_keys[r]", PACKED),
-    "mask of the row before": (KEY, "mask + row * mask_g", "mask", PACKED),
-    "delta left out of queries": (QUERY, " - inners[r][:, None]", "", PACKED),
-    "groups of rows not added": (QUERY, "before + total", "total", BIAS),
-    "rows of a group not added": (QUERY, "total += slope", "total = slope", BIAS),
-    "group of rows lost": (QUERY, "range(share * per_share,", "range(share * per_share + 1,", BIAS),
+    "later queries lost": (KEY, "tl.range(0, length, BLOCK_M", "tl.range(0, BLOCK_M, BLOCK_M", PACKED),
+    "keys not scaled": (KEY, "grad_keys * SCALE", "grad_keys", PACKED),
+    "masked keys kept": (KEY, "* factor < 0", "* factor < -1e38", PACKED),
+    "mask of the first row": (KEY, "fill + mask_line * keys_pitch", "fill", PACKED),
+    "delta left out of queries": (QUERY, " - inner[:, None]", "", PACKED),
+    "masked keys in queries": (QUERY, "mask_bias(offset, masked)", "offset.to(tl.float32)", PACKED),
+    "rows not added": (SHARED, "tl.fma(weight, slope, total)", "weight * slope", BIAS),
+    "row lost": (SHARED, "tl.range(share * per_share,", "tl.range(share * per_share + 1,", BIAS),
+    "bias not over the scale": (SHARED, "offset *= 1 / SCALE", "offset *= 1", BIAS),
+    "masked keys in the bias": (SHARED, " + masked[None, :]", "", BIAS),
 }
 
 
@@ -284,7 +287,7 @@ BROKEN = {
 def test_broken_kernel_is_rejected(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel, old, new, wrong = BROKEN[name]
     case, tensors = Case(1, masked((), 3, 35)), inputs((), 3, 35, 1, 8)
-    module = backward if "backward" in kernel else forward
+    module = next(module for module in (backward, forward, mask) if hasattr(module, kernel))
     break_kernel(monkeypatch, module, kernel, old, new)
     with tiles(8, programs=1):
         assert wrong in rejected(case.kernel, case.body, tensors)

@@ -7,67 +7,78 @@ from typing import Any
 import torch
 
 from foldcli_kernels.aot import POINTER, AotConfig
-from foldcli_kernels.attention.backward import attention_backward_dkv, attention_backward_dq, attention_backward_gate
+from foldcli_kernels.attention import backward
 from foldcli_kernels.attention.forward import attention_forward
-from foldcli_kernels.attention.tiles import DIMS, GATE, HOPPER, TILES, Tile, tile_constants
+from foldcli_kernels.attention.mask import attention_mask_fill
+from foldcli_kernels.attention.tiles import DIMS, GATE, HOPPER, MASK_BLOCK, TILES, parameters, tile_constants
 from foldcli_kernels.matmul import padded_width
+from foldcli_kernels.tuning import Parameters
 
-COUNTS = ("heads", "groups", "length", "pitch", "row_groups", "rows", "shares", "per_share")
+KERNELS = {
+    "forward": attention_forward,
+    "key_backward": backward.attention_backward_dkv,
+    "query_backward": backward.attention_backward_dq,
+    "bias_backward": backward.attention_backward_dbias,
+}
+COUNTS = ("heads", "groups", "length", "pitch", "keys_pitch", "row_groups", "rows", "shares", "per_share")
+# Pointers to the type of the tensors; all others are to float32.
+OPERANDS = ("packed", "gate_bias", "bias", "out", "grad", "grad_packed")
 
 
 def aot_configs() -> list[AotConfig]:
     """Return every configuration of the attention kernels that ships."""
-    found = list(_step("forward", attention_forward, frozenset({"packed", "bias", "out"}), ("bias",)))
-    found += [_gate(dtype, dim, GATE[0]) for dtype in POINTER for dim in DIMS]
-    operands = frozenset({"packed", "bias", "grad_packed"})
-    found += _step("key_backward", attention_backward_dkv, operands, ("bias",))
-    found += _step("query_backward", attention_backward_dq, operands, ("bias", "bias_sums"))
-    return found
+    found = [_gate(dtype, dim, GATE[0]) for dtype in POINTER for dim in DIMS]
+    masks = [_mask(mask, fill) for kind in POINTER.values() for mask in ("*u8", kind) for fill in {kind, "*fp32"}]
+    return [*found, *masks, *_steps()]
 
 
-def _step(step: str, kernel: Any, operands: frozenset[str], optional: tuple[str, ...]) -> Iterator[AotConfig]:
-    """Describe every configuration of a step; operands: pointers to the tensors' type; optional: those of the bias."""
-    for (tile_step, width, biased), tiles in TILES.items():
-        more = HOPPER.get((tile_step, width, biased), ([], []))
+def _steps() -> Iterator[AotConfig]:
+    for (step, width, biased), tiles in TILES.items():
+        more = HOPPER.get((step, width, biased), ([], []))
         for dtype, dim in itertools.product(POINTER, [dim for dim in DIMS if padded_width(dim) == width]):
             single = dtype == torch.float32
-            everywhere, shipped = tiles[single], tiles[single] + more[single]
-            for tile, precision in itertools.product(shipped, ("tf32x3", "tf32") if single else ("ieee",)):
-                if tile_step == step:
-                    constants = tile_constants(dim, *tile[:3], precision) | dict.fromkeys(() if biased else optional)
-                    capabilities = (80, 90) if tile in everywhere else (90,)
-                    yield _config(kernel, dtype, operands, constants, tile, capabilities)
+            for tile, precision in itertools.product(
+                tiles[single] + more[single], ("tf32x3", "tf32") if single else ("ieee",)
+            ):
+                options = parameters(step, tile)
+                constants = tile_constants(dim, options, precision) | ({} if biased else {"bias": None})
+                words = [KERNELS[step].__name__, str(dtype)[6:], f"d{dim}", "bias" if biased else "plain", precision]
+                name = " ".join([*words, "x".join(map(str, tile))])
+                capabilities = (80, 90) if tile in tiles[single] else (90,)
+                yield _config(name, KERNELS[step], dtype, constants, options, capabilities)
 
 
 def _config(
-    kernel: Any, dtype: torch.dtype, operands: frozenset[str], constants: dict[str, Any], tile: Tile,
-    capabilities: tuple[int, ...],
+    name: str, kernel: Any, dtype: torch.dtype, constants: dict[str, Any], options: Parameters,
+    capabilities: tuple[int, ...] = (80, 90),
 ) -> AotConfig:  # fmt: skip
-    signature = _signature(kernel, constants)
-    signature |= {name: POINTER[dtype] for name in signature if name in operands}
-    divisible = [name for name, kind in signature.items() if kind[0] == "*" or name == "pitch"]
-    divisible += [name for name, kind in signature.items() if kind == "i64" and not name.startswith("mask")]
-    words = [kernel.__name__, str(dtype)[6:], f"d{constants['DIM']}", "plain" if "bias" in constants else "bias"]
+    signature = {name: _kind(name, dtype) for name in kernel.arg_names if name not in constants}
+    if "fill" in signature:
+        signature["fill"] = signature.get("bias", "*fp32")
+    divisible = [name for name, kind in signature.items() if kind != "i32" or name.endswith("pitch")]
     return AotConfig(
-        " ".join([*words, constants["PRECISION"], "x".join(map(str, tile))]), kernel, signature, constants,
-        num_warps=tile[3], num_stages=tile[4], needs_wgmma=dtype != torch.float32, capabilities=capabilities,
+        name, kernel, signature, constants, options["num_warps"], options["num_stages"],
+        needs_wgmma="PRECISION" in constants and dtype != torch.float32, capabilities=capabilities,
         divisible=tuple(divisible),
     )  # fmt: skip
 
 
-def _signature(kernel: Any, constants: dict[str, Any]) -> dict[str, str]:
-    """Return the types of a kernel's arguments, all pointers to float32."""
-    names = [name for name in kernel.arg_names if name not in constants]
-    return {name: "i32" if name in COUNTS else "i64" if name[-2] == "_" else "*fp32" for name in names}
+def _kind(name: str, dtype: torch.dtype) -> str:
+    if name in COUNTS:
+        return "i32"
+    return "i64" if name[-2] == "_" else POINTER[dtype] if name in OPERANDS else "*fp32"
 
 
-def _gate(dtype: torch.dtype, dim: int, options: dict[str, int]) -> AotConfig:
-    kernel = attention_backward_gate
+def _gate(dtype: torch.dtype, dim: int, options: Parameters) -> AotConfig:
+    kernel = backward.attention_backward_gate
     constants = {"DIM": dim, "WIDTH": padded_width(dim), "BLOCK_M": options["block_m"]}
-    signature = _signature(kernel, constants)
-    signature |= dict.fromkeys(("grad", "packed", "out", "grad_packed"), POINTER[dtype])
+    return _config(f"{kernel.__name__} {str(dtype)[6:]} d{dim}", kernel, dtype, constants, options)
+
+
+def _mask(mask: str, fill: str) -> AotConfig:
+    kernel, constants = attention_mask_fill, {"BLOCK": MASK_BLOCK}
+    signature = {name: _kind(name, torch.float32) for name in kernel.arg_names if name not in constants}
     return AotConfig(
-        f"{kernel.__name__} {str(dtype)[6:]} d{dim}", kernel, signature, constants,
-        options["num_warps"], options["num_stages"],
-        divisible=tuple(name for name, kind in signature.items() if kind != "i32"),
+        f"{kernel.__name__} {mask[1:]} -> {fill[1:]}", kernel, {**signature, "mask": mask, "fill": fill}, constants,
+        num_warps=1, divisible=("mask", "fill", "unit", "keys_pitch"),
     )  # fmt: skip

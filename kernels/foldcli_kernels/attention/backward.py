@@ -1,26 +1,19 @@
-"""Gradients of gated attention with pair bias, in three passes over a packed gradient that is written in place.
+"""Gradients of gated attention with pair bias, in four passes over a packed gradient that is written in place.
 
 The first, `attention_backward_gate`, multiplies the result's gradient by the gate, which gives dO, writes dO where dQ
-goes later, and writes the gate's gradient. `attention_backward_dkv` loops over queries for dK and dV.
-`attention_backward_dq` loops over keys for dQ and adds up the gradient of the bias over its share of the rows: a
-program owns its strip of queries alone, so that no atomics are needed and every sum has a fixed order.
+goes later, and writes the gate's gradient. `attention_backward_dkv` loops over queries for dK and dV,
+`attention_backward_dbias` over rows for the gradient of the bias, `attention_backward_dq` over keys for dQ. Each weight
+is computed again in all three, from the logits and their log-sum-exp, and every program owns what it writes: no atomics
+are needed, and every sum has a fixed order.
 """
 
-# Triton's decorator and kernels carry no types, and its tuples grow.
-# mypy: disable-error-code="untyped-decorator,no-untyped-def,assignment"
+# Triton's decorator and kernels carry no types.
+# mypy: disable-error-code="untyped-decorator,no-untyped-def"
 
 import triton
 import triton.language as tl
 
-from foldcli_kernels.attention.blocks import (
-    LOG2E,
-    load_head,
-    load_key_mask,
-    load_log_sums,
-    load_pair_bias,
-    locate,
-    store_head,
-)
+from foldcli_kernels.attention.blocks import load_head, load_pair_bias, locate, mask_bias, scaled, store_head
 
 
 @triton.jit(do_not_specialize=["groups", "row_groups", "rows"])
@@ -74,158 +67,151 @@ def attention_backward_gate(
 @triton.jit(do_not_specialize=["groups"])
 def attention_backward_dkv(
     packed,  # [b, g, n, 4 h d]: queries, keys, values and gates side by side
-    mask,  # [b, g, n]: not 0 where a key may be attended to
+    fill, unit,  # [b, g, keys_pitch], [b, g]: see attention_mask_fill
     bias,  # [b, h, n, pitch] or None
     grad_packed,  # [b, g, n, 4 h d]: dO is read in the place of dQ; dK and dV are written
     lse,  # [b, h, g, n] float32: log-sum-exp of the logits, base 2
     delta,  # [b, h, g, n] float32: sum of dO O over a head's channels
     heads, groups, length,  # h, g and n
-    pitch,  # entries from one row of the bias to the next, a multiple of 16
+    pitch, keys_pitch,  # entries from one row of the bias and of fill to the next, multiples of 16
     packed_b: tl.int64, packed_g: tl.int64, packed_n: tl.int64,  # strides
     packed_grad_b: tl.int64, packed_grad_g: tl.int64, packed_grad_n: tl.int64,
-    mask_b: tl.int64, mask_g: tl.int64, mask_n: tl.int64,
     DIM: tl.constexpr,  # d: channels of a head
     WIDTH: tl.constexpr,  # those of a tile, 16 or more
-    ROWS: tl.constexpr,  # rows of a program, which share each tile of the bias
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,  # queries and keys of a tile
+    STAGES: tl.constexpr,  # steps of the loop whose tiles are in shared memory at once
     PRECISION: tl.constexpr,  # of float32 products
 ):  # fmt: skip
-    """Write dK and dV of BLOCK_N keys in ROWS rows; all tiles are transposed, so that sums run over their columns."""
+    """Write dK and dV of BLOCK_N keys of a row; all tiles are transposed, so that sums run over their columns.
+
+    The mask is left out of the loop: what masked keys come to is not stored.
+    """
     SCALE: tl.constexpr = DIM**-0.5
-    UNIT: tl.constexpr = SCALE * LOG2E
-    row_groups = tl.cdiv(groups, ROWS)
-    block, group, b, h = locate(tl.program_id(0), tl.cdiv(length, BLOCK_N), row_groups, heads)
+    block, row, b, h = locate(tl.program_id(0), tl.cdiv(length, BLOCK_N), groups, heads)
     start, hd = block * BLOCK_N, heads * DIM
-    packed += b * packed_b + h * DIM
-    grad_packed += b * packed_grad_b + h * DIM
-    mask += b * mask_b
-    lines = (b * heads + h).to(tl.int64) * groups + group * ROWS
-
-    keys, values, grad_keys, grad_values = (), (), (), ()
-    for r in tl.static_range(ROWS):
-        row = group * ROWS + r
-        limit = tl.where(row < groups, length, 0)
-        side = packed + row * packed_g
-        keys += (load_head(side + hd, start, packed_n, limit, BLOCK_N, DIM, WIDTH),)
-        values += (load_head(side + 2 * hd, start, packed_n, limit, BLOCK_N, DIM, WIDTH),)
-        grad_keys += (tl.zeros((BLOCK_N, WIDTH), tl.float32),)
-        grad_values += (tl.zeros((BLOCK_N, WIDTH), tl.float32),)
-
-    ahead = load_pair_bias(bias, b * heads + h, 0, start, length, pitch, BLOCK_M, BLOCK_N)
-    for first in tl.range(0, length, BLOCK_M):
-        offset = tl.trans(ahead).to(tl.float32) * (1 / SCALE)
-        ahead = load_pair_bias(bias, b * heads + h, first + BLOCK_M, start, length, pitch, BLOCK_M, BLOCK_N)
+    packed += b * packed_b + row * packed_g + h * DIM
+    grad_packed += b * packed_grad_b + row * packed_grad_g + h * DIM
+    mask_line = (b * groups + row).to(tl.int64)
+    line = ((b * heads + h).to(tl.int64) * groups + row) * length
+    keys = scaled(load_head(packed + hd, start, packed_n, length, BLOCK_N, DIM, WIDTH), SCALE)
+    values = load_head(packed + 2 * hd, start, packed_n, length, BLOCK_N, DIM, WIDTH)
+    factor = tl.load(unit + mask_line)
+    masked = tl.load(fill + mask_line * keys_pitch + start + tl.arange(0, BLOCK_N)).to(tl.float32) * factor < 0
+    grad_keys = tl.zeros((BLOCK_N, WIDTH), tl.float32)
+    grad_values = tl.zeros((BLOCK_N, WIDTH), tl.float32)
+    for first in tl.range(0, length, BLOCK_M, num_stages=STAGES):
         query = first + tl.arange(0, BLOCK_M)
-        new_keys, new_values = (), ()
-        for r in tl.static_range(ROWS):
-            row = group * ROWS + r
-            limit = tl.where(row < groups, length, 0)
-            sums, masked = load_log_sums(lse + (lines + r) * length, first, length, limit, BLOCK_M)
-            keep, fill = load_key_mask(mask + row * mask_g, start, mask_n, limit, BLOCK_N, masked)
-            q = load_head(packed + row * packed_g, first, packed_n, limit, BLOCK_M, DIM, WIDTH)
-            grad = load_head(grad_packed + row * packed_grad_g, first, packed_grad_n, limit, BLOCK_M, DIM, WIDTH)
-            inner = tl.load(delta + (lines + r) * length + query, mask=query < limit, other=0.0)
-            logits = tl.dot(keys[r], tl.trans(q), offset, input_precision=PRECISION)
-            logits = tl.where(keep[:, None], logits, fill[:, None])
-            weight = tl.exp2(tl.fma(logits, UNIT, -sums[None, :]))
-            new_values += (tl.dot(weight.to(grad.dtype), grad, grad_values[r], input_precision=PRECISION),)
-            slope = weight * (tl.dot(values[r], tl.trans(grad), input_precision=PRECISION) - inner[None, :])
-            new_keys += (tl.dot(slope.to(q.dtype), q, grad_keys[r], input_precision=PRECISION),)
-        grad_keys, grad_values = new_keys, new_values
-
-    for r in tl.static_range(ROWS):
-        row = group * ROWS + r
-        limit = tl.where(row < groups, length, 0)
-        to = grad_packed + row * packed_grad_g
-        store_head(to + hd, start, packed_grad_n, limit, grad_keys[r] * SCALE, BLOCK_N, DIM, WIDTH)
-        store_head(to + 2 * hd, start, packed_grad_n, limit, grad_values[r], BLOCK_N, DIM, WIDTH)
+        offset = load_pair_bias(bias, b * heads + h, first, start, length, pitch, BLOCK_M, BLOCK_N)
+        q = load_head(packed, first, packed_n, length, BLOCK_M, DIM, WIDTH)
+        grad = load_head(grad_packed, first, packed_grad_n, length, BLOCK_M, DIM, WIDTH)
+        sums = tl.load(lse + line + query, mask=query < length, other=0.0)
+        inner = tl.load(delta + line + query, mask=query < length, other=0.0)
+        logits = tl.dot(keys, tl.trans(q), tl.trans(offset).to(tl.float32), input_precision=PRECISION)
+        weight = tl.exp2(tl.fma(logits, factor, -sums[None, :]))
+        grad_values = tl.dot(weight.to(grad.dtype), grad, grad_values, input_precision=PRECISION)
+        slope = weight * (tl.dot(values, tl.trans(grad), input_precision=PRECISION) - inner[None, :])
+        grad_keys = tl.dot(slope.to(q.dtype), q, grad_keys, input_precision=PRECISION)
+    # A masked key's weight may be infinite, so that a product with 0 would not do.
+    grad_keys = tl.where(masked[:, None], 0.0, grad_keys * SCALE)
+    grad_values = tl.where(masked[:, None], 0.0, grad_values)
+    store_head(grad_packed + hd, start, packed_grad_n, length, grad_keys, BLOCK_N, DIM, WIDTH)
+    store_head(grad_packed + 2 * hd, start, packed_grad_n, length, grad_values, BLOCK_N, DIM, WIDTH)
 
 
 @triton.jit(do_not_specialize=["groups", "shares", "per_share"])
+def attention_backward_dbias(
+    packed,  # [b, g, n, 4 h d]: queries, keys, values and gates side by side
+    fill, unit,  # [b, g, keys_pitch], [b, g]: see attention_mask_fill
+    bias,  # [b, h, n, pitch]
+    grad_packed,  # [b, g, n, 4 h d]: dO is read in the place of dQ
+    lse,  # [b, h, g, n] float32: log-sum-exp of the logits, base 2
+    delta,  # [b, h, g, n] float32: sum of dO O over a head's channels
+    bias_sums,  # [b, h, shares, n, pitch] float32: written, each share's sum over its rows
+    heads, groups, length,  # h, g and n
+    pitch, keys_pitch,  # entries from one row of the bias and of fill to the next, multiples of 16
+    shares,  # in how many shares the rows are divided
+    per_share,  # rows of a share
+    packed_b: tl.int64, packed_g: tl.int64, packed_n: tl.int64,  # strides
+    packed_grad_b: tl.int64, packed_grad_g: tl.int64, packed_grad_n: tl.int64,
+    DIM: tl.constexpr,  # d: channels of a head
+    WIDTH: tl.constexpr,  # those of a tile, 16 or more
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,  # queries and keys of a tile
+    STAGES: tl.constexpr,  # steps of the loop whose tiles are in shared memory at once
+    PRECISION: tl.constexpr,  # of float32 products
+):  # fmt: skip
+    """Sum the gradient of BLOCK_M x BLOCK_N entries of the bias over a share of the rows, in registers."""
+    SCALE: tl.constexpr = DIM**-0.5
+    columns = tl.cdiv(length, BLOCK_N)
+    block, share, b, h = locate(tl.program_id(0), tl.cdiv(length, BLOCK_M) * columns, shares, heads)
+    first, start, hd = block // columns * BLOCK_M, block % columns * BLOCK_N, heads * DIM
+    query, key = first + tl.arange(0, BLOCK_M), start + tl.arange(0, BLOCK_N)
+    packed += b * packed_b + h * DIM
+    grad_packed += b * packed_grad_b + h * DIM
+    head = (b * heads + h).to(tl.int64)
+    # Over the scale, since neither queries nor keys are kept from row to row to take it.
+    offset = load_pair_bias(bias, b * heads + h, first, start, length, pitch, BLOCK_M, BLOCK_N).to(tl.float32)
+    offset *= 1 / SCALE
+    total = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
+    for row in tl.range(share * per_share, tl.minimum((share + 1) * per_share, groups), num_stages=STAGES):
+        side, mask_line, line = packed + row * packed_g, b * groups + row, (head * groups + row) * length
+        q = load_head(side, first, packed_n, length, BLOCK_M, DIM, WIDTH)
+        k = load_head(side + hd, start, packed_n, length, BLOCK_N, DIM, WIDTH)
+        v = load_head(side + 2 * hd, start, packed_n, length, BLOCK_N, DIM, WIDTH)
+        grad = load_head(grad_packed + row * packed_grad_g, first, packed_grad_n, length, BLOCK_M, DIM, WIDTH)
+        sums = tl.load(lse + line + query, mask=query < length, other=0.0)
+        inner = tl.load(delta + line + query, mask=query < length, other=0.0)
+        masked = tl.load(fill + mask_line.to(tl.int64) * keys_pitch + key).to(tl.float32)
+        logits = tl.dot(q, tl.trans(k), offset, input_precision=PRECISION) + masked[None, :]
+        weight = tl.exp2(tl.fma(logits, tl.load(unit + mask_line) * SCALE, -sums[:, None]))
+        slope = tl.dot(grad, tl.trans(v), input_precision=PRECISION) - inner[:, None]
+        total = tl.fma(weight, slope, total)
+    to = bias_sums + ((head * shares + share) * length + query[:, None]) * pitch + key[None, :]
+    tl.store(to, total, mask=(query < length)[:, None] & (key < pitch)[None, :])
+
+
+@triton.jit(do_not_specialize=["groups"])
 def attention_backward_dq(
     packed,  # [b, g, n, 4 h d]: queries, keys, values and gates side by side
-    mask,  # [b, g, n]: not 0 where a key may be attended to
+    fill, unit,  # [b, g, keys_pitch], [b, g]: see attention_mask_fill
     bias,  # [b, h, n, pitch] or None
     grad_packed,  # [b, g, n, 4 h d]: dO is read in the place of dQ, then dQ is written there
     lse,  # [b, h, g, n] float32: log-sum-exp of the logits, base 2
     delta,  # [b, h, g, n] float32: sum of dO O over a head's channels
-    bias_sums,  # [b, h, shares, n, pitch] float32 or None: written, each share's sum of the logits' gradients
     heads, groups, length,  # h, g and n
-    pitch,  # entries from one row of the bias to the next, a multiple of 16
-    shares,  # in how many shares the groups of ROWS rows are divided
-    per_share,  # groups of rows in a share
+    pitch, keys_pitch,  # entries from one row of the bias and of fill to the next, multiples of 16
     packed_b: tl.int64, packed_g: tl.int64, packed_n: tl.int64,  # strides
     packed_grad_b: tl.int64, packed_grad_g: tl.int64, packed_grad_n: tl.int64,
-    mask_b: tl.int64, mask_g: tl.int64, mask_n: tl.int64,
     DIM: tl.constexpr,  # d: channels of a head
     WIDTH: tl.constexpr,  # those of a tile, 16 or more
-    ROWS: tl.constexpr,  # rows of a program, which share each tile of the bias
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,  # queries and keys of a tile
+    STAGES: tl.constexpr,  # steps of the loop whose tiles are in shared memory at once
     PRECISION: tl.constexpr,  # of float32 products
 ):  # fmt: skip
-    """Write dQ of BLOCK_M queries, ROWS rows at a time, for one share of the rows.
-
-    A tile of the bias's gradient is added up over ROWS rows in registers first, and only this program touches it.
-    """
+    """Write dQ of BLOCK_M queries of a row."""
     SCALE: tl.constexpr = DIM**-0.5
-    UNIT: tl.constexpr = SCALE * LOG2E
-    block, share, b, h = locate(tl.program_id(0), tl.cdiv(length, BLOCK_M), shares, heads)
+    block, row, b, h = locate(tl.program_id(0), tl.cdiv(length, BLOCK_M), groups, heads)
     first, hd = block * BLOCK_M, heads * DIM
     query = first + tl.arange(0, BLOCK_M)
-    packed += b * packed_b + h * DIM
-    grad_packed += b * packed_grad_b + h * DIM
-    mask += b * mask_b
-    head = (b * heads + h).to(tl.int64)
-    if bias_sums is not None:
-        strip = bias_sums + ((head * shares + share) * length + first) * pitch
-
-    for group in range(share * per_share, min((share + 1) * per_share, tl.cdiv(groups, ROWS))):
-        lines = head * groups + group * ROWS
-        queries, grads, sums, fills, inners, grad_queries = (), (), (), (), (), ()
-        for r in tl.static_range(ROWS):
-            row = group * ROWS + r
-            limit = tl.where(row < groups, length, 0)
-            queries += (load_head(packed + row * packed_g, first, packed_n, limit, BLOCK_M, DIM, WIDTH),)
-            at = grad_packed + row * packed_grad_g
-            grads += (load_head(at, first, packed_grad_n, limit, BLOCK_M, DIM, WIDTH),)
-            line_sums, masked = load_log_sums(lse + (lines + r) * length, first, length, limit, BLOCK_M)
-            sums += (line_sums,)
-            fills += (masked,)
-            inners += (tl.load(delta + (lines + r) * length + query, mask=query < limit, other=0.0),)
-            grad_queries += (tl.zeros((BLOCK_M, WIDTH), tl.float32),)
-
-        written = tl.where(share * per_share < group, length, 0)  # nothing is there to read for the first group of rows
-        ahead = load_pair_bias(bias, b * heads + h, first, 0, length, pitch, BLOCK_M, BLOCK_N)
-        for start in tl.range(0, length, BLOCK_N):
-            offset = ahead.to(tl.float32) * (1 / SCALE)
-            ahead = load_pair_bias(bias, b * heads + h, first, start + BLOCK_N, length, pitch, BLOCK_M, BLOCK_N)
-            total = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
-            if bias_sums is not None:
-                sums_inside = (query < length)[:, None] & (start + tl.arange(0, BLOCK_N) < pitch)[None, :]
-                sums_at = strip + start + (tl.arange(0, BLOCK_M)[:, None] * pitch + tl.arange(0, BLOCK_N)[None, :])
-                before = tl.load(sums_at, mask=sums_inside & (query < written)[:, None], other=0.0)
-            new_queries = ()
-            for r in tl.static_range(ROWS):
-                row = group * ROWS + r
-                limit = tl.where(row < groups, length, 0)
-                side = packed + row * packed_g
-                k = load_head(side + hd, start, packed_n, limit, BLOCK_N, DIM, WIDTH)
-                v = load_head(side + 2 * hd, start, packed_n, limit, BLOCK_N, DIM, WIDTH)
-                keep, fill = load_key_mask(mask + row * mask_g, start, mask_n, limit, BLOCK_N, fills[r])
-                logits = tl.dot(queries[r], tl.trans(k), offset, input_precision=PRECISION)
-                logits = tl.where(keep[None, :], logits, fill[None, :])
-                weight = tl.exp2(tl.fma(logits, UNIT, -sums[r][:, None]))
-                slope = weight * (tl.dot(grads[r], tl.trans(v), input_precision=PRECISION) - inners[r][:, None])
-                new_queries += (tl.dot(slope.to(k.dtype), k, grad_queries[r], input_precision=PRECISION),)
-                total += slope
-            grad_queries = new_queries
-            if bias_sums is not None:
-                tl.store(sums_at, before + total, mask=sums_inside)
-
-        # All threads must have read dO before dQ is written over it, and written the bias's sums before they are read.
-        tl.debug_barrier()
-        for r in tl.static_range(ROWS):
-            row = group * ROWS + r
-            limit = tl.where(row < groups, length, 0)
-            to = grad_packed + row * packed_grad_g
-            store_head(to, first, packed_grad_n, limit, grad_queries[r] * SCALE, BLOCK_M, DIM, WIDTH)
+    packed += b * packed_b + row * packed_g + h * DIM
+    grad_packed += b * packed_grad_b + row * packed_grad_g + h * DIM
+    mask_line = (b * groups + row).to(tl.int64)
+    line = ((b * heads + h).to(tl.int64) * groups + row) * length
+    queries = scaled(load_head(packed, first, packed_n, length, BLOCK_M, DIM, WIDTH), SCALE)
+    grad = load_head(grad_packed, first, packed_grad_n, length, BLOCK_M, DIM, WIDTH)
+    sums = tl.load(lse + line + query, mask=query < length, other=0.0)
+    inner = tl.load(delta + line + query, mask=query < length, other=0.0)
+    factor = tl.load(unit + mask_line)
+    grad_queries = tl.zeros((BLOCK_M, WIDTH), tl.float32)
+    for start in tl.range(0, length, BLOCK_N, num_stages=STAGES):
+        offset = load_pair_bias(bias, b * heads + h, first, start, length, pitch, BLOCK_M, BLOCK_N)
+        k = load_head(packed + hd, start, packed_n, length, BLOCK_N, DIM, WIDTH)
+        v = load_head(packed + 2 * hd, start, packed_n, length, BLOCK_N, DIM, WIDTH)
+        masked = tl.load(fill + mask_line * keys_pitch + start + tl.arange(0, BLOCK_N))
+        logits = tl.dot(queries, tl.trans(k), mask_bias(offset, masked), input_precision=PRECISION)
+        weight = tl.exp2(tl.fma(logits, factor, -sums[:, None]))
+        slope = weight * (tl.dot(grad, tl.trans(v), input_precision=PRECISION) - inner[:, None])
+        # A sum inside the product would have the assembler serialise all products: see forward.
+        product = tl.dot(slope.to(k.dtype), k, input_precision=PRECISION)
+        grad_queries = tl.fma(product, SCALE, grad_queries)
+    tl.debug_barrier()  # all threads must have read dO before dQ is written over it
+    store_head(grad_packed, first, packed_grad_n, length, grad_queries, BLOCK_M, DIM, WIDTH)

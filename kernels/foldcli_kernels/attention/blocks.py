@@ -1,4 +1,4 @@
-"""How the attention kernels read blocks of heads, masks and biases, and what masked keys have for logits."""
+"""How the attention kernels read blocks of heads, biases and masks."""
 
 # Triton's decorator and kernels carry no types.
 # mypy: disable-error-code="untyped-decorator,no-untyped-def"
@@ -6,11 +6,10 @@
 import triton
 import triton.language as tl
 
-# The logit of a masked key, in place of its own: a power of two, so that times the logits' scale it is exact, and a row
-# with masked keys alone has the weight exp2(0) throughout. (Other bodies add MASK_BIAS to the logits of such keys.)
-MASKED_LOGIT = tl.constexpr(-(2.0**30))
-PADDED_LOGIT = tl.constexpr(-(2.0**32))  # keys past the end: without weight even where all other keys are masked
-ALL_MASKED = tl.constexpr(1e30)  # stands for the log-sum-exp of a row whose keys are all masked
+from foldcli_kernels.matmul import INTERPRETED
+
+# Added to the logits of keys that may not be attended to: finite, so that no sum becomes NaN, and in fp16's range.
+MASKED = tl.constexpr(-(2.0**15))
 LOG2E = tl.constexpr(1.4426950408889634)
 
 
@@ -25,6 +24,12 @@ def load_head(pointer, start, stride, limit, SIZE: tl.constexpr, DIM: tl.constex
 
 
 @triton.jit
+def scaled(tile, SCALE: tl.constexpr):
+    """Return queries, or keys, times the scale of the logits, rounded to their own type as plain PyTorch does."""
+    return (tile.to(tl.float32) * SCALE).to(tile.dtype)
+
+
+@triton.jit
 def store_head(pointer, start, stride, limit, tile, SIZE: tl.constexpr, DIM: tl.constexpr, WIDTH: tl.constexpr):
     """Store a tile where `load_head` would load it from, cast to the pointer's type."""
     position, channel = tl.arange(0, SIZE), tl.arange(0, WIDTH)
@@ -33,27 +38,6 @@ def store_head(pointer, start, stride, limit, tile, SIZE: tl.constexpr, DIM: tl.
         inside = inside & (channel < DIM)[None, :]
     to = pointer + start * stride + (position[:, None] * stride + channel[None, :])
     tl.store(to, tile.to(pointer.dtype.element_ty), mask=inside)
-
-
-@triton.jit
-def load_key_mask(mask, start, stride, limit, SIZE: tl.constexpr, masked):
-    """Load which of SIZE keys may be attended to, and the logits of the others: `masked`, past the end PADDED_LOGIT."""
-    key = start + tl.arange(0, SIZE)
-    keep = tl.load(mask + key * stride, mask=key < limit, other=0) != 0
-    return keep, tl.where(key < limit, masked, PADDED_LOGIT)
-
-
-@triton.jit
-def load_log_sums(lse, first, length, limit, SIZE: tl.constexpr):
-    """Load the log-sum-exps of SIZE queries, zeros from `limit`, and the logit that masked keys had in that row.
-
-    A row with masked keys alone attends evenly, as though all its logits were 0.
-    """
-    query = first + tl.arange(0, SIZE)
-    all_masked = tl.load(lse, mask=limit > 0, other=0.0) >= ALL_MASKED
-    sums = tl.load(lse + query, mask=query < limit, other=0.0)
-    evenly = tl.log2(tl.zeros((SIZE,), tl.float32) + length)
-    return tl.where(all_masked, evenly, sums), tl.where(all_masked, 0.0, MASKED_LOGIT)
 
 
 @triton.jit
@@ -67,6 +51,15 @@ def load_pair_bias(bias, batch_head, first, start, length, pitch, BLOCK_M: tl.co
         corner = bias + (batch_head.to(tl.int64) * length + first) * pitch + start
         tile = tl.load(corner + (query[:, None] * pitch + key[None, :]), mask=inside, other=0.0)
     return tile
+
+
+@triton.jit
+def mask_bias(offset, fill):
+    """Return a tile of the bias plus what its keys' mask adds, in float32; half precision is added in pairs."""
+    if INTERPRETED:  # Triton's interpreter adds the bit patterns of bfloat16.
+        offset = offset.to(tl.float32)
+        fill = fill.to(tl.float32)
+    return (offset + fill[None, :]).to(tl.float32)
 
 
 @triton.jit

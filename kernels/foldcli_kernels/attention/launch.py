@@ -5,16 +5,20 @@ import triton
 from torch import Tensor
 
 from foldcli_kernels.attention import backward, forward
-from foldcli_kernels.attention.tiles import tile_of
+from foldcli_kernels.attention.mask import attention_mask_fill
+from foldcli_kernels.attention.tiles import MASK_BLOCK, tile_of
 from foldcli_kernels.matmul import padded_width
 from foldcli_kernels.tuning import launch_parameters, size_class
+
+# packed, fill, unit, bias, grad_packed, lse, delta
+Arguments = tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor, Tensor, Tensor]
 
 
 def launch_forward(
     packed: Tensor, gate_bias: Tensor, heads: int, mask: Tensor, bias: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Return the gated values [b, g, n, hd] in the memory order of packed, and log-sum-exps [b, h, g, n], base 2."""
-    packed, mask, bias = channels_adjacent(packed), loadable_mask(mask), padded_bias(bias)
+    packed, bias = channels_adjacent(packed), padded_bias(bias)
     out, lse = empty_outputs(packed, heads)
     if not out.numel():
         return out, lse
@@ -22,11 +26,30 @@ def launch_forward(
     b, g, n, _ = packed.shape
     programs = triton.cdiv(n, tile["BLOCK_M"]) * triton.cdiv(g, tile["ROWS"]) * b * heads
     with torch.cuda.device_of(packed):
+        fill, unit = _fill_mask(mask, bias)
         forward.attention_forward[(programs,)](
-            packed, gate_bias, mask, bias, out, lse, heads, g, n, 0 if bias is None else bias.shape[-1],
-            *packed.stride()[:3], *mask.stride(), *out.stride()[:3], **tile, **options,
+            packed, gate_bias, fill, unit, bias, out, lse, heads, g, n, *_pitches(bias, fill),
+            *packed.stride()[:3], *out.stride()[:3], **tile, **options,
         )  # fmt: skip
     return out, lse
+
+
+def _fill_mask(mask: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return what attention_mask_fill writes: [b, g, n] rounded up to whole tiles of keys, and [b, g].
+
+    In the type of the bias, to which it is added.
+    """
+    mask = loadable_mask(mask)
+    b, g, n = mask.shape
+    dtype = torch.float32 if bias is None else bias.dtype
+    fill = mask.new_empty((b, g, triton.cdiv(n, MASK_BLOCK) * MASK_BLOCK), dtype=dtype)
+    unit = mask.new_empty((b, g), dtype=torch.float32)
+    attention_mask_fill[(b * g,)](mask, fill, unit, g, n, fill.shape[-1], *mask.stride(), BLOCK=MASK_BLOCK, num_warps=1)
+    return fill, unit
+
+
+def _pitches(bias: Tensor | None, fill: Tensor) -> tuple[int, int]:
+    return 0 if bias is None else bias.shape[-1], fill.shape[-1]
 
 
 def empty_outputs(packed: Tensor, heads: int) -> tuple[Tensor, Tensor]:
@@ -52,14 +75,17 @@ def launch_backward(
     if not packed.numel():
         shared = None if bias is None else torch.zeros_like(bias)
         return torch.zeros_like(packed), torch.zeros_like(gate_bias), shared
-    mask, bias = loadable_mask(mask), padded_bias(bias)
+    bias = padded_bias(bias)
     grad_packed, delta = torch.empty_like(packed), torch.empty_like(lse)
     with torch.cuda.device_of(packed):
         grad_gate_bias = _launch_gate(grad, packed, gate_bias, out, grad_packed, delta, heads)
-        _launch_dkv(packed, mask, bias, grad_packed, lse, delta, heads)
+        fill, unit = _fill_mask(mask, bias)
+        arguments = (packed, fill, unit, bias, grad_packed, lse, delta)
+        _launch_dkv(arguments, heads)
+        grad_bias = None if bias is None or not bias_grad else _launch_dbias(arguments, heads, bias)
         # Last, since dO is kept in the place of dQ until then.
-        sums = _launch_dq(packed, mask, bias, grad_packed, lse, delta, heads, bias_grad)
-    return grad_packed, grad_gate_bias, sums
+        _launch_dq(arguments, heads)
+    return grad_packed, grad_gate_bias, grad_bias
 
 
 def _launch_gate(
@@ -79,38 +105,43 @@ def _launch_gate(
     return gate_sums.sum(0).to(gate_bias.dtype)
 
 
-def _launch_dkv(
-    packed: Tensor, mask: Tensor, bias: Tensor | None, grad_packed: Tensor, lse: Tensor, delta: Tensor, heads: int
-) -> None:
+def _launch_dkv(arguments: Arguments, heads: int) -> None:
+    packed, fill, _, bias, *_ = arguments
     tile, options = tile_of("key_backward", packed, heads, bias)
     b, g, n, _ = packed.shape
-    programs = triton.cdiv(n, tile["BLOCK_N"]) * triton.cdiv(g, tile["ROWS"]) * b * heads
-    backward.attention_backward_dkv[(programs,)](
-        packed, mask, bias, grad_packed, lse, delta, heads, g, n, 0 if bias is None else bias.shape[-1],
-        *packed.stride()[:3], *grad_packed.stride()[:3], *mask.stride(), **tile, **options,
-    )  # fmt: skip
+    backward.attention_backward_dkv[(triton.cdiv(n, tile["BLOCK_N"]) * g * b * heads,)](
+        *arguments, heads, g, n, *_pitches(bias, fill), *_strides(arguments), **tile, **options
+    )
 
 
-def _launch_dq(
-    packed: Tensor, mask: Tensor, bias: Tensor | None, grad_packed: Tensor, lse: Tensor, delta: Tensor, heads: int,
-    bias_grad: bool,
-) -> Tensor | None:  # fmt: skip
-    """Return the gradient of the bias, if asked."""
-    tile, options = tile_of("query_backward", packed, heads, bias)
+def _launch_dbias(arguments: Arguments, heads: int, bias: Tensor) -> Tensor:
+    """Return the gradient of the bias [b, h, n, n], without the padding of its rows."""
+    packed, fill, *_ = arguments
+    tile, options = tile_of("bias_backward", packed, heads, bias)
     programs = options.pop("programs")
     b, g, n, _ = packed.shape
-    blocks, row_groups = triton.cdiv(n, tile["BLOCK_M"]), triton.cdiv(g, tile["ROWS"])
-    sums, shares = None, row_groups
-    if bias is not None and bias_grad:
-        shares = min(row_groups, triton.cdiv(programs, blocks * b * heads))
-        shares = triton.cdiv(row_groups, triton.cdiv(row_groups, shares))  # so that no share is empty
-        sums = packed.new_empty((b, heads, shares, n, bias.shape[-1]), dtype=torch.float32)
-    backward.attention_backward_dq[(blocks * shares * b * heads,)](
-        packed, mask, bias, grad_packed, lse, delta, sums, heads, g, n, 0 if bias is None else bias.shape[-1],
-        shares, triton.cdiv(row_groups, shares),
-        *packed.stride()[:3], *grad_packed.stride()[:3], *mask.stride(), **tile, **options,
-    )  # fmt: skip
-    return None if bias is None or sums is None else sums.sum(2)[..., :n].to(bias.dtype, copy=True)
+    blocks = triton.cdiv(n, tile["BLOCK_M"]) * triton.cdiv(n, tile["BLOCK_N"])
+    per_share = triton.cdiv(g, min(g, triton.cdiv(programs, blocks * b * heads)))
+    shares = triton.cdiv(g, per_share)  # none is empty
+    sums = packed.new_empty((b, heads, shares, n, bias.shape[-1]), dtype=torch.float32)
+    backward.attention_backward_dbias[(blocks * shares * b * heads,)](
+        *arguments, sums, heads, g, n, *_pitches(bias, fill), shares, per_share, *_strides(arguments), **tile, **options
+    )
+    return sums.sum(2)[..., :n].to(bias.dtype, copy=True)
+
+
+def _launch_dq(arguments: Arguments, heads: int) -> None:
+    packed, fill, _, bias, *_ = arguments
+    tile, options = tile_of("query_backward", packed, heads, bias)
+    b, g, n, _ = packed.shape
+    backward.attention_backward_dq[(triton.cdiv(n, tile["BLOCK_M"]) * g * b * heads,)](
+        *arguments, heads, g, n, *_pitches(bias, fill), *_strides(arguments), **tile, **options
+    )
+
+
+def _strides(arguments: Arguments) -> tuple[int, ...]:
+    packed, grad_packed = arguments[0], arguments[4]
+    return (*packed.stride()[:3], *grad_packed.stride()[:3])
 
 
 def padded_bias(bias: Tensor | None) -> Tensor | None:
