@@ -18,7 +18,7 @@ from triton.runtime import jit
 
 from foldcli.bench.cases import Sizes
 from foldcli.bench.launches import fold, one_block_model
-from foldcli.folding.fused_blocks import FusedBlock, fused_copy
+from foldcli.folding.fused_blocks import FusedBlock, Masks, fused_copy
 from foldcli.ops.kernel_launches import recorded_launches
 
 # Operations that launch nothing: new tensors and views.
@@ -87,9 +87,9 @@ def of_block(block: Any, n: int) -> dict[str, list[str]]:
     def filled(*shape: int) -> Tensor:
         return torch.ones(shape, dtype=torch.bfloat16)
 
-    inputs = filled(48, n, 256), filled(n, n, 128), filled(48, n), filled(n, n), filled(n, n)
     with torch.inference_mode():
-        return counted(lambda: block.updated(*inputs))
+        m, z, masks = filled(48, n, 256), filled(n, n, 128), Masks.of(filled(48, n), filled(n, n), torch.bfloat16)
+        return counted(lambda: block.updated(m, z, masks))
 
 
 def counted(work: Callable[[], object]) -> dict[str, list[str]]:

@@ -10,14 +10,19 @@ from foldcli_kernels.attention.tiles import MASK_BLOCK, tile_of
 from foldcli_kernels.matmul import padded_width
 from foldcli_kernels.tuning import launch_parameters, size_class
 
+# What attention_mask_fill writes: what is added to the logits of keys, and the logits' factor.
+Fill = tuple[Tensor, Tensor]
 # packed, fill, unit, bias, grad_packed, lse, delta
 Arguments = tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor, Tensor, Tensor]
 
 
 def launch_forward(
-    packed: Tensor, gate_bias: Tensor, heads: int, mask: Tensor, bias: Tensor | None
+    packed: Tensor, gate_bias: Tensor, heads: int, mask: Tensor, bias: Tensor | None, fill: Fill | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return the gated values [b, g, n, hd] in the memory order of packed, and log-sum-exps [b, h, g, n], base 2."""
+    """Return the gated values [b, g, n, hd] in the memory order of packed, and log-sum-exps [b, h, g, n], base 2.
+
+    fill: of the mask, where it is made already.
+    """
     packed, bias = channels_adjacent(packed), padded_bias(bias)
     out, lse = empty_outputs(packed, heads)
     if not out.numel():
@@ -26,26 +31,31 @@ def launch_forward(
     b, g, n, _ = packed.shape
     programs = triton.cdiv(n, tile["BLOCK_M"]) * triton.cdiv(g, tile["ROWS"]) * b * heads
     with torch.cuda.device_of(packed):
-        fill, unit = _fill_mask(mask, bias)
+        keys, unit = fill or fill_mask(mask, _fill_type(bias))
         forward.attention_forward[(programs,)](
-            packed, gate_bias, fill, unit, bias, out, lse, heads, g, n, *_pitches(bias, fill),
+            packed, gate_bias, keys, unit, bias, out, lse, heads, g, n, *_pitches(bias, keys),
             *packed.stride()[:3], *out.stride()[:3], **tile, **options,
         )  # fmt: skip
     return out, lse
 
 
-def _fill_mask(mask: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+def fill_mask(mask: Tensor, dtype: torch.dtype) -> Fill:
     """Return what attention_mask_fill writes: [b, g, n] rounded up to whole tiles of keys, and [b, g].
 
-    In the type of the bias, to which it is added.
+    dtype: of the bias, to which it is added, else float32.
     """
     mask = loadable_mask(mask)
     b, g, n = mask.shape
-    dtype = torch.float32 if bias is None else bias.dtype
     fill = mask.new_empty((b, g, triton.cdiv(n, MASK_BLOCK) * MASK_BLOCK), dtype=dtype)
     unit = mask.new_empty((b, g), dtype=torch.float32)
-    attention_mask_fill[(b * g,)](mask, fill, unit, g, n, fill.shape[-1], *mask.stride(), BLOCK=MASK_BLOCK, num_warps=1)
+    attention_mask_fill[(b * g,)](
+        mask, fill, unit, g, n, fill.shape[-1], *mask.stride(), BLOCK=MASK_BLOCK, num_warps=1, num_stages=1
+    )
     return fill, unit
+
+
+def _fill_type(bias: Tensor | None) -> torch.dtype:
+    return torch.float32 if bias is None else bias.dtype
 
 
 def _pitches(bias: Tensor | None, fill: Tensor) -> tuple[int, int]:
@@ -79,7 +89,7 @@ def launch_backward(
     grad_packed, delta = torch.empty_like(packed), torch.empty_like(lse)
     with torch.cuda.device_of(packed):
         grad_gate_bias = _launch_gate(grad, packed, gate_bias, out, grad_packed, delta, heads)
-        fill, unit = _fill_mask(mask, bias)
+        fill, unit = fill_mask(mask, _fill_type(bias))
         arguments = (packed, fill, unit, bias, grad_packed, lse, delta)
         _launch_dkv(arguments, heads)
         grad_bias = None if bias is None or not bias_grad else _launch_dbias(arguments, heads, bias)

@@ -6,10 +6,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from foldcli_kernels.attention.launch import channels_adjacent, empty_outputs, launch_backward, launch_forward
+from foldcli_kernels.attention.launch import (
+    Fill,
+    channels_adjacent,
+    empty_outputs,
+    fill_mask,
+    launch_backward,
+    launch_forward,
+)
 from foldcli_kernels.attention.tiles import DIMS
 from foldcli_kernels.calls import operator
 from foldcli_kernels.flops import Shape, count_flops
+from foldcli_kernels.tensors import refuse_gradient
 
 
 @operator("gated_attention")
@@ -66,23 +74,32 @@ def _flops(packed: Shape, *_: Any) -> int:
 count_flops("gated_attention", _flops, first=1)
 
 
-def gated_attention(packed: Tensor, gate_bias: Tensor, heads: int, mask: Tensor, bias: Tensor | None = None) -> Tensor:
+def key_fill(mask: Tensor, dtype: torch.dtype) -> Fill:
+    """Return what the kernels read in place of a mask [*b, g, n], made once for several calls.
+
+    dtype: of the bias in those calls, float32 where they have none.
+    """
+    return fill_mask(_join_batch(mask, 2), dtype)
+
+
+def gated_attention(
+    packed: Tensor, gate_bias: Tensor, heads: int, mask: Tensor, bias: Tensor | None = None, fill: Fill | None = None
+) -> Tensor:
     """Attend within each of g rows of n positions, and gate the result; in the memory order of `packed`.
 
     packed [*b, g, n, 4hd]: queries, keys, values and gates side by side, read in place, positions or rows first in
     memory; gate_bias [hd]; mask [*b, g, n], 1 where a key may be attended to (a row without any attends evenly); bias
-    [*b, h, n, n], added to the logits of every row. Head dim 8, 16, 32 or 64. The mask has no gradient.
+    [*b, h, n, n], added to the logits of every row. Head dim 8, 16, 32 or 64. The mask has no gradient. fill: that of
+    the mask by `key_fill`, where nothing has a gradient.
     """
     dim = packed.shape[-1] // (4 * heads)
     if dim not in DIMS:
         raise ValueError(f"head dim {dim} is none of {', '.join(map(str, DIMS))}")
-    out, _ = _forward(
-        _join_batch(packed, 3),
-        gate_bias,
-        heads,
-        _join_batch(mask, 2),
-        None if bias is None else _join_batch(bias, 3),
-    )
+    joined = None if bias is None else _join_batch(bias, 3)
+    arguments = _join_batch(packed, 3), gate_bias, heads, _join_batch(mask, 2), joined
+    if fill is not None:
+        refuse_gradient("gated_attention", packed, gate_bias)
+    out, _ = _forward(*arguments) if fill is None else launch_forward(*arguments, fill)
     return out.reshape(packed.shape[:-3] + out.shape[-3:])
 
 

@@ -6,8 +6,10 @@ projected from the transposed pairs, which is a view.
 """
 
 import copy
+from dataclasses import dataclass
 from typing import TypeVar
 
+import torch
 from torch import nn
 
 from foldcli import ops
@@ -20,32 +22,47 @@ from foldcli.shapes import Float, Msa, MsaMask, Pair, PairMask, Tensor
 M = TypeVar("M", bound=nn.Module)
 
 
+@dataclass(frozen=True)
+class Masks:
+    """The masks of a stack, and what follows from them alone: made once for all blocks."""
+
+    msa: MsaMask
+    pairs: PairMask
+    count: Float[Tensor, "*b i j"]  # how many sequences cover both i and j
+    fills: tuple[ops.KeyFill | None, ...]  # of rows and columns of the MSA, and of pairs
+
+    @classmethod
+    def of(cls, msa: MsaMask, pairs: PairMask, dtype: torch.dtype) -> "Masks":
+        """dtype: of the pairs."""
+        columns = msa.transpose(-1, -2)
+        fills = ops.key_fill(msa, dtype), ops.key_fill(columns, torch.float32), ops.key_fill(pairs, dtype)
+        return cls(msa, pairs, columns @ msa, fills)
+
+
 class FusedPairBlock(EvoformerBlock):
     """Updates of the pairs; those of the MSA are the model's."""
 
-    def updated(
-        self, m: Msa, z: Pair, msa_mask: MsaMask, pair_mask: PairMask, count: Float[Tensor, "*b i j"]
-    ) -> tuple[Msa, Pair]:
-        """What `forward` returns; count: how many sequences cover both i and j, the same in all blocks."""
-        m = self.update_msa(m, z, msa_mask)
+    def updated(self, m: Msa, z: Pair, masks: Masks) -> tuple[Msa, Pair]:
+        """What `forward` returns."""
+        m = self.update_msa(m, z, masks)
         outer = self.outer_product_mean
-        left, right = ops.norm_linear(m, outer.norm.parts, [dense(outer.left), dense(outer.right)], msa_mask)
-        z = ops.add_outer_product_mean(z, left, right, dense(outer.outer.project), count)
-        return m, self.update_pairs(z, pair_mask)
+        left, right = ops.norm_linear(m, outer.norm.parts, [dense(outer.left), dense(outer.right)], masks.msa)
+        z = ops.add_outer_product_mean(z, left, right, dense(outer.outer.project), masks.count)
+        return m, self.add_pair_updates(z, masks.pairs, masks.fills[2])
 
-    def update_msa(self, m: Msa, z: Pair, mask: MsaMask) -> Msa:
-        return self.update_msa_columns(self.update_msa_rows(m, z, mask), mask)
+    def update_msa(self, m: Msa, z: Pair, masks: Masks) -> Msa:
+        return self.update_msa_columns(self.update_msa_rows(m, z, masks.msa), masks.msa)
 
-    def update_pairs(self, z: Pair, mask: PairMask) -> Pair:
+    def add_pair_updates(self, z: Pair, mask: PairMask, fill: ops.KeyFill | None) -> Pair:
         z = multiplied(multiplied(z, mask, self.outgoing), mask, self.incoming)
         first, last = self.starting, self.ending
         weights = [[dense(own.attention.packed), dense(own.pair_weight)] for own in (first, last)]
         packed, bias = ops.norm_linear(z, first.norm.parts, weights[0])
-        update = first.attention.attend(packed, mask, bias.movedim(-1, -3))
+        update = first.attention.attend(packed, mask, bias.movedim(-1, -3), fill)
         z, (packed, bias) = ops.add_norm_linear(
             z.transpose(-2, -3), update.transpose(-2, -3), dense(first.attention.output), last.norm.parts, weights[1]
         )
-        update = last.attention.attend(packed, mask, bias.movedim(-1, -3))
+        update = last.attention.attend(packed, mask, bias.movedim(-1, -3), fill)
         z, update = z.transpose(-2, -3), update.transpose(-2, -3)
         return ops.add_transition(z, update, dense(last.attention.output), *layers(self.pair_transition))
 
@@ -53,16 +70,17 @@ class FusedPairBlock(EvoformerBlock):
 class FusedBlock(FusedPairBlock):
     """All updates, with the column attention of the main stack."""
 
-    def update_msa(self, m: Msa, z: Pair, mask: MsaMask) -> Msa:
-        row, column = self.row, self.column
+    def update_msa(self, m: Msa, z: Pair, masks: Masks) -> Msa:
+        row, column, (of_rows, of_columns, _) = self.row, self.column, masks.fills
         assert isinstance(column, MsaColumnAttention)
         (bias,) = ops.norm_linear(z, row.norm_z.parts, [dense(row.pair_weight)])
         (packed,) = ops.norm_linear(m, row.norm.parts, [dense(row.attention.packed)])
-        update = row.attention.attend(packed, mask, bias.movedim(-1, -3))
+        update = row.attention.attend(packed, masks.msa, bias.movedim(-1, -3), of_rows)
         m, (packed,) = ops.add_norm_linear(
             m, update, dense(row.attention.output), column.norm.parts, [dense(column.attention.packed)]
         )
-        update = column.attention.attend(packed.transpose(-2, -3), mask.transpose(-1, -2)).transpose(-2, -3)
+        columns = packed.transpose(-2, -3), masks.msa.transpose(-1, -2)
+        update = column.attention.attend(*columns, fill=of_columns).transpose(-2, -3)
         return ops.add_transition(m, update, dense(column.attention.output), *layers(self.msa_transition))
 
 
@@ -70,10 +88,10 @@ class FusedStack(EvoformerStack):
     """Give all blocks what follows from the masks alone."""
 
     def forward(self, m: Msa, z: Pair, msa_mask: MsaMask, pair_mask: PairMask) -> tuple[Msa, Pair]:
-        count = msa_mask.transpose(-1, -2) @ msa_mask
+        masks = Masks.of(msa_mask, pair_mask, z.dtype)
         for block in self.blocks:
             assert isinstance(block, FusedPairBlock)
-            m, z = block.updated(m, z, msa_mask, pair_mask, count)
+            m, z = block.updated(m, z, masks)
         return m, z
 
 

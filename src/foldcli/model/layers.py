@@ -86,6 +86,7 @@ class GatedAttention(nn.Module):
         packed: Float[Tensor, "*b g n c4"],
         mask: Float[Tensor, "*b g n"],
         bias: Float[Tensor, "*b h n n"] | None = None,
+        fill: ops.KeyFill | None = None,
     ) -> Float[Tensor, "*b g n c"]:
-        """All heads' gated values, before the output projection."""
-        return ops.gated_attention(packed, self.gate_bias, self.heads, mask, bias)
+        """All heads' gated values, before the output projection; fill: that of the mask, if it is made already."""
+        return ops.gated_attention(packed, self.gate_bias, self.heads, mask, bias, fill)

@@ -21,9 +21,10 @@ HEAD_DIMS = (8, 16, 32, 64)
 # On a CPU, attention over rows up to these lengths writes its logits to memory: in bfloat16, whose products are far
 # faster than torch's fused attention; and in training, which keeps the logits, where small crops come in batches.
 MAX_EXPLICIT, MAX_EXPLICIT_TRAINING = 1024, 128
+KeyFill = tuple[Tensor, Tensor]
 
 
-def _unsupported_heads(packed: Tensor, gate_bias: Tensor, heads: int, *_: Tensor | None) -> str:
+def _unsupported_heads(packed: Tensor, gate_bias: Tensor, heads: int, *_: object) -> str:
     dim = packed.shape[-1] // (4 * heads)
     return "" if dim in HEAD_DIMS else f"head dim {dim} is none of 8, 16, 32, 64"
 
@@ -33,6 +34,15 @@ def _unsupported_global(q: Tensor, *_: Tensor) -> str:
     return "" if dim in HEAD_DIMS else f"head dim {dim} is none of 8, 16, 32, 64"
 
 
+@dispatched("foldcli_kernels.attention:key_fill")
+def key_fill(mask: Float[Tensor, "*b g n"], dtype: torch.dtype) -> KeyFill | None:
+    """What a kernel reads in place of a mask, for several calls with that mask and no gradients; None without.
+
+    dtype: of the bias in those calls, float32 where they have none.
+    """
+    return None
+
+
 @dispatched("foldcli_kernels.attention:gated_attention", _unsupported_heads)
 def gated_attention(
     packed: Float[Tensor, "*b g n hd4"],
@@ -40,11 +50,12 @@ def gated_attention(
     heads: int,
     mask: Float[Tensor, "*b g n"],
     bias: Float[Tensor, "*b h n n"] | None = None,
+    fill: KeyFill | None = None,
 ) -> Float[Tensor, "*b g n hd"]:
     """Attend within each of g rows of n positions, and gate the result.
 
     packed: queries, keys, values and gates side by side, [4, heads, dim] in the last axis; bias is added to every row's
-    logits; mask [g, n] is 1 where a key may be attended to.
+    logits; mask [g, n] is 1 where a key may be attended to; fill: that of the mask, from `key_fill`.
     """
     attend = _explicit if _is_short(packed) else _fused
     if packed.dim() > 3 and not (packed.requires_grad and attend is _explicit):
