@@ -7,5 +7,7 @@ BYTES |= {f"{prefix}B": 1000**power for power, prefix in enumerate("KMGT", 1)}
 
 
 def amount(count: float) -> str:
-    """Bytes as a user reads them: "1.50 GiB", and below 1 GiB "600 MiB"."""
+    """Bytes as a user reads them: "1.50 GiB", and below 1 GiB "600 MiB" or "100 KiB"."""
+    if count < MIB:
+        return f"{count / 1024:.0f} KiB"
     return f"{count / GIB:.2f} GiB" if count >= GIB else f"{count / MIB:.0f} MiB"

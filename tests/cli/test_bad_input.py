@@ -143,3 +143,9 @@ def test_help_imports_nothing_heavy() -> None:
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_a_number_that_pdb_files_cannot_hold_is_refused(command: Command, fasta: Path) -> None:
+    outcome = command(fasta, "--out", "out", "--first-residue", "9990")
+    assert outcome.code == 2 and "(b): --first-residue 9990: the last residue has number 10003" in outcome.err
+    assert not Path("out").exists()

@@ -109,6 +109,8 @@ def test_a_zip_holds_the_finished_folder(command: Command, fasta: Path) -> None:
     assert command(fasta, "--out", "out", "--zip", "--random-seed", "1").code == 0
     with zipfile.ZipFile("out/b.zip") as archive:
         assert "b/b_unrelaxed_rank_001_tiny_seed_001.pdb" in archive.namelist()
+    assert command(fasta, "--out", "out", "--random-seed", "2").code == 0
+    assert not Path("out/b.zip").exists(), "of the folder before"
 
 
 def test_recycling_ends_once_the_atoms_stand_still(command: Command, fasta: Path) -> None:

@@ -32,6 +32,7 @@ from foldcli.folding.results import INDEX, RESULTS, SUMMARY, Results
 from foldcli.folding.templates import takes_templates
 from foldcli.parallel.mesh import RankGroup, RankMesh, world_group
 from foldcli.protein.structure import Prediction
+from foldcli.report.pdb import LAST_RESIDUE
 from foldcli.report.provenance import Provenance, ascii_line
 from foldcli.system_memory import is_lack_of_memory, peak_bytes
 from foldcli.timers import Timers
@@ -68,7 +69,7 @@ class FoldRun:
 
         InputError, WeightsError: something is wrong, before the first job; Interrupted: Ctrl-C, tables written.
         """
-        _require_foldable(queries, self.config.cyclic)
+        _require_foldable(queries, self.config.cyclic, self.config.first_residue)
         jobs = [self._job(query) for query in self._ordered(queries)]
         ended = {job.query.name: self._done_before(job) or job.record("waiting") for job in jobs}
         waiting = [job for job in jobs if ended[job.query.name].status == "waiting"]
@@ -78,7 +79,7 @@ class FoldRun:
         watcher.run_started(str(self), len(jobs))
         for record in ended.values():
             if record.status == "done":
-                if self.world.first and not zip_file(self.out / record.job).exists():
+                if self.world.first and self.config.zip and not zip_file(self.out / record.job).exists():
                     self._zip(record.job)
                 watcher.job_ended(record, True)
         ended = self._fold_waiting(waiting, ended, results, watcher)
@@ -108,7 +109,12 @@ class FoldRun:
             raise
         finally:
             self.predictor.alignments.close()
-        return _announced(ended, results.read(), watcher)
+        known = results.read()
+        for name in [name for name, record in ended.items() if known[name].key != record.key]:
+            watcher.told(
+                name, "another process folded it with other settings into this folder, which holds its files now"
+            )
+        return _announced(ended, known, watcher)
 
     def _assigned_jobs(self, jobs: Sequence[Job], watcher: Watcher) -> Iterator[Job]:
         """Yield the jobs that this rank takes part in; before each, the predictor joins the ranks that share it."""
@@ -233,6 +239,8 @@ class FoldRun:
     def _zip(self, name: str) -> None:
         if self.config.zip:
             zip_job(self.out / name)
+        else:
+            zip_file(self.out / name).unlink(missing_ok=True)  # of the folder that this one replaced
 
     def _provenance(self, prediction: Prediction, job: Job) -> Provenance:
         source = next(source for source in self.sources if source.name == prediction.model)
@@ -245,8 +253,11 @@ class FoldRun:
 
 
 def _announced(before: dict[str, Record], known: dict[str, Record], watcher: Watcher) -> dict[str, Record]:
-    """The newest record of each job in `before`; the watcher is told of those that ended since."""
-    now = {name: known[name] for name in before}
+    """The newest record of each job in `before`; the watcher is told of those that ended since.
+
+    Records of another process, which folds into the same folder with other settings, are not this run's.
+    """
+    now = {name: known[name] if known[name].key == record.key else record for name, record in before.items()}
     for name, record in now.items():
         if record != before[name] and record.status in ("done", "failed"):
             watcher.job_ended(record, False)
@@ -257,11 +268,17 @@ def _tell_held(watcher: Watcher, job: Job) -> None:
     watcher.told(job.query.name, "another process folds it into this folder; waiting for that one to end")
 
 
-def _require_foldable(queries: Sequence[Query], cyclic: bool) -> None:
-    """InputError for a sequence that no model can fold, or a name that one of the run's tables has."""
+def _require_foldable(queries: Sequence[Query], cyclic: bool, first_residue: int) -> None:
+    """InputError for a sequence that no model can fold or number, or a name that one of the run's tables has."""
     for query in queries:
         require_foldable(query)
         if cyclic and len(query.sequence) < SMALLEST_RING:
             raise InputError(f"{query.source} ({query.name}): --cyclic needs {SMALLEST_RING} residues or more")
+        last = first_residue + len(query.sequence) - 1
+        if first_residue != 1 and last > LAST_RESIDUE:
+            raise InputError(
+                f"{query.source} ({query.name}): --first-residue {first_residue}: the last residue has number {last}, "
+                f"and PDB files count to {LAST_RESIDUE}"
+            )
         if query.name in (RESULTS, SUMMARY, INDEX):
             raise InputError(f"{query.source} is named '{query.name}', as a table of the results is; give another name")

@@ -12,7 +12,7 @@ from foldcli.protein.structure import Structure
 from foldcli.report.provenance import ascii_line
 
 _REMARK: Final = 6  # 6 to 99 are free text; 1 to 5 have meanings of their own
-_LAST_RESIDUE: Final = 9999
+LAST_RESIDUE: Final = 9999
 _LAST_SERIAL: Final = 99999
 _RESIDUES_A_LINE: Final = 13
 _TEXT: Final = 69  # columns of a line of TITLE and COMPND, after the number of the line and a blank
@@ -55,8 +55,8 @@ def _check(structure: Structure) -> None:
         raise FoldcliError(f"residue {bad} has a coordinate that is not finite")
     if len(structure.chain) != 1:
         raise _too_large(f"chain name '{structure.chain}' is not one letter")
-    if index.max() > _LAST_RESIDUE or len(index) > _LAST_RESIDUE:
-        raise _too_large(f"residue {max(index.max(), len(index))} is above {_LAST_RESIDUE}")
+    if index.max() > LAST_RESIDUE or len(index) > LAST_RESIDUE:
+        raise _too_large(f"residue {max(index.max(), len(index))} is above {LAST_RESIDUE}")
     atoms = len(positions) + len(structure.hydrogens)
     if atoms >= _LAST_SERIAL:  # the TER record takes a serial as well
         raise _too_large(f"{atoms} atoms are more than {_LAST_SERIAL - 1}")
