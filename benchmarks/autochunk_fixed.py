@@ -32,7 +32,7 @@ def attention(own: Any, x: Tensor, mask: Tensor, z: Tensor | None, chunk: int) -
     bias = None
     if z is not None:
         norm = own.norm_z if isinstance(own, MsaRowAttention) else own.norm
-        bias = own.bias(ops.norm_linear(z, norm.parts, [dense(own.pair_weight)])[0])
+        bias = ops.norm_linear(z, norm.parts, [dense(own.pair_weight)])[0].movedim(-1, -3)
     return in_rows(lambda at: own.attention(own.attention.packed(normed[at]), mask[at], bias), len(x), chunk)
 
 
