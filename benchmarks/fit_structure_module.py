@@ -46,7 +46,7 @@ class TrunkOutput:
     s: Single
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def trunk_outputs(model: AlphaFold, config: TrainConfig, count: int) -> Iterator[TrunkOutput]:
     """Two passes each of `count` random samples, the second of which recycles the first."""
     source = with_homologs(open_source(config.train, "train"), config.train)
