@@ -88,6 +88,7 @@ class ModelConfig:
     evoformer: StackConfig = field(default_factory=StackConfig)
     extra_msa: StackConfig = field(default_factory=lambda: StackConfig(blocks=4, c_m=64))
     template: TemplateConfig | None = None  # None: the model takes no templates
+    complexes: bool = False  # whether it is a model of complexes (AlphaFold-Multimer), which is told chains apart
     library: bool = False  # whether it takes templates from the library of known structures
     side_chains: bool = True  # whether it has learnt side chains; else predictions hold the backbone and CB alone
     structure: StructureConfig = field(default_factory=StructureConfig)

@@ -37,7 +37,8 @@ class Query:
 
     name: unique in a run and safe as a file name; title: the header as written; sequence: upper case, the 20 amino
     acids and X; source: its place in the input, for messages (`seq.fasta: record 2`); notes: lines on letters that are
-    not folded as they were written.
+    not folded as they were written; chain_lengths: of a complex, the residues of each chain, whose sequences `sequence`
+    has one after the other; empty for a single chain.
     """
 
     name: str
@@ -46,3 +47,11 @@ class Query:
     source: str
     alignment: Alignment | None = None
     notes: tuple[str, ...] = ()
+    chain_lengths: tuple[int, ...] = ()
+
+    @property
+    def chains(self) -> tuple[str, ...]:
+        """The sequence of each chain."""
+        lengths = self.chain_lengths or (len(self.sequence),)
+        ends = np.cumsum(lengths)
+        return tuple(self.sequence[end - length : end] for end, length in zip(ends, lengths, strict=True))

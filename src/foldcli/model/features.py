@@ -17,6 +17,16 @@ class TemplateFeatures:
     torsions: Float[Tensor, "*b t i 7 2"]  # sine and cosine of pre-omega, phi, psi, chi1 to chi4
     torsions_alt: Float[Tensor, "*b t i 7 2"]  # the same with pi-periodic ones turned by pi
     torsions_mask: Float[Tensor, "*b t i 7"]
+    backbone: Float[Tensor, "*b t i 3 3"] | None = None  # N, CA and C in angstrom, for models of complexes
+
+
+@dataclass(frozen=True)
+class ChainFeatures:
+    """Which chain of a complex each residue is in (Evans et al. 2021, Suppl. Sec. 7.1); all numbers count from 1."""
+
+    asym: Int[Tensor, "*b i"]  # the chain
+    entity: Int[Tensor, "*b i"]  # the chain's sequence: copies have one number
+    sym: Int[Tensor, "*b i"]  # the chain among the copies of its sequence
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,7 @@ class Features:
     # of a cyclic chain: how far residue i is ahead of j by the shorter way around the ring; replaces residue_index
     ring_offsets: Int[Tensor, "*b i j"] | None = None
     start: StartFrames | None = None  # where the structure module's second layer starts; zero where it goes on
+    chains: ChainFeatures | None = None  # of a complex, for models of complexes
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ class Structure:
 
     sequence: one-letter codes; positions [i, 37, 3] in angstrom; mask [i, 37]: atoms present; residue_index [i]:
     their numbers; b_factor [i]: the file's B-factor column (pLDDT); hydrogens: of a relaxed structure, which have no
-    slots; cyclic: the last residue is bonded to the first.
+    slots; cyclic: the last residue is bonded to the first; chain_lengths: of a complex, the residues of each chain,
+    which follow each other in all arrays; empty for a single chain.
     """
 
     sequence: str
@@ -30,6 +31,7 @@ class Structure:
     chain: str = "A"
     hydrogens: Sequence[Atom] = ()
     cyclic: bool = False
+    chain_lengths: tuple[int, ...] = ()
 
     def atoms(self) -> Iterator[Atom]:
         """Yield all atoms by residue, hydrogens last."""
