@@ -23,27 +23,23 @@ import torch
 from library import NEAR, chains_of, copied_lddt, held_out
 from secondary_structure import ideal_trace
 
-from foldcli.compose import train_config
+from foldcli.compose import fold_config, train_config
 from foldcli.config import ModelConfig, TrainConfig
 from foldcli.config.build import build
 from foldcli.data.chain import Chain, Template
 from foldcli.data.query import Query
-from foldcli.data.training.collate import stack
 from foldcli.data.training.make_sample import whole_sample
 from foldcli.data.training.shards import Shard
 from foldcli.files import write_atomic
 from foldcli.folding.models import describe_model, load_model, resolve
-from foldcli.geometry.backbone import close_peptides
+from foldcli.folding.predict import predict
 from foldcli.geometry.lddt import lddt_per_residue
 from foldcli.model.alphafold import AlphaFold
-from foldcli.model.confidence import plddt
 from foldcli.protein.residues import CA, residue_types
 from foldcli.search.library import Library, bundled
 from foldcli.search.templates import FoundTemplate
-from foldcli.timers import Timers
 from foldcli.training.folder import export
 from foldcli.training.initialize import initialize
-from foldcli.training.learner import predict
 from foldcli.training.metrics import agreement, backbone_quality
 from foldcli.weights.default import FIGURES, NAME, default_parameters
 from foldcli.weights.files import read_metadata, read_safetensors
@@ -52,6 +48,8 @@ CARRIED = Path(__file__).with_name("held_out_chains.npz")
 # The keys that `weights.default` reads; the templates of "known folds" are structures of the library.
 KINDS = ("sequence", "profile", "sequence + known folds", "profile + known folds")
 LENGTHS = ((0, 100), (100, 180), (180, 10_000))
+# Least share of a chain's residues in helices, or strands, and the most in the other, of chains that are mostly one.
+CLASSES = {"mostly alpha": ("HGI", 0.4, "EB", 0.1), "mostly beta": ("EB", 0.3, "HGI", 0.1)}
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,8 @@ class Score:
     """One chain folded from one kind of input; lDDT-CA, TM-score and predicted lDDT are in 0..1.
 
     identity: of the best template, 0 without any; c_n: mean peptide bond length in angstrom; twist: mean deviation of
-    omega from planarity in degrees; clashes: fraction of residues; sure: correlation of predicted and true lDDT.
+    omega from planarity in degrees; clashes: fraction of residues; sure: correlation of predicted and true lDDT;
+    mostly: the class of the true secondary structure.
     """
 
     name: str
@@ -73,6 +72,7 @@ class Score:
     twist: float = 0.0
     clashes: float = 0.0
     sure: float = 0.0
+    mostly: str = "mixed"
 
 
 def kinds_of(chain: Chain, shown: Sequence[FoundTemplate]) -> dict[str, Chain]:
@@ -85,11 +85,12 @@ def kinds_of(chain: Chain, shown: Sequence[FoundTemplate]) -> dict[str, Chain]:
 @torch.inference_mode()
 def folded(model: AlphaFold, chain: Chain, kind: str, config: TrainConfig, identity: float = 0.0) -> Score:
     """Fold a chain and compare it with its experimental structure."""
-    sample = stack([whole_sample(chain, config, alone=False)])
-    output = predict(model, sample, Timers())
-    atoms, true = close_peptides(output.positions[0]), sample.labels.positions[0][:, CA]
-    known = sample.labels.mask[0][:, CA]
-    reached, expected = agreement(atoms[:, CA], true, known), plddt(output.lddt)[0] / 100
+    sample, query = whole_sample(chain, config, alone=False), Query(chain.name, "", chain.sequence, chain.name)
+    settings = replace(fold_config("mini"), model=model.config)
+    found = predict(model, query, sample.passes, settings, torch.float32, 0, lambda *told: None)
+    atoms, true = torch.from_numpy(found.structure.positions), sample.labels.positions[:, CA]
+    known, expected = sample.labels.mask[:, CA], torch.from_numpy(found.plddt) / 100
+    reached = agreement(atoms[:, CA], true, known)
     each = lddt_per_residue(atoms[:, CA], true, known)
     quality = backbone_quality(atoms, torch.arange(len(atoms)))
     return Score(
@@ -132,6 +133,15 @@ def near_identical(model: AlphaFold, chain: Chain, config: TrainConfig) -> Itera
     yield Score(chain.name, "its copy", length, copied_lddt(chain, template), 0.0, 0.0, 0.95)
 
 
+def class_of(dssp: str) -> str:
+    """Which of CLASSES a chain is, by its DSSP states, or mixed."""
+    for name, (states, least, others, most) in CLASSES.items():
+        share, rest = (sum(state in some for state in dssp) / len(dssp) for some in (states, others))
+        if share >= least and rest < most:
+            return name
+    return "mixed"
+
+
 def dssp_of(path: Path) -> dict[str, str]:
     """The DSSP states of each chain of a shard."""
     arrays = Shard(path).arrays
@@ -146,10 +156,10 @@ def validation(model: AlphaFold, path: Path, config: TrainConfig) -> list[Score]
     initialize(untrained, 0)
     scores = list[Score]()
     for chain in chains_of([path]).values():
-        scores += with_templates(model, chain, library, config)
-        scores += near_identical(model, chain, config)
-        scores.append(replace(folded(untrained, chain, "untrained", config), predicted=0.0, sure=0.0))
-        scores.append(ideal(chain, states[chain.name]))
+        made = [*with_templates(model, chain, library, config), *near_identical(model, chain, config)]
+        made.append(replace(folded(untrained, chain, "untrained", config), predicted=0.0, sure=0.0))
+        made.append(ideal(chain, states[chain.name]))
+        scores += [replace(score, mostly=class_of(states[chain.name])) for score in made]
     best = {score.name: score for kind in (KINDS[0], KINDS[2]) for score in scores if score.kind == kind}
     return [*scores, *(replace(score, kind="sequence + known folds if any") for score in best.values())]
 
@@ -163,7 +173,7 @@ def clusters(model: AlphaFold, shards: Sequence[Path], config: TrainConfig) -> l
 
 
 def table(scores: Sequence[Score]) -> list[dict[str, object]]:
-    """One row for each kind: means over its chains, and over three ranges of length."""
+    """One row for each kind: means over its chains, over ranges of length, and over classes of secondary structure."""
     rows = []
     for kind in dict.fromkeys(score.kind for score in scores):
         those = [score for score in scores if score.kind == kind]
@@ -172,6 +182,10 @@ def table(scores: Sequence[Score]) -> list[dict[str, object]]:
         for low, high in LENGTHS:
             within = [s.lddt for s in those if low <= s.length < high]
             row[f"lddt, {low} to {high}"] = round(mean(within), 3) if within else None
+        for name in (*CLASSES, "mixed"):
+            alike = [(s.lddt, s.tm_score) for s in those if s.mostly == name]
+            row[f"lddt and TM, {name}"] = [round(mean(column), 3) for column in zip(*alike, strict=True)]
+            row[name] = len(alike)
         row |= {key: round(median(getattr(s, key) for s in those), 3) for key in ("c_n", "twist", "sure")}
         row["clashes"] = round(mean(s.clashes for s in those), 4)
         if len(those) > 2 and row["predicted"]:

@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import mean
 
+import numpy as np
 import torch
 
 from foldcli.data.chain import Chain, Template
@@ -62,10 +63,10 @@ def copy(chain: Chain, library: Library) -> Copied:
 
 
 def copied_lddt(chain: Chain, template: Template) -> float:
-    """lDDT of the template's CA atoms, 0 to 1; residues not covered count as wrong."""
-    points = torch.from_numpy(template.positions[:, CA]).clone()
-    left_open = torch.from_numpy(~template.mask[:, CA])
-    points[left_open] = 1000.0 * torch.arange(1, len(points) + 1)[left_open, None]
+    """lDDT of the template's CA atoms, 0 to 1; residues not covered lie on straight lines between their neighbours."""
+    known = np.flatnonzero(template.mask[:, CA])
+    line = [np.interp(np.arange(len(template.mask)), known, template.positions[known, CA, axis]) for axis in range(3)]
+    points = torch.from_numpy(np.stack(line, axis=-1)).float()
     true = torch.from_numpy(chain.positions[:, CA])
     return float(lddt(points, true, torch.from_numpy(chain.mask[:, CA]).float()))
 

@@ -1,6 +1,7 @@
 """The order of what a prediction does, pass by pass."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,8 +10,8 @@ from foldcli.compose import fold_config
 from foldcli.data.features.featurize import featurize
 from foldcli.data.query import Query
 from foldcli.folding import predict
-from foldcli.model.alphafold import AlphaFold
-from foldcli.model.features import Features
+from foldcli.model.alphafold import AlphaFold, Output
+from foldcli.model.features import Features, Recycled
 
 
 def test_next_features_are_made_while_a_gpu_runs_the_pass(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,3 +32,26 @@ def test_next_features_are_made_while_a_gpu_runs_the_pass(monkeypatch: pytest.Mo
     prediction = predict.predict(model, query, passes(), config, torch.float32, 0, lambda *told: None)
     assert order == ["features 0", "features 1", "wait", "features 2", "wait", "wait"]
     assert prediction.recycles == 2
+
+
+class Scripted(AlphaFold):
+    """A model whose passes are as sure as they are told to be, from 0 to 49."""
+
+    script: Iterator[int]
+
+    def forward(self, features: Features, previous: Recycled | None = None) -> Output:
+        output = super().forward(features, previous)
+        return replace(output, lddt=100 * torch.eye(50)[next(self.script)].expand(output.lddt.shape))
+
+
+def test_surest_pass_is_kept_and_two_falls_end_recycling() -> None:
+    sizes = ["model.structure.layers=1", "model.evoformer.blocks=1", "model.surest_pass=true"]
+    config = fold_config("tiny", [*sizes, "save_recycles=true"])
+    model, query = Scripted(config.model).eval().requires_grad_(False), Query("a", "a", "MKVLA", "here")
+    model.script = iter([30, 35, 33, 31, 49])
+    passes = featurize(query, config.model.msa, 0, 5)
+    prediction = predict.predict(model, query, passes, config, torch.float32, 0, lambda *told: None)
+    assert [one.mean_plddt for one in prediction.passes] == pytest.approx([61, 71, 67, 63], abs=1e-3)
+    assert prediction.recycles == 1
+    assert prediction.mean_plddt == pytest.approx(71, abs=1e-3)
+    assert (prediction.structure.positions == prediction.passes[1].structure.positions).all()

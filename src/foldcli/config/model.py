@@ -91,6 +91,7 @@ class ModelConfig:
     complexes: bool = False  # whether it is a model of complexes (AlphaFold-Multimer), which is told chains apart
     library: bool = False  # whether it takes templates from the library of known structures
     side_chains: bool = True  # whether it has learnt side chains; else predictions hold the backbone and CB alone
+    surest_pass: bool = False  # whether a fold keeps the recycling pass of the highest mean pLDDT, not the last
     structure: StructureConfig = field(default_factory=StructureConfig)
     heads: HeadsConfig = field(default_factory=HeadsConfig)
     msa: MsaConfig = field(default_factory=MsaConfig)

@@ -1,7 +1,7 @@
 """One model on one query: recycling passes, then a structure with its confidence."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from typing import Any, TypeVar
@@ -45,10 +45,12 @@ def predict(
 
     precision: of the model's trunk; passed: called after every pass with its number, the root mean square change of CA
     distances in angstrom, and its seconds; timed: what comes after the passes runs in it, with the phase's name.
-    Recycling ends early once that change is below config.recycle_early_stop_tolerance.
+    Recycling ends early once that change is below config.recycle_early_stop_tolerance. The prediction is that of the
+    last pass; of a model that says so, that of the surest pass, and recycling ends once confidence has fallen twice.
     """
     device = next(model.parameters()).device
     upcoming, made = iter(passes), list[Prediction]()
+    surest = config.model.surest_pass
     features, output, count = next(upcoming), None, 0
     while True:
         start = time.perf_counter()
@@ -63,13 +65,21 @@ def predict(
         moved = distance_change(before, output.positions)
         passed(count, moved, time.perf_counter() - start - spent)
         require_finite(output, query, precision)
-        if config.save_recycles:
-            one = completed(output, query, config, seed, count, timed)
-            made.append(replace(one, pae=None, max_pae=None, representations={}))
-        if following is None or (count and moved < config.recycle_early_stop_tolerance):
+        settled = count > 0 and moved < config.recycle_early_stop_tolerance
+        if surest or config.save_recycles:
+            made.append(completed(output, query, config, seed, count, timed))
+        if following is None or settled or (surest and _fell_twice(made)):
             break
         features, count = following, count + 1
-    return replace(completed(output, query, config, seed, count, timed), passes=made)
+    made = made or [completed(output, query, config, seed, count, timed)]
+    prediction = max(made, key=lambda one: one.mean_plddt) if surest else made[-1]
+    shown = made if config.save_recycles else []
+    return replace(prediction, passes=[replace(one, pae=None, max_pae=None, representations={}) for one in shown])
+
+
+def _fell_twice(made: Sequence[Prediction]) -> bool:
+    """Whether each of the last two passes was less sure than the one before it."""
+    return len(made) > 2 and made[-1].mean_plddt < made[-2].mean_plddt < made[-3].mean_plddt
 
 
 def completed(output: Output, query: Query, config: FoldConfig, seed: int, recycles: int, timed: Timed) -> Prediction:
