@@ -16,7 +16,8 @@ INPUTS = {
     "in.fasta: record 1 (a) has '1' at position 4; expected one of the 20 amino acids, B,": ">a\nMKV1\n",
     "in.fasta: record 1 (a) has '*' at position 3; a stop": ">a\nMK*V\n",
     "in.fasta: record 1 (a) has '-' at position 3; a gap": ">a\nMK-V\n",
-    "in.fasta: record 1 (a) joins chains by ':'; complexes are not supported yet": ">a\nMK:MK\n",
+    "in.fasta: record 1 (a): chain B has no sequence: ':' joins two chains; take it out": ">a\nMK::MK\n",
+    "in.fasta: record 2 (b) is a complex of 2 chains, and tiny folds single chains; take": f">a\n{SHORT}\n>b\nMK:MK\n",
     "in.fasta: record 2 (b) has only X; give": f">a\n{SHORT}\n>b\nxxX\n",
     "in.fasta: record 1 is named 'summary.csv'": f">summary.csv\n{SHORT}\n",
 }

@@ -49,6 +49,15 @@ class Query:
     notes: tuple[str, ...] = ()
     chain_lengths: tuple[int, ...] = ()
 
+    @classmethod
+    def of_chains(
+        cls, chains: Sequence[str], name: str, title: str, source: str, alignment: Alignment | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> Self:  # fmt: skip
+        """The record of these chains' sequences, one or several."""
+        lengths = tuple(map(len, chains)) if len(chains) > 1 else ()
+        return cls(name, title, "".join(chains), source, alignment, notes, lengths)
+
     @property
     def chains(self) -> tuple[str, ...]:
         """The sequence of each chain."""

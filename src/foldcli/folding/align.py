@@ -25,6 +25,8 @@ def align(queries: Sequence[Query], out: Path, config: FoldConfig, watcher: Watc
     """
     if not config.searches:
         raise InputError("--msa-only: nothing is searched; name a database with --db, or take --msa-mode server")
+    if complexes := [query for query in queries if query.chain_lengths]:
+        raise InputError(f"--msa-only: {complexes[0].source} is a complex; give each chain as a record of its own")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -9,6 +9,7 @@ import torch
 from foldcli.autochunk import Chunked
 from foldcli.autochunk.region_selection import Planner
 from foldcli.config import ModelConfig
+from foldcli.data.formats.input import require_foldable
 from foldcli.data.query import Query
 from foldcli.devices import choose_device, choose_precision
 from foldcli.folding.alignments import expected_depth
@@ -115,7 +116,12 @@ def _shallow(config: ModelConfig) -> ModelConfig:
 
 
 def forecasts(sources: Sequence[Source], queries: Sequence[Query]) -> list[Forecast]:
-    """Forecasts of every query with every model, on the device and in the budget that the settings give."""
+    """Forecasts of every query with every model, on the device and in the budget that the settings give.
+
+    InputError: a query that a model cannot fold.
+    """
+    for query in queries:
+        require_foldable(query, [source.config.model for source in sources])
     config = sources[0].config
     device = choose_device(config.device)
     budget = pass_budget(config, device)

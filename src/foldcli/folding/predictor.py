@@ -76,7 +76,7 @@ class Predictor:
         query, *others = read_input(source, msa)
         if others:
             raise InputError(f"{query.source} is one of {len(others) + 1}; predict them one by one, or fold the file")
-        require_foldable(query)
+        require_foldable(query, [source.config.model for source in self.sources])
         job = self.with_evidence(Job(query, ""))
         try:
             return self.ranked(job, Silent())[0]

@@ -69,7 +69,7 @@ class FoldRun:
 
         InputError, WeightsError: something is wrong, before the first job; Interrupted: Ctrl-C, tables written.
         """
-        _require_foldable(queries, self.config.cyclic, self.config.first_residue)
+        _require_foldable(queries, [source.config for source in self.sources])
         jobs = [self._job(query) for query in self._ordered(queries)]
         ended = {job.query.name: self._done_before(job) or job.record("waiting") for job in jobs}
         waiting = [job for job in jobs if ended[job.query.name].status == "waiting"]
@@ -268,13 +268,16 @@ def _tell_held(watcher: Watcher, job: Job) -> None:
     watcher.told(job.query.name, "another process folds it into this folder; waiting for that one to end")
 
 
-def _require_foldable(queries: Sequence[Query], cyclic: bool, first_residue: int) -> None:
+def _require_foldable(queries: Sequence[Query], configs: Sequence[FoldConfig]) -> None:
     """InputError for a sequence that no model can fold or number, or a name that one of the run's tables has."""
+    cyclic, first_residue = configs[0].cyclic, configs[0].first_residue
     for query in queries:
-        require_foldable(query)
+        require_foldable(query, [config.model for config in configs])
+        if cyclic and query.chain_lengths:
+            raise InputError(f"{query.source} ({query.name}): --cyclic folds a single chain, and this is a complex")
         if cyclic and len(query.sequence) < SMALLEST_RING:
             raise InputError(f"{query.source} ({query.name}): --cyclic needs {SMALLEST_RING} residues or more")
-        last = first_residue + len(query.sequence) - 1
+        last = first_residue + max(map(len, query.chains)) - 1
         if first_residue != 1 and last > LAST_RESIDUE:
             raise InputError(
                 f"{query.source} ({query.name}): --first-residue {first_residue}: the last residue has number {last}, "

@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from foldcli.data.formats.fasta import read_queries
+from foldcli.data.formats.input import read_input
 from foldcli.data.formats.names import LONGEST, safe_name, unique_names
 from foldcli.errors import InputError
 from foldcli.protein.residues import LETTERS_X
@@ -86,7 +87,11 @@ def test_folder_of_inputs_in_order_of_file_names(tmp_path):
         (b">a\nA-D\n", "record 1 (a) has '-' at position 2; a gap: take it out"),
         (b">\nAC1\n", "record 1 (no name) has '1' at position 3; expected"),
         (">a\nacſ\n".encode(), "record 1 (a) has 'ſ' at position 3; expected"),
-        (b">a\nACD:ACD\n", "record 1 (a) joins chains by ':'; complexes are not supported yet"),
+        (b">a\nACD:A1D\n", "record 1 (a): chain B has '1' at position 2; expected one of the 20 amino acids"),
+        (b">a\nACD:xxX:AC\n", "record 1 (a): chain B has only X; give at least one residue that is known"),
+        (b">a\nACD::AC\n", "record 1 (a): chain B has no sequence: ':' joins two chains; take it out, or give"),
+        (b">a\nACD:\n", "record 1 (a): chain B has no sequence: ':' joins two chains"),
+        (b">a\n:*\n", "record 1 (a): chain A has no sequence: ':' joins two chains"),
     ],
 )  # fmt: skip
 def test_refused_by_name(tmp_path, content, message):
@@ -138,12 +143,23 @@ def test_csv_has_a_record_on_each_line(tmp_path):
     assert [(query.name, query.title, query.sequence) for query in read_queries(path)] == [
         ("protA", "protA", "MADQ"), ("b", "b, c", "ACD"),
     ]  # fmt: skip
-    path.write_text("id,sequence\ncx,MADQ:AEFK\n")
-    with pytest.raises(InputError, match=r"in\.csv: line 2 \(cx\) joins chains"):
-        read_queries(path)
     path.write_text("protA,MADQ\n")
     with pytest.raises(InputError, match="line 1 is no header with the columns id and sequence"):
         read_queries(path)
+
+
+def test_chains_of_a_complex(tmp_path):
+    (tmp_path / "b.csv").write_text("id,sequence\ndimer,MAU:mau\n")
+    (tmp_path / "a.fasta").write_text(">one x\nMADQ:\nLTE\nEQ:MADX*\n>two\nMADQ\n")
+    first, alone, dimer = read_queries(tmp_path)
+    assert (first.sequence, first.chains) == ("MADQLTEEQMADX", ("MADQ", "LTEEQ", "MADX"))
+    assert first.notes == (
+        "chain C: X at position 4 is unknown: it has no coordinates", "chain C: the * at the end, a stop, is left out",
+    )  # fmt: skip
+    assert (alone.chain_lengths, alone.chains) == ((), ("MADQ",))
+    assert (dimer.name, dimer.chains) == ("dimer", ("MAC", "MAC"))
+    assert dimer.notes == tuple(f"chain {name}: U at position 3 is folded as C" for name in "AB")
+    assert [query.chains for query in read_input("MADQ:LTE")] == [("MADQ", "LTE")]
 
 
 def test_hidden_files_are_passed_over(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from foldcli.data.formats.alignment import read_alignments
 from foldcli.data.formats.fasta_records import fasta_records
-from foldcli.data.formats.letters import LIKE_DNA, sequence_of
+from foldcli.data.formats.letters import LIKE_DNA, chains_of
 from foldcli.data.formats.names import safe_name, unique_names
 from foldcli.data.formats.text_files import list_files, read_text
 from foldcli.data.query import Query
@@ -72,10 +72,11 @@ def _read_file(path: Path) -> Iterator[Query | InputError]:
 def _checked(written: Query) -> Query:
     """The record with its letters as they are folded, and notes on what they were; InputError names a wrong one."""
     where = f"{written.source} ({written.title[:40] or 'no name'})"
-    sequence, notes = sequence_of(written.sequence, where)
-    if notes and notes[-1] == LIKE_DNA:
-        _log.warning("%s %s", where, LIKE_DNA)
-    return dataclasses.replace(written, sequence=sequence, notes=notes)
+    chains, notes = chains_of(written.sequence, where)
+    for note in notes:
+        if note.endswith(LIKE_DNA):
+            _log.warning("%s %s", where, note)
+    return Query.of_chains(chains, written.name, written.title, written.source, written.alignment, notes)
 
 
 def _a3m_records(path: Path) -> Iterator[Query]:

@@ -1,11 +1,12 @@
 """Turn what the user gives to fold into queries: a file or folder, a sequence, or queries."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from foldcli.config import ModelConfig
 from foldcli.data.formats.attach import attach_alignments
 from foldcli.data.formats.fasta import read_queries, with_unique_names
-from foldcli.data.formats.letters import sequence_of
+from foldcli.data.formats.letters import chains_of
 from foldcli.data.query import Query
 from foldcli.errors import InputError
 from foldcli.protein.residues import LETTERS_X
@@ -16,12 +17,12 @@ def read_input(
 ) -> list[Query]:
     """Return the queries of a file or folder, or those given, with their alignments from `msa`.
 
-    A `str` of only capital one-letter codes is a sequence; any other is a file name. skip_bad and InputError as in
-    `read_queries` and `attach_alignments`.
+    A `str` of only capital one-letter codes is a sequence, and with ':' those of a complex's chains; any other is a
+    file name. skip_bad and InputError as in `read_queries` and `attach_alignments`.
     """
-    if isinstance(source, str) and source and set(source) <= set(LETTERS_X):
-        sequence, notes = sequence_of(source, "the sequence")
-        source = Query("query", "", sequence, "the sequence", notes=notes)
+    if isinstance(source, str) and source and set(source) <= {*LETTERS_X, ":"}:
+        chains, notes = chains_of(source, "the sequence")
+        source = Query.of_chains(chains, "query", "", "the sequence", notes=notes)
     if isinstance(source, str | Path):
         queries = read_queries(Path(source), skip_bad)
     else:
@@ -29,7 +30,12 @@ def read_input(
     return queries if msa is None else attach_alignments(queries, Path(msa))
 
 
-def require_foldable(query: Query) -> None:
-    """Raise InputError for a record of unknown residues only."""
+def require_foldable(query: Query, models: Iterable[ModelConfig]) -> None:
+    """Raise InputError for a record of unknown residues only, or a complex where a model folds single chains."""
     if set(query.sequence) == {"X"}:
         raise InputError(f"{query.source} ({query.name}) has only X; give at least one residue that is known")
+    if query.chain_lengths and (single := [model.name for model in models if not model.complexes]):
+        raise InputError(
+            f"{query.source} ({query.name}) is a complex of {len(query.chain_lengths)} chains, and {single[0]} folds "
+            "single chains; take a model of complexes, such as --model model_1_multimer_v3"
+        )

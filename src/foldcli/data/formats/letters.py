@@ -3,6 +3,7 @@
 from typing import Final
 
 from foldcli.errors import InputError
+from foldcli.protein.chain_names import chain_name
 from foldcli.protein.residues import LETTERS_X
 
 # Ambiguous and rare letters, mapped as AlphaFold maps HHblits' letters.
@@ -12,6 +13,26 @@ SPECIAL = {"*": "a stop: take it out", "-": "a gap: take it out"}
 NUCLEOTIDES, FEWEST_NUCLEOTIDES = set("ACGTUN"), 10  # a shorter one may well be a peptide
 LIKE_DNA: Final = "looks like DNA or RNA: each letter is folded as an amino acid; give the protein's sequence"
 POSITIONS_NAMED = 8
+
+
+def chains_of(written: str, where: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The sequence of each chain that was written, joined by ':', and lines on what is not folded as written.
+
+    InputError as of `sequence_of`; it and the lines name the chain where there are several.
+    """
+    chains = written.split(":")
+    if len(chains) == 1:
+        sequence, notes = sequence_of(written, where)
+        return (sequence,), notes
+    sequences, notes = list[str](), ()
+    for number, chain in enumerate(chains):
+        name = f"chain {chain_name(number)}"
+        if not chain.strip("*"):
+            raise InputError(f"{where}: {name} has no sequence: ':' joins two chains; take it out, or give the chain")
+        sequence, of_chain = sequence_of(chain, f"{where}: {name}")
+        sequences.append(sequence)
+        notes += tuple(f"{name}: {note}" for note in of_chain)
+    return tuple(sequences), notes
 
 
 def sequence_of(written: str, where: str) -> tuple[str, tuple[str, ...]]:
@@ -32,8 +53,6 @@ def sequence_of(written: str, where: str) -> tuple[str, tuple[str, ...]]:
 def _check(letters: str, where: str) -> None:
     if not letters:
         raise InputError(f"{where} has no sequence")
-    if ":" in letters:
-        raise InputError(f"{where} joins chains by ':'; complexes are not supported yet")
     for position, letter in enumerate(letters, start=1):
         if letter not in LETTERS_X and letter not in STANDS_FOR:
             meaning = SPECIAL.get(letter, "expected one of the 20 amino acids, B, J, O, U, X or Z")
