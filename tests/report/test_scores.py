@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from foldcli.errors import FoldcliError
-from foldcli.report.scores import pae_json, scores_json
+from foldcli.report.scores import confidence_json
 from tests.report.samples import prediction
 
 
@@ -16,7 +16,7 @@ def test_scores_have_colabfolds_keys_and_rounding() -> None:
         pae=np.array([[0.25, 12.346], [30.004, 0.1]], np.float32),
         ptm=0.123456,
     )
-    scores = json.loads(scores_json(predicted))
+    scores = json.loads(confidence_json(predicted)[0])
     assert list(scores) == ["plddt", "max_pae", "pae", "ptm"]
     assert scores["plddt"] == [91.24, 7.0]
     assert scores["pae"] == [[0.25, 12.35], [30.0, 0.1]]
@@ -24,16 +24,24 @@ def test_scores_have_colabfolds_keys_and_rounding() -> None:
     assert scores["ptm"] == 0.12
 
 
+def test_every_number_is_written_as_json_writes_it() -> None:
+    pae = np.append(np.arange(0, 32, 0.005), [0, 0, 100.01, 31.995]).astype(np.float32)[:6400].reshape(80, 80)
+    predicted = replace(prediction("M" * 80), pae=pae)
+    rounded = np.around(pae.astype(np.float64), 2).tolist()
+    scores, errors = confidence_json(predicted)
+    assert errors == json.dumps([{"predicted_aligned_error": rounded, "max_predicted_aligned_error": 31.75}])
+    assert scores == json.dumps(json.loads(scores)) and json.loads(scores)["pae"] == rounded
+
+
 def test_models_without_pae_have_plddt_alone() -> None:
     predicted = prediction("MK", ptm=False)
-    assert list(json.loads(scores_json(predicted))) == ["plddt"]
-    with pytest.raises(FoldcliError, match="model_1 predicts no aligned error"):
-        pae_json(predicted)
+    scores, errors = confidence_json(predicted)
+    assert list(json.loads(scores)) == ["plddt"] and not errors
 
 
 def test_pae_has_the_databases_form() -> None:
     predicted = replace(prediction("MK"), pae=np.array([[0.25, 12.346], [30.004, 0.1]], np.float32))
-    assert json.loads(pae_json(predicted)) == [
+    assert json.loads(confidence_json(predicted)[1]) == [
         {"predicted_aligned_error": [[0.25, 12.35], [30.0, 0.1]], "max_predicted_aligned_error": 31.75}
     ]
 
@@ -42,8 +50,8 @@ def test_pae_has_the_databases_form() -> None:
 def test_a_value_that_is_not_finite_is_refused(bad: float) -> None:
     predicted = prediction("MKV")
     with pytest.raises(FoldcliError, match="pLDDT at residue 2 is not finite"):
-        scores_json(replace(predicted, plddt=np.array([1, bad, 3], np.float32)))
+        confidence_json(replace(predicted, plddt=np.array([1, bad, 3], np.float32)))
     with pytest.raises(FoldcliError, match="PAE at residue 1 is not finite"):
-        pae_json(replace(predicted, pae=np.full((3, 3), bad, np.float32)))
+        confidence_json(replace(predicted, pae=np.full((3, 3), bad, np.float32)))
     with pytest.raises(FoldcliError, match="pTM is not finite"):
-        scores_json(replace(predicted, ptm=bad))
+        confidence_json(replace(predicted, ptm=bad))

@@ -17,7 +17,7 @@ from foldcli.report.modelcif import modelcif_text
 from foldcli.report.pdb import PdbLimitError, pdb_text
 from foldcli.report.plots import coverage_png, pae_png, plddt_png, ranking_png
 from foldcli.report.provenance import Provenance, remarks
-from foldcli.report.scores import pae_json, ranking_scores_csv, scores_json, summary_confidences_json
+from foldcli.report.scores import confidence_json, ranking_scores_csv, summary_confidences_json
 from foldcli.timers import Timers
 
 
@@ -122,11 +122,12 @@ def _write_structure(folder: Path, kind: str, label: str, prediction: Prediction
 def _write_prediction(folder: Path, label: str, prediction: Prediction, provenance: Provenance) -> None:
     name = provenance.name
     _write_structure(folder, "unrelaxed", label, prediction, provenance)
-    write_atomic(folder / f"{name}_scores_{label}.json", scores_json(prediction))
+    scores, errors = confidence_json(prediction)
+    write_atomic(folder / f"{name}_scores_{label}.json", scores)
     for one in prediction.passes:
         _write_structure(folder, f"pass_{one.recycles}", label, one, provenance)
-    if errors := _errors_file(label, prediction, provenance):
-        write_atomic(folder / errors, pae_json(prediction))
+    if errors:
+        write_atomic(folder / _errors_file(label, prediction, provenance), errors)
     for kind, values in prediction.representations.items():
         with atomic_file(folder / f"{name}_{kind}_repr_{label}.npy") as file:
             np.save(file, values, allow_pickle=False)

@@ -1,5 +1,6 @@
 """A predicted chain and its confidence."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -38,10 +39,11 @@ class Structure:
         hydrogens: dict[int, list[Atom]] = defaultdict(list)
         for atom in self.hydrogens:
             hydrogens[atom[0]].append(atom)
-        for i, present in enumerate(self.mask):
-            for slot in np.flatnonzero(present):
-                x, y, z = map(float, self.positions[i, slot])
-                yield i, ATOM37[slot], (x, y, z)
+        places = iter(self.positions[self.mask].tolist())  # at once: numbers of an array are slow to get one by one
+        for i, present in enumerate(self.mask.tolist()):
+            for name in itertools.compress(ATOM37, present):
+                x, y, z = next(places)
+                yield i, name, (x, y, z)
             yield from hydrogens[i]
 
 

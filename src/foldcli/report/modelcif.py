@@ -2,8 +2,9 @@
 
 import io
 import re
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any, Final
 
 import gemmi
 import ihm.citations
@@ -51,14 +52,36 @@ class AlignedErrors(modelcif.associated.File):
     file_format = "json"
 
 
+@lru_cache(maxsize=1024)
+def _quoted(text: str) -> str:
+    quoted = gemmi.cif.quote(text)
+    return f"\n{quoted}\n" if quoted.startswith(";") else quoted  # a text field has its lines to itself
+
+
+_number: Final[Callable[[Any], str]] = ihm.format.CifWriter(None)._repr
+_BY_TYPE: Final[dict[type, Callable[[Any], str]]] = {str: _quoted, int: str, type(None): lambda _: "."}
+
+
+class WholeRows(ihm.format._CifLoopWriter):
+    """A table with each row on a line, written at once: ihm writes value by value, twice as slow for a large chain."""
+
+    def write(self, **row: object) -> None:
+        values = [_BY_TYPE.get(type(value), _number)(value) for value in map(row.get, self.python_keys)]
+        line = " ".join(values)
+        if self._empty_loop or "\n" in line:
+            super().write(**row)
+        else:
+            self.writer.fh.write(line + "\n")
+
+
 class QuotingWriter(ihm.format.CifWriter):
     """Quotes text by the rules of CIF; ihm quotes it as Python does, which differs for `'` beside `"`, `\\` and `#`."""
 
+    def loop(self, category: str, keys: list[str]) -> WholeRows:
+        return WholeRows(self, category, keys)
+
     def _repr(self, obj: object) -> str:
-        if not isinstance(obj, str):
-            return super()._repr(obj)
-        quoted = gemmi.cif.quote(obj)
-        return f"\n{quoted}\n" if quoted.startswith(";") else quoted  # a text field has its lines to itself
+        return _quoted(obj) if isinstance(obj, str) else _number(obj)
 
 
 class Variant(modelcif.dumper.ModelCIFVariant):

@@ -112,15 +112,17 @@ def _link_lines(structure: Structure) -> Iterator[str]:
 
 def _atom_lines(structure: Structure) -> Iterator[str]:
     serial, last = 0, None
+    columns = [_residue(structure, i) for i in range(len(structure.sequence))]
+    confidence = [f"{value:6.2f}" for value in structure.b_factor.tolist()]
     for serial, (i, name, position) in enumerate(structure.atoms(), start=1):
-        last = _residue(structure, i)
+        last = columns[i]
         # + 0.0 turns a rounded -0.0 into 0.0
         x, y, z = (round(v, 3) + 0.0 for v in position)
         # a name of four letters, such as HG11, begins a column before the others
         column = name if len(name) == 4 else f" {name}"
         yield (
             f"ATOM  {serial:>5} {column:<4} {last}    {x:8.3f}{y:8.3f}{z:8.3f}"
-            f"{1.0:6.2f}{structure.b_factor[i]:6.2f}          {name[0]:>2}"
+            f"  1.00{confidence[i]}          {name[0]:>2}"
         )
     if last is not None:
         yield f"TER   {serial + 1:>5}      {last}"
