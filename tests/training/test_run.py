@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,10 +16,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from foldcli.compose import train_config
 from foldcli.data.training.sample import Sample
 from foldcli.errors import FoldcliError, InputError, Interrupted, WeightsError
 from foldcli.folding.models import load_model, resolve
 from foldcli.training.checkpoint import read_state
+from foldcli.training.folder import SETTINGS, require_same_model
 from tests.training.conftest import SMALL, Watched, begun
 
 
@@ -142,6 +145,14 @@ def test_a_damaged_or_foreign_state_is_named(whole: Path, tmp_path: Path) -> Non
         read_state(copy, begun(tmp_path / "other").learner.state())
     with pytest.raises(InputError, match="another 'model'"):
         begun(whole, "model.evoformer.blocks=2")
+
+
+def test_a_run_goes_on_under_a_version_that_has_more_settings(whole: Path, tmp_path: Path) -> None:
+    written = (whole / SETTINGS).read_text()
+    older = re.sub(r"^ +(complexes|num_recycle|scalar_bias): .*\n", "", written, flags=re.MULTILINE)
+    assert older != written
+    (tmp_path / SETTINGS).write_text(older)
+    require_same_model(tmp_path, train_config("tiny", [*SMALL]))
 
 
 def test_the_latest_whole_state_is_resumed(whole: Path, tmp_path: Path) -> None:

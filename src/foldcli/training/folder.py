@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from foldcli import __version__
-from foldcli.config import ModelConfig, TrainConfig
+from foldcli.config import ModelConfig, TrainConfig, build
 from foldcli.devices import cpu_threads, device_name
 from foldcli.errors import InputError, WeightsError
 from foldcli.files import write_atomic
@@ -75,6 +75,7 @@ def require_same_model(folder: Path, config: TrainConfig) -> None:
     try:
         before: Any = OmegaConf.to_container(OmegaConf.load(folder / SETTINGS))
         before = {key: before.get(key) for key in SAME}
+        before["model"] = asdict(build(ModelConfig, before["model"]))  # settings that are newer have their defaults
     except Exception:  # of damaged YAML each parser raises its own
         raise InputError(f"{folder / SETTINGS}: cannot be read; give another --out, or --resume none") from None
     now = asdict(config)
