@@ -1,5 +1,6 @@
 """Settings: defaults of conf/, typed values in their place, and KEY=VALUE texts before both."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,17 @@ def test_typed_values_are_taken_as_they_are() -> None:
     config = fold_config("tiny", typed=typed)
     assert (config.template, config.max_template_date) == (("a, b.cif",), "2018-04-30")
     assert (config.num_seeds, config.recycle_early_stop_tolerance) == (2, 0.0)
+
+
+def test_passes_are_the_models_own_but_for_what_is_asked_for() -> None:
+    config = fold_config("model_5_multimer_v3")
+    assert (config.num_recycle, config.recycle_early_stop_tolerance) == (20, 0.5)
+    assert config.model.msa.max_extra == 1152 and fold_config("model_1_multimer_v3").model.msa.max_extra == 2048
+    assert fold_config("model_1_multimer_v3", ["num_recycle=6"], {"num_recycle": 5}).num_recycle == 6
+    assert fold_config("model_1_ptm").num_recycle == 3
+    described = {**asdict(config.model), "name": "mine"}
+    assert fold_config(described).num_recycle == 20
+    assert fold_config(described, typed={"num_recycle": 5}).num_recycle == 5
 
 
 def test_an_override_wins_over_a_typed_value() -> None:

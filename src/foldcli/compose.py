@@ -15,11 +15,15 @@ from foldcli.config import FoldConfig, ModelConfig, TrainConfig, build
 from foldcli.errors import InputError
 
 NONE: Mapping[str, Any] = MappingProxyType({})
+# What several of conf/model/ have in common, and no models themselves.
+SHARED = ("alphafold", "multimer")
+# Settings of `foldcli fold` whose defaults are the model's own.
+OF_MODEL = ("num_recycle", "recycle_early_stop_tolerance")
 
 
 def presets() -> list[str]:
-    """The models that conf/model/ describes; not `alphafold`, which holds what the published ones share."""
-    return [name for name in _names("model") if name != "alphafold"]
+    """The models that conf/model/ describes."""
+    return [name for name in _names("model") if name not in SHARED]
 
 
 def recipes() -> list[str]:
@@ -77,6 +81,8 @@ def fold_config(
     for setting in (*overrides, *(f"{key}={value}" for key, value in typed.items())):
         if setting.startswith("model="):
             raise InputError(f"configuration: '{setting}': choose the preset with --{setting.replace('=', ' ')}")
+    if not isinstance(model, str):
+        typed = {key: model[key] for key in OF_MODEL if key in model} | dict(typed)
     settings = compose("fold", [f"model={preset}", *overrides], typed)
     if not isinstance(model, str):
         settings["model"] = _changed(model, overrides)

@@ -14,7 +14,7 @@ from foldcli.bench.simulate.schedule import Message, Replay, Schedule, Wait, rep
 from foldcli.compose import model_config, train_config
 from foldcli.config import StackConfig
 from foldcli.errors import InputError
-from foldcli.model.evoformer import EvoformerBlock
+from foldcli.model.evoformer import EvoformerBlock, OuterFirstBlock
 from foldcli.model.msa import MsaColumnAttention
 from foldcli.parallel.comm_volume import block_messages, block_sent
 from foldcli.parallel.layouts import local_shard
@@ -22,6 +22,8 @@ from foldcli.parallel.mesh import RankGroup
 from foldcli.parallel.shard import shard
 
 LINK = Link(latency=1.0, bandwidth=10.0)
+# Kinds of blocks, and the axis over which each takes the MSA sharded.
+BLOCKS: dict[type[EvoformerBlock], int] = {EvoformerBlock: -3, OuterFirstBlock: -2}
 
 
 @pytest.fixture(autouse=True)
@@ -36,14 +38,13 @@ def test_messages_queue_and_overlap_with_computation() -> None:
     assert replay(schedule, Network(LINK, LINK), ranks=2) == Replay(total=6.0, communication=5.0, exposed=2.0)
 
 
-def block_schedule(size: int, depth: int, length: int, train: bool = False) -> Schedule:
+def block_schedule(kind: type[EvoformerBlock], size: int, depth: int, length: int, train: bool = False) -> Schedule:
     """The schedule of rank 0 of `size` for one Evoformer block of the full model."""
     config, ranks = StackConfig(), RankGroup(0, size)
     with torch.device("meta"):
-        block = shard(EvoformerBlock(config, 128, MsaColumnAttention(config.c_m, config.msa_heads)), ranks)
-        m, z = (
-            local_shard(torch.ones(shape), -3, ranks) for shape in ((depth, length, config.c_m), (length, length, 128))
-        )
+        block = shard(kind(config, 128, MsaColumnAttention(config.c_m, config.msa_heads)), ranks)
+        m = local_shard(torch.ones(depth, length, config.c_m), BLOCKS[kind], ranks)
+        z = local_shard(torch.ones(length, length, 128), -3, ranks)
         masks = torch.ones(depth, length), local_shard(torch.ones(length, length), -2, ranks)
 
     def run() -> None:
@@ -55,9 +56,10 @@ def block_schedule(size: int, depth: int, length: int, train: bool = False) -> S
     return roofline_schedule(run, ranks, DEVICES["a100"])
 
 
+@pytest.mark.parametrize("kind", BLOCKS)
 @pytest.mark.parametrize("size", [2, 4])
-def test_a_schedule_sends_the_bytes_of_a_block(size: int) -> None:
-    schedule = block_schedule(size, 8, 16)
+def test_a_schedule_sends_the_bytes_of_a_block(size: int, kind: type[EvoformerBlock]) -> None:
+    schedule = block_schedule(kind, size, 8, 16)
     sent: Counter[str] = Counter()
     for message in (event for event in schedule.events if isinstance(event, Message)):
         sent[message.kind] += message.sent
@@ -65,10 +67,11 @@ def test_a_schedule_sends_the_bytes_of_a_block(size: int) -> None:
     assert sum(isinstance(event, Wait) for event in schedule.events) == block_messages(size).total()
 
 
-def test_computation_hides_most_communication_forward_and_backward() -> None:
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_computation_hides_most_communication_forward_and_backward(kind: type[EvoformerBlock]) -> None:
     """All but two all-to-alls in each direction; a wait that comes too early fails this."""
     network = Network(LINKS["nvlink"], LINKS["nvlink"])
-    forward, both = (replay(block_schedule(2, 128, 256, train), network, ranks=2) for train in (False, True))
+    forward, both = (replay(block_schedule(kind, 2, 128, 256, train), network, ranks=2) for train in (False, True))
     assert forward.exposed < 0.25 * forward.communication
     assert both.exposed - forward.exposed < 0.25 * (both.communication - forward.communication)
 

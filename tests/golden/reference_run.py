@@ -16,7 +16,7 @@ from foldcli.model.features import Features
 
 @dataclasses.dataclass(frozen=True)
 class ReferenceRun:
-    """A folder written by run_alphafold.py: config.json, features.npz (leading axis: pass) and outputs.npz."""
+    """A folder that run_alphafold.py or run_multimer.py wrote: features.npz, by pass, outputs.npz and config.json."""
 
     folder: Path
 
@@ -28,7 +28,7 @@ class ReferenceRun:
         config = model_config(self.about["preset"])
         evoformer = dataclasses.replace(config.evoformer, blocks=int(self.about["blocks"]))
         extra = dataclasses.replace(config.extra_msa, blocks=int(self.about["extra_blocks"]))
-        template = config.template if int(self.about["templates"]) else None
+        template = config.template if config.complexes or int(self.about["templates"]) else None
         return dataclasses.replace(config, evoformer=evoformer, extra_msa=extra, template=template)
 
     def model(self) -> AlphaFold:

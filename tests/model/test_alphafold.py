@@ -11,6 +11,7 @@ from foldcli.bench.peers.alphafold_arrays import LOGITS, differences, same
 from foldcli.compose import model_config, presets
 from foldcli.errors import WeightsError
 from foldcli.model.alphafold import AlphaFold
+from foldcli.model.features import ChainFeatures
 from foldcli.weights.alphafold import from_alphafold, published_shapes
 from foldcli.weights.seeded import seeded_parameters
 from tests.golden.reference_run import ReferenceRun
@@ -18,12 +19,25 @@ from tests.golden.reference_run import ReferenceRun
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
-@pytest.mark.parametrize("name", ["ptm", "templates"])
-def test_reproduces_alphafold(name: str) -> None:
+@pytest.mark.parametrize(("name", "outputs"), [("ptm", 8), ("templates", 8), ("complex", 9), ("complex_templates", 9)])
+def test_reproduces_alphafold(name: str, outputs: int) -> None:
     run = ReferenceRun(GOLDEN / name)
     found = differences(run.fold(run.model()), run.outputs(), run.config())
-    assert len(found) == 8
+    assert len(found) == outputs
     assert same(found), found
+
+
+def test_chains_are_told_apart() -> None:
+    """A complex whose chains are all numbered as one, or whose copies are numbered as other sequences, is another."""
+    run = ReferenceRun(GOLDEN / "complex_templates")
+    model, features = run.model(), run.passes()[0]
+    chains = features.chains
+    assert chains is not None
+    one, expected = torch.ones_like(chains.asym), model(features).distogram
+    others = ChainFeatures(one, one, one), ChainFeatures(chains.asym, chains.asym, one)
+    for other in others:
+        found = model(dataclasses.replace(features, chains=other)).distogram
+        assert (found - expected).abs().max() > 0.01 * expected.abs().max()
 
 
 def test_a_wrong_model_is_noticed() -> None:
@@ -38,13 +52,14 @@ def test_a_wrong_model_is_noticed() -> None:
 def test_every_published_key_has_its_place(name: str) -> None:
     """The golden runs list DeepMind's keys; a preset differs in depth, templates and the head for aligned errors."""
     config = model_config(name)
-    golden = ReferenceRun(GOLDEN / ("templates" if config.template else "ptm")).about["parameter_shapes"]
+    kind = "complex" if config.complexes else "templates" if config.template else "ptm"
+    golden = ReferenceRun(GOLDEN / kind).about["parameter_shapes"]
     depth = {"evoformer_iteration": 48, "extra_msa_stack": 4}
     expected = {}
     for key, shape in golden.items():
         blocks = next((n for scope, n in depth.items() if f"/{scope}/" in key), None)
         expected[key] = tuple(shape) if blocks is None else (blocks, *shape[1:])
-        if "predicted_aligned_error" in key and not name.endswith("_ptm"):
+        if "predicted_aligned_error" in key and not config.heads.pae:
             del expected[key]
     assert published_shapes(config) == expected
     with torch.device("meta"):

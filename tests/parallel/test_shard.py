@@ -11,7 +11,7 @@ from foldcli.parallel.gradients import sum_over_axial
 from foldcli.parallel.mesh import build_mesh
 from foldcli.parallel.shard import gather_output, shard
 from tests.parallel.rank_pool import RankPool
-from tests.parallel.samples import features, small_model
+from tests.parallel.samples import COMPLEXES, CONFIG, features, small_model
 
 TOLERANCE = 1e-10
 
@@ -59,8 +59,9 @@ def worst_difference(axial: int, shape: dict) -> dict[str, float]:  # type: igno
     """Largest difference of the sharded model from the plain one, by output and parameter, relative to 1 + value."""
     mesh = build_mesh("cpu", axial)
     sample = features(**shape | {"seed": 5 + mesh.data.rank})
-    expected, wanted = outcome(small_model().eval(), sample, lambda output: output)
-    model = shard(small_model().eval(), mesh.axial)
+    config = COMPLEXES if sample.chains else CONFIG
+    expected, wanted = outcome(small_model(config=config).eval(), sample, lambda output: output)
+    model = shard(small_model(config=config).eval(), mesh.axial)
     found, gradients = outcome(model, sample, gather_output)
     sum_over_axial(gradients, mesh)
     names = [name for name, _ in model.named_parameters()]
@@ -76,6 +77,8 @@ def worst_difference(axial: int, shape: dict) -> dict[str, float]:  # type: igno
         {"length": 7, "depth": 5, "extra": 3, "templates": 3, "cyclic": True},
         {"length": 8, "depth": 4, "extra": 4, "templates": 0, "masked": False},
         {"length": 5, "depth": 2, "extra": 6, "templates": 1, "batch": (2,)},
+        {"length": 7, "depth": 3, "extra": 5, "templates": 3, "complexes": True},
+        {"length": 4, "depth": 5, "extra": 2, "templates": 0, "complexes": True, "batch": (2,)},
     ],
 )
 def test_outputs_and_gradients_are_those_of_the_plain_model(ranks: RankPool, axial: int, shape: dict) -> None:  # type: ignore[type-arg]

@@ -89,6 +89,31 @@ def modules(config: ModelConfig, version: int) -> dict:
     return tree
 
 
+def multimer_modules(config: ModelConfig) -> dict:
+    """OpenFold's tree of modules of AlphaFold-Multimer v3, which version 2 alone has."""
+    tree = modules(config, 2)
+    fused = {name: NORM for name in TRI_MUL if name[:8] not in ("linear_a", "linear_b")}
+    fused |= {"linear_ab_p": NORM, "linear_ab_g": NORM}
+    pair = PAIR | {"tri_mul_out": fused, "tri_mul_in": fused}
+    for stack in ("extra_msa_stack", "evoformer"):
+        tree[stack]["blocks"] = [{**block, "pair_stack": pair} for block in tree[stack]["blocks"]]
+    features = "dgram_linear aatype_linear_1 aatype_linear_2 query_embedding_layer_norm query_embedding_linear"
+    features += " pseudo_beta_mask_linear x_linear y_linear z_linear backbone_mask_linear"
+    tree["template_embedder"] = {
+        "template_pair_embedder": dict.fromkeys(features.split(), NORM),
+        "template_single_embedder": {"template_single_embedder": NORM, "template_projector": NORM},
+        "template_pair_stack": {"layer_norm": NORM, "blocks": [pair] * config.template.blocks},
+        "linear_t": NORM,
+    }
+    tree["structure_module"]["ipa"] = {
+        "": ("head_weights",),
+        **dict.fromkeys(("linear_q", "linear_k", "linear_v"), ("weight",)),
+        **dict.fromkeys(("linear_b", "linear_out"), NORM),
+        **{f"linear_{kind}_points": {"linear": NORM} for kind in "qkv"},
+    }
+    return tree
+
+
 def spelled(tree: dict | list | tuple, prefix: str = "") -> list[str]:
     if isinstance(tree, tuple):
         return [f"{prefix}.{leaf}" for leaf in tree]
@@ -105,11 +130,12 @@ def checkpoint(config: ModelConfig, version: int) -> tuple[dict[str, np.ndarray]
     """Published parameters, and the same in OpenFold's layout, by the inverse of the rule under test."""
     published = seeded_parameters(published_shapes(config))
     blocks = {key: rule.blocks for rule in rules(config) for key, _ in rule.sources}
-    spelling = {plain(name): name for name in spelled(modules(config, version))}
+    tree = multimer_modules(config) if config.complexes else modules(config, version)
+    spelling = {plain(name): name for name in spelled(tree)}
     theirs = {}
     for key, array in published.items():
         layers = array if blocks[key] else [array]
-        for name, layer in zip(openfold_names(key, blocks[key]), layers, strict=True):
+        for name, layer in zip(openfold_names(key, blocks[key], config.complexes), layers, strict=True):
             theirs[spelling[name]] = torch.from_numpy(flattened(key, layer))
     assert sorted(theirs) == sorted(spelling.values())
     return published, theirs
@@ -119,6 +145,10 @@ def flattened(key: str, layer: np.ndarray) -> np.ndarray:
     leaf = key.split("//")[1]
     if leaf == "output_w":
         return layer.reshape(-1, layer.shape[-1]).T.copy()
+    if "triangle_multiplication_incoming/projection/" in key or "triangle_multiplication_incoming/gate/" in key:
+        layer = np.concatenate(np.split(layer, 2, axis=-1)[::-1], axis=-1)
+    if leaf == "weights" and layer.ndim == 1:
+        return layer[:, None]
     if layer.ndim > 1 and leaf.endswith(("_w", "weights")):
         return layer.reshape(layer.shape[0], -1).T.copy()
     return layer.reshape(-1)
@@ -139,6 +169,17 @@ def test_both_versions_give_the_published_parameters(version, overrides, tmp_pat
     found = from_openfold(read_state_dict(tmp_path / "openfold.pt"), config, "openfold.pt")
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+def test_multimer_checkpoints_give_the_published_parameters():
+    config = model_config("tiny_multimer")
+    published, theirs = checkpoint(config, 2)
+    expected, found = from_alphafold(published, config, "npz"), from_openfold(theirs, config, "openfold.pt")
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+    triangle = "triangle_multiplication_incoming/projection//weights"  # OpenFold's left half is the published right one
+    left = published[f"{EVOFORMER}/evoformer_iteration/{triangle}"][1][:, 32:]
+    fused = theirs["evoformer.blocks.1.pair_stack.tri_mul_in.linear_ab_p.weight"][:32]
+    np.testing.assert_array_equal(fused.numpy(), left.T)
 
 
 @pytest.mark.parametrize("version", [1, 2])

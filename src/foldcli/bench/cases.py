@@ -11,7 +11,7 @@ from foldcli.config import ModelConfig
 from foldcli.errors import InputError
 from foldcli.model.alphafold import AlphaFold
 from foldcli.model.evoformer import EvoformerBlock
-from foldcli.model.features import Features, Recycled, TemplateFeatures
+from foldcli.model.features import ChainFeatures, Features, Recycled, TemplateFeatures
 from foldcli.model.heads import Heads
 from foldcli.shapes import Msa, Pair, Single, Tensor
 
@@ -123,7 +123,7 @@ class Cases:
         z = self._pairs(self.dtype)
         mask = torch.ones_like(z[..., 0])
         if name == "template_pairs":
-            return Case(name, self.model.trunk.template_pairs, (z, self._templates(), mask), 1)  # type: ignore[arg-type]
+            return Case(name, self.model.trunk.template_pairs, (z, self.features(), mask), 1)  # type: ignore[arg-type]
         stack, _, unit = name.partition(".")
         return self._in_block(name, stack, unit, z, mask)
 
@@ -148,16 +148,24 @@ class Cases:
         """Random features of one pass."""
         i, s, e = self.sizes.residues, self.sizes.depth, self.sizes.extra
         return Features(
-            self._integers(20, i), torch.arange(i, device=self.device), self._ones(i), self._normal(i, 22),
+            self._integers(20, i), torch.arange(i, device=self.device), self._ones(i),
+            self._normal(i, self.config.c_target),
             self._normal(s, i, 49), self._ones(s, i), self._integers(22, e, i), self._ones(e, i), self._normal(e, i),
             self._normal(e, i), None if self.config.template is None else self._templates(),
+            chains=self._chains() if self.config.complexes else None,
         )  # fmt: skip
+
+    def _chains(self) -> ChainFeatures:
+        """Two chains of one sequence."""
+        half = self.sizes.residues // 2
+        chain = 1 + (torch.arange(self.sizes.residues, device=self.device) >= half).long()
+        return ChainFeatures(asym=chain, entity=torch.ones_like(chain), sym=chain)
 
     def _templates(self) -> TemplateFeatures:
         t, i = TEMPLATES, self.sizes.residues
         return TemplateFeatures(
             self._ones(t), self._integers(20, t, i), 20 * self._normal(t, i, 3), self._ones(t, i), self._ones(t, i),
-            self._normal(t, i, 7, 2), self._normal(t, i, 7, 2), self._ones(t, i, 7),
+            self._normal(t, i, 7, 2), self._normal(t, i, 7, 2), self._ones(t, i, 7), 20 * self._normal(t, i, 3, 3),
         )  # fmt: skip
 
     def recycled(self) -> Recycled:

@@ -44,10 +44,12 @@ def fold(
         bool | None, prediction("--use-dropout", help="Dropout, so that seeds differ more.", show_default="no")
     ] = None,
     num_recycle: Annotated[
-        int | None, prediction(help="Recycling passes after the first pass.", show_default="3")
+        int | None,
+        prediction(help="Recycling passes after the first pass.", show_default="the model's own: 3, multimer 20"),
     ] = None,
     recycle_early_stop_tolerance: Annotated[
-        float | None, prediction(help="Stop once a pass changes CA distances by less, in angstrom.", show_default="0")
+        float | None,
+        prediction(help="Stop once a pass changes CA distances by less, in angstrom.", show_default="the model's own"),
     ] = None,
     cyclic: Annotated[bool | None, prediction("--cyclic", help="Bond the last residue of each to the first.")] = None,
     initial_guess: Annotated[

@@ -46,6 +46,7 @@ class StructureConfig:
     point_v: int = 8
     c_angles: int = 128  # channels of the torsion angles' network
     angle_blocks: int = 2
+    scalar_bias: bool = True  # whether the projections to scalar queries, keys and values have a bias
     position_scale: float = 10.0  # angstrom for each unit of the module's own coordinates
     dropout: float = 0.1
     start_at_template: bool = False  # whether frames go on from the first template's after one layer
@@ -55,6 +56,7 @@ class StructureConfig:
 class HeadsConfig:
     """Prediction heads (Suppl. Sec. 1.9)."""
 
+    msa_classes: int = 23  # kinds of residues that the masked MSA's head tells apart: 22 leaves out the mask
     distogram_bins: int = 64
     distogram_first_break: float = 2.3125  # angstrom
     distogram_last_break: float = 21.6875  # angstrom
@@ -85,6 +87,7 @@ class ModelConfig:
     c_z: int = 128  # channels of the pair representation
     c_s: int = 384  # channels of the single representation
     max_relative: int = 32  # largest distance along the sequence that relative positions distinguish, residues
+    max_relative_copies: int = 2  # of complexes: largest distance of copies of a chain that they distinguish
     evoformer: StackConfig = field(default_factory=StackConfig)
     extra_msa: StackConfig = field(default_factory=lambda: StackConfig(blocks=4, c_m=64))
     template: TemplateConfig | None = None  # None: the model takes no templates
@@ -95,3 +98,11 @@ class ModelConfig:
     structure: StructureConfig = field(default_factory=StructureConfig)
     heads: HeadsConfig = field(default_factory=HeadsConfig)
     msa: MsaConfig = field(default_factory=MsaConfig)
+    # What `foldcli fold` does where its flags say nothing else; see FoldConfig.
+    num_recycle: int = 3
+    recycle_early_stop_tolerance: float = 0.0
+
+    @property
+    def c_target(self) -> int:
+        """Channels of a residue's type; the first of the monomer models' marks a break between domains."""
+        return 21 if self.complexes else 22

@@ -38,6 +38,13 @@ TURNED = np.repeat(1 - 2 * np.pad(residues.CHI_PI_PERIODIC, ((0, 0), (2, 0)))[..
 TURNED[..., 0] = 1
 
 
+def backbone_frames(atoms: Float[Tensor, "*b 3 3"]) -> Rigid:
+    """Frames from N, CA and C, in angstrom: CA lies at the origin, C on the x axis (Suppl. Alg. 21)."""
+    n, ca, c = atoms.unbind(-2)
+    found = rigid_from_3_points(c, ca, n)
+    return Rigid(found.rotation * constant(MIRROR[0], atoms), found.translation)
+
+
 def group_frames(
     aatype: ResidueIndex, positions: Atoms37, mask: Atoms37Mask
 ) -> tuple[Rigid, Rigid, Float[Tensor, "*b i 6"]]:

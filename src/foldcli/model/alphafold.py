@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from foldcli.config import ModelConfig
+from foldcli.model.chain_templates import ChainTemplateEmbedder, TemplateChiEmbedder
 from foldcli.model.dap_hooks import LocalResidues, QueryRow, pair_mask
 from foldcli.model.embedders import ExtraMsaEmbedder, InputEmbedder, RecyclingEmbedder
-from foldcli.model.evoformer import EvoformerStack
+from foldcli.model.evoformer import EvoformerStack, OuterFirstStack
 from foldcli.model.features import Features, Recycled
 from foldcli.model.heads import Heads
 from foldcli.model.structure import StructureModule, StructureState, all_atoms
@@ -37,27 +38,34 @@ class Output:
         return Recycled(self.msa_first_row.detach().clone(), self.pair.detach(), self.positions.detach())
 
 
+# How templates become pairs and rows, and the kind of both stacks: of a chain's model, and of a model of complexes.
+PARTS = TemplatePairEmbedder, TemplateTorsionEmbedder, EvoformerStack
+COMPLEX_PARTS = ChainTemplateEmbedder, TemplateChiEmbedder, OuterFirstStack
+
+
 class Trunk(nn.Module):
     """Embedders, extra-MSA stack and Evoformer; computes in its parameters' precision, returns at least float32."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         c_m, c_z = config.evoformer.c_m, config.c_z
+        pairs, torsions, stack = COMPLEX_PARTS if config.complexes else PARTS
         self.local_residues = LocalResidues()
         self.query_row = QueryRow()
         self.input = InputEmbedder(config)
         self.recycling = RecyclingEmbedder(config)
-        self.template_pairs = TemplatePairEmbedder(c_z, config.template) if config.template else None
-        self.template_torsions = TemplateTorsionEmbedder(c_m) if config.template else None
+        self.template_pairs = pairs(c_z, config.template) if config.template else None
+        self.template_torsions = torsions(c_m) if config.template else None
         self.extra_embedder = ExtraMsaEmbedder(config.extra_msa.c_m)
-        self.extra_msa = EvoformerStack(config.extra_msa, c_z, global_columns=True)
-        self.evoformer = EvoformerStack(config.evoformer, c_z)
+        self.extra_msa = stack(config.extra_msa, c_z, global_columns=True)
+        self.evoformer = stack(config.evoformer, c_z)
         self.single = nn.Linear(c_m, config.c_s)
 
     def forward(self, features: Features, previous: Recycled) -> tuple[Msa, Pair, Single]:
         m, z = self._embed(features, previous)
         pairs_mask = pair_mask(features.seq_mask.to(z.dtype), self.local_residues)
-        z = self._add_templates(features, z, pairs_mask)
+        if self.template_pairs is not None:
+            z = self.template_pairs(z, features, pairs_mask)
         z = self._add_extra_msa(features, z, pairs_mask)
         msa_mask, depth = features.msa_mask.to(z.dtype), m.shape[-3]
         if self.template_torsions is not None and features.templates is not None:
@@ -70,16 +78,9 @@ class Trunk(nn.Module):
 
     def _embed(self, features: Features, previous: Recycled) -> tuple[Msa, Pair]:
         """Embed the input and the previous pass (Suppl. Alg. 2, lines 5 and 6)."""
-        dtype = self.single.weight.dtype
-        target, msa = features.target_feat.to(dtype), features.msa_feat.to(dtype)
-        m, z = self.input(target, msa, features.residue_index, features.ring_offsets)
+        m, z = self.input(features)
         row, pairs = self.recycling(features.aatype, previous)
         return torch.cat([m[..., :1, :, :] + row.unsqueeze(-3), m[..., 1:, :, :]], dim=-3), z + pairs
-
-    def _add_templates(self, features: Features, z: Pair, mask: PairMask) -> Pair:
-        if self.template_pairs is None or features.templates is None:
-            return z
-        return z + self.template_pairs(z, features.templates, mask)
 
     def _add_extra_msa(self, features: Features, z: Pair, mask: PairMask) -> Pair:
         extra = self.extra_embedder(features)

@@ -8,6 +8,7 @@ products have no hook: DAP replaces the modules that compute them.
 from torch import nn
 
 from foldcli import ops
+from foldcli.model.features import TemplateFeatures
 from foldcli.model.layers import dense
 from foldcli.shapes import Float, Msa, Pair, PairMask, ResidueMask, Tensor
 
@@ -30,6 +31,13 @@ class AllResidues(nn.Module):
 
     def forward(self, x: Tensor, axis: int) -> Tensor:
         return x
+
+
+class LocalTemplates(nn.Module):
+    """Select the templates that become rows of the MSA here: on one device all, with DAP a rank's share."""
+
+    def forward(self, templates: TemplateFeatures) -> TemplateFeatures:
+        return templates
 
 
 class QueryRow(nn.Module):

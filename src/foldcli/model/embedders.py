@@ -11,7 +11,60 @@ from foldcli.model.features import Features, Recycled
 from foldcli.model.layers import LayerNorm
 from foldcli.shapes import Float, Int, Msa, Pair, ResidueIndex, Tensor
 
-C_TARGET, C_MSA, EXTRA_CLASSES = 22, 49, 23
+C_MSA, EXTRA_CLASSES = 49, 23
+
+
+class RelativePositions(nn.Linear):
+    """Embed i - j, clipped, by a table look-up: it equals a linear layer on one-hot vectors (Suppl. Alg. 4, 5)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(relative_channels(config), config.c_z)
+        self.max_relative = config.max_relative
+        self.local_residues = LocalResidues()
+
+    def forward(self, features: Features) -> Pair:  # type: ignore[override]
+        return F.embedding(self.offsets(features), self.weight.T) + self.bias
+
+    def offsets(self, features: Features) -> Int[Tensor, "*b i j"]:
+        """i - j from 0, which stands for the largest distance to the left."""
+        if features.ring_offsets is None:
+            offset = self.differences(features.residue_index)
+        else:
+            offset = self.local_residues(features.ring_offsets, -2)
+        return (offset + self.max_relative).clamp(0, 2 * self.max_relative)
+
+    def differences(self, number: ResidueIndex) -> Int[Tensor, "*b i j"]:
+        """The number of residue i minus that of j."""
+        return self.local_residues(number, -1).unsqueeze(-1) - number.unsqueeze(-2)
+
+
+class ChainRelativePositions(RelativePositions):
+    """Embed i - j within a chain, whether two chains have one sequence, and how far apart these copies are numbered.
+
+    Two chains are farther apart than any two residues of one (Evans et al. 2021, AlphaFold-Multimer).
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.max_copies = config.max_relative_copies
+
+    def forward(self, features: Features) -> Pair:  # type: ignore[override]
+        assert features.chains is not None, "a model of complexes is told chains apart"
+        positions, copies = 2 * self.max_relative + 2, 2 * self.max_copies + 2
+        offset = torch.where(self.differences(features.chains.asym) == 0, self.offsets(features), positions - 1)
+        copy = (self.differences(features.chains.sym) + self.max_copies).clamp(0, copies - 2)
+        copy = torch.where(self.differences(features.chains.entity) == 0, copy, copies - 1)
+        by_offset, same_entity, by_copy = self.weight.T.split([positions, 1, copies])
+        # All but the last kind of copies are of the same entity.
+        by_copy = torch.cat([by_copy[:-1] + same_entity, by_copy[-1:]])
+        table = (by_offset.unsqueeze(1) + by_copy).flatten(0, 1)
+        return F.embedding(offset * copies + copy, table) + self.bias
+
+
+def relative_channels(config: ModelConfig) -> int:
+    """Clipped offsets; of complexes also another chain, the same entity, clipped numbers of copies, another entity."""
+    offsets, copies = 2 * config.max_relative + 1, 2 * config.max_relative_copies + 1
+    return offsets + (1 + 1 + copies + 1 if config.complexes else 0)
 
 
 class InputEmbedder(nn.Module):
@@ -19,33 +72,19 @@ class InputEmbedder(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.max_relative = config.max_relative
         self.local_residues = LocalResidues()
-        self.target = nn.Linear(C_TARGET, config.evoformer.c_m)
+        self.target = nn.Linear(config.c_target, config.evoformer.c_m)
         self.msa = nn.Linear(C_MSA, config.evoformer.c_m)
-        self.left = nn.Linear(C_TARGET, config.c_z)
-        self.right = nn.Linear(C_TARGET, config.c_z)
-        self.relative = nn.Linear(2 * config.max_relative + 1, config.c_z)
+        self.left = nn.Linear(config.c_target, config.c_z)
+        self.right = nn.Linear(config.c_target, config.c_z)
+        self.relative = (ChainRelativePositions if config.complexes else RelativePositions)(config)
 
-    def forward(
-        self,
-        target: Float[Tensor, "*b i c_t"],
-        msa: Float[Tensor, "*b s i c"],
-        residue_index: ResidueIndex,
-        ring_offsets: Int[Tensor, "*b i j"] | None = None,
-    ) -> tuple[Msa, Pair]:
+    def forward(self, features: Features) -> tuple[Msa, Pair]:
+        dtype = self.target.weight.dtype
+        target, msa = features.target_feat.to(dtype), features.msa_feat.to(dtype)
         m = self.msa(msa) + self.target(target).unsqueeze(-3)
         z = self.left(self.local_residues(target, -2)).unsqueeze(-2) + self.right(target).unsqueeze(-3)
-        if ring_offsets is None:
-            offset = self.local_residues(residue_index, -1).unsqueeze(-1) - residue_index.unsqueeze(-2)
-        else:
-            offset = self.local_residues(ring_offsets, -2)
-        return m, z + self.relative_positions(offset)
-
-    def relative_positions(self, offset: Int[Tensor, "*b i j"]) -> Pair:
-        """Embed i - j, clipped, by a table look-up: it equals a linear layer on one-hot vectors (Suppl. Alg. 4, 5)."""
-        offset = (offset + self.max_relative).clamp(0, 2 * self.max_relative)
-        return F.embedding(offset, self.relative.weight.T) + self.relative.bias
+        return m, z + self.relative(features)
 
 
 class RecyclingEmbedder(nn.Module):

@@ -57,17 +57,35 @@ class EvoformerBlock(nn.Module):
         return self.add_ending(z, self.transpose(self.ending(self.transpose(z), mask)))
 
 
+class OuterFirstBlock(EvoformerBlock):
+    """A block of AlphaFold-Multimer: the outer product comes first, and the rows see its pairs (Evans et al. 2021)."""
+
+    def forward(self, m: Msa, z: Pair, msa_mask: MsaMask, pair_mask: PairMask) -> tuple[Msa, Pair]:
+        z = z + self.outer_product_mean(m, msa_mask)
+        m = self.update_msa_rows(m, z, msa_mask)
+        m = self.update_msa_columns(m, msa_mask)
+        return m, self.update_pairs(z, pair_mask)
+
+
 class EvoformerStack(nn.Module):
     """A sequence of blocks; global_columns: with global column attention, for the extra MSA (Suppl. Alg. 18)."""
+
+    block: type[EvoformerBlock] = EvoformerBlock
 
     def __init__(self, config: StackConfig, c_z: int, global_columns: bool = False) -> None:
         super().__init__()
         column = MsaColumnGlobalAttention if global_columns else MsaColumnAttention
         self.blocks = nn.ModuleList(
-            EvoformerBlock(config, c_z, column(config.c_m, config.msa_heads)) for _ in range(config.blocks)
+            self.block(config, c_z, column(config.c_m, config.msa_heads)) for _ in range(config.blocks)
         )
 
     def forward(self, m: Msa, z: Pair, msa_mask: MsaMask, pair_mask: PairMask) -> tuple[Msa, Pair]:
         for block in self.blocks:
             m, z = block(m, z, msa_mask, pair_mask)
         return m, z
+
+
+class OuterFirstStack(EvoformerStack):
+    """A stack of AlphaFold-Multimer."""
+
+    block = OuterFirstBlock

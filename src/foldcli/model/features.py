@@ -36,7 +36,7 @@ class Features:
     aatype: Int[Tensor, "*b i"]  # 0..20
     residue_index: Int[Tensor, "*b i"]
     seq_mask: Float[Tensor, "*b i"]
-    target_feat: Float[Tensor, "*b i 22"]
+    target_feat: Float[Tensor, "*b i c_t"]  # one-hot types, without a channel for breaks if the model is of complexes
     msa_feat: Float[Tensor, "*b s i 49"]
     msa_mask: Float[Tensor, "*b s i"]
     extra_msa: Int[Tensor, "*b e i"]  # residue types 0..22

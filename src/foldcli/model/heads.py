@@ -8,8 +8,6 @@ from foldcli.model.layers import LayerNorm
 from foldcli.protein.residues import ATOM37
 from foldcli.shapes import Float, Pair, Single, Tensor
 
-MSA_CLASSES = 23
-
 
 class DistogramHead(nn.Module):
     """Logits of binned pseudo-beta distances, symmetric in i and j (Suppl. Sec. 1.9.8)."""
@@ -44,7 +42,7 @@ class Heads(nn.Module):
     def __init__(self, config: HeadsConfig, c_m: int, c_z: int, c_s: int) -> None:
         super().__init__()
         self.distogram = DistogramHead(c_z, config)
-        self.masked_msa = nn.Linear(c_m, MSA_CLASSES)
+        self.masked_msa = nn.Linear(c_m, config.msa_classes)
         self.resolved = nn.Linear(c_s, len(ATOM37))
         self.lddt = LddtHead(c_s, config)
         self.pae = nn.Linear(c_z, config.pae_bins) if config.pae else None

@@ -25,8 +25,8 @@ class InvariantPointAttention(nn.Module):
         self.local_residues = LocalResidues()
         self.all_residues = AllResidues()
         h, points = config.heads, config.point_qk + config.point_v
-        self.query = nn.Linear(c_s, h * config.scalar_qk)
-        self.key_value = nn.Linear(c_s, h * (config.scalar_qk + config.scalar_v))
+        self.query = nn.Linear(c_s, h * config.scalar_qk, bias=config.scalar_bias)
+        self.key_value = nn.Linear(c_s, h * (config.scalar_qk + config.scalar_v), bias=config.scalar_bias)
         self.query_points = nn.Linear(c_s, 3 * h * config.point_qk)
         self.key_value_points = nn.Linear(c_s, 3 * h * points)
         self.bias = nn.Linear(c_z, h)

@@ -6,8 +6,8 @@ from torch import nn
 
 from foldcli.config import TemplateConfig
 from foldcli.geometry.atoms import distance_bins
-from foldcli.model.dap_hooks import LocalResidues, PairTranspose, pair_mask
-from foldcli.model.features import TemplateFeatures
+from foldcli.model.dap_hooks import LocalResidues, LocalTemplates, PairTranspose, pair_mask
+from foldcli.model.features import Features, TemplateFeatures
 from foldcli.model.layers import DropoutAdd, LayerNorm, Transition
 from foldcli.model.triangle import IncomingProduct, OutgoingProduct, TriangleAttention, TriangleMultiplication
 from foldcli.ops.attention import MASK_BIAS
@@ -16,7 +16,6 @@ from foldcli.shapes import Float, Msa, MsaMask, Pair, PairMask, Tensor
 CLASSES = 22
 FIRST_BIN, LAST_BIN, BINS = 3.25, 50.75, 39
 C_PAIR_FEATURES = BINS + 1 + 2 * CLASSES + 3 + 1
-C_TORSION_FEATURES = CLASSES + 14 + 14 + 7
 
 
 def template_pair_features(templates: TemplateFeatures, local_residues: LocalResidues) -> Float[Tensor, "*b t i j 88"]:
@@ -85,28 +84,40 @@ class TemplatePairEmbedder(nn.Module):
         self.norm = LayerNorm(config.c_t)
         self.attention = TemplatePointwiseAttention(c_z, config)
 
-    def forward(self, z: Pair, templates: TemplateFeatures, mask: PairMask) -> Pair:
+    def forward(self, z: Pair, features: Features, mask: PairMask) -> Pair:
+        """The pairs with the update; without templates they stay as they are."""
+        templates = features.templates
+        if templates is None:
+            return z
         t = self.embed(template_pair_features(templates, self.local_residues).to(z.dtype))
         each = mask.unsqueeze(-3).expand(t.shape[:-1])
         for block in self.blocks:
             t = block(t, each)
         present = templates.mask
         update = self.attention(z, self.norm(t), present)
-        return update * (present.sum(-1) > 0).to(z.dtype)[..., None, None, None]
+        return z + update * (present.sum(-1) > 0).to(z.dtype)[..., None, None, None]
 
 
 class TemplateTorsionEmbedder(nn.Module):
     """One MSA row, and its mask, from each template's residue types and torsions (Suppl. Alg. 2, lines 7 and 8)."""
 
+    C_TORSIONS = 14 + 14 + 7
+
     def __init__(self, c_m: int) -> None:
         super().__init__()
-        self.embed = nn.Linear(C_TORSION_FEATURES, c_m)
+        self.local_templates = LocalTemplates()
+        self.embed = nn.Linear(CLASSES + self.C_TORSIONS, c_m)
         self.project = nn.Linear(c_m, c_m)
 
     def forward(self, templates: TemplateFeatures) -> tuple[Msa, MsaMask]:
+        templates = self.local_templates(templates)
         types = F.one_hot(templates.aatype, CLASSES).to(templates.torsions.dtype)
+        torsions, mask = self.torsions(templates)
+        features = torch.cat([types, torsions], dim=-1).to(self.embed.weight.dtype)
+        return self.project(self.embed(features).relu()), mask.to(features.dtype)
+
+    def torsions(self, templates: TemplateFeatures) -> tuple[Float[Tensor, "*b t i c"], MsaMask]:
+        """All seven torsions, and the mask of the row."""
         angles = [templates.torsions.flatten(-2), templates.torsions_alt.flatten(-2), templates.torsions_mask]
-        features = torch.cat([types, *angles], dim=-1).to(self.embed.weight.dtype)
         # psi alone needs only the residue's own backbone: where it is defined, the residue is known
-        psi = templates.torsions_mask[..., 2]
-        return self.project(self.embed(features).relu()), psi.to(features.dtype)
+        return torch.cat(angles, dim=-1), templates.torsions_mask[..., 2]

@@ -15,15 +15,15 @@ import torch
 from torch import nn
 
 from foldcli import ops
-from foldcli.model.dap_hooks import AllResidues, LocalResidues, OuterProduct, PairTranspose, QueryRow
+from foldcli.model.dap_hooks import AllResidues, LocalResidues, LocalTemplates, OuterProduct, PairTranspose, QueryRow
 from foldcli.model.embedders import RecyclingEmbedder
-from foldcli.model.evoformer import EvoformerBlock, EvoformerStack
+from foldcli.model.evoformer import EvoformerBlock, EvoformerStack, OuterFirstBlock, OuterFirstStack
 from foldcli.model.features import Recycled, TemplateFeatures
 from foldcli.model.layers import DropoutAdd, dense
 from foldcli.model.msa import MsaRowAttention
-from foldcli.model.template import TemplateTorsionEmbedder
 from foldcli.model.triangle import IncomingProduct, TriangleAttention, TriangleMultiplication
 from foldcli.ops.dropout import kept
+from foldcli.parallel.collectives import Pending
 from foldcli.parallel.layouts import (
     all_gather_async,
     local_shard,
@@ -65,6 +65,28 @@ class DapEvoformerBlock(EvoformerBlock):
         return self.add_pair(z, self.ending(z, mask))
 
 
+class DapOuterFirstBlock(DapEvoformerBlock, OuterFirstBlock):
+    """m comes and goes sharded over residues, as the outer product needs it, and z over rows.
+
+    The all-to-all of m to sequences overlaps the outer product, that back to residues the pair updates; the all-to-all
+    that transposes z back, after `attend_ending_node`, overlaps the column updates.
+    """
+
+    def forward(self, m: Msa, z: Pair, msa_mask: MsaMask, pair_mask: PairMask) -> tuple[Msa, Pair]:
+        sequences = residues_to_sequences_async(m, self.group)  # Duality Async: starts; overlaps the outer product
+        mask = local_shard(msa_mask, -1, self.group)
+        z = z + self.outer_product_mean(m, mask)
+        m = self.update_msa_rows(sequences.wait(), z, local_shard(msa_mask, -2, self.group))  # Duality Async: awaited
+        residues = sequences_to_residues_async(m, self.group)  # Duality Async: starts; overlaps all pair updates
+        pairs = transpose_pairs_async(self.update_pairs(z, pair_mask), self.group)  # Duality Async: starts
+        m = self.update_msa_columns(residues.wait(), mask)  # Duality Async: m is awaited; overlaps the transpose of z
+        return m, pairs.wait()  # Duality Async: z is awaited
+
+    def update_msa_rows(self, m: Msa, z: Pair, mask: MsaMask) -> Msa:
+        assert isinstance(self.row, DapMsaRowAttention)
+        return self.add_row(m, self.row.over_rows(m, z, mask))
+
+
 class DapEvoformerStack(EvoformerStack):
     """Give every block the mask of all sequences, and the pairs transposed."""
 
@@ -78,6 +100,19 @@ class DapEvoformerStack(EvoformerStack):
         return m, transpose_pairs_async(z, self.group).wait()
 
 
+class DapOuterFirstStack(OuterFirstStack):
+    """Give every block the mask of all sequences, and m sharded over residues."""
+
+    group: RankGroup
+
+    def forward(self, m: Msa, z: Pair, msa_mask: MsaMask, pair_mask: PairMask) -> tuple[Msa, Pair]:
+        all_sequences = all_gather_async(msa_mask, -2, self.group).wait()
+        m = sequences_to_residues_async(m, self.group).wait()
+        for block in self.blocks:
+            m, z = block(m, z, all_sequences, pair_mask)
+        return residues_to_sequences_async(m, self.group).wait(), z
+
+
 class DapMsaRowAttention(MsaRowAttention):
     """The pair bias is gathered while queries, keys and values are projected; z is transposed, and so is the bias."""
 
@@ -85,7 +120,15 @@ class DapMsaRowAttention(MsaRowAttention):
 
     def forward(self, m: Msa, z: Pair, mask: MsaMask) -> Msa:
         (projected,) = ops.norm_linear(z, self.norm_z.parts, [dense(self.pair_weight)])
-        bias = all_gather_async(projected.transpose(-1, -3), -1, self.group)  # Duality Async: starts
+        return self._attended(m, mask, all_gather_async(projected.transpose(-1, -3), -1, self.group))
+
+    def over_rows(self, m: Msa, z: Pair, mask: MsaMask) -> Msa:
+        """The same where z is not transposed."""
+        (projected,) = ops.norm_linear(z, self.norm_z.parts, [dense(self.pair_weight)])
+        return self._attended(m, mask, all_gather_async(projected.movedim(-1, -3), -2, self.group))
+
+    def _attended(self, m: Msa, mask: MsaMask, bias: Pending) -> Msa:
+        """bias: its transfer has just started (Duality Async)."""
         (packed,) = ops.norm_linear(m, self.norm.parts, [dense(self.attention.packed)])
         return self.attention(packed, mask, bias.wait())  # Duality Async: is awaited
 
@@ -187,13 +230,13 @@ class DapRecyclingEmbedder(RecyclingEmbedder):
         return row * float(self.group.first), pairs
 
 
-class DapTemplateTorsionEmbedder(TemplateTorsionEmbedder):
-    """This rank's share of the templates as rows of its part of the MSA."""
+class DapLocalTemplates(LocalTemplates):
+    """This rank's share of the templates, which become rows of its part of the MSA."""
 
     group: RankGroup
 
-    def forward(self, templates: TemplateFeatures) -> tuple[Msa, MsaMask]:
-        return super().forward(local_templates(templates, self.group))
+    def forward(self, templates: TemplateFeatures) -> TemplateFeatures:
+        return local_templates(templates, self.group)
 
 
 class DapDropoutAdd(DropoutAdd):
@@ -227,7 +270,9 @@ DAP_MODULES: dict[type[nn.Module], type[nn.Module]] = {
     # module: its DAP module      communication; layout of what it takes -> what it returns
     EvoformerStack: DapEvoformerStack,  # all-to-all; m over sequences, z over rows -> the same
     EvoformerBlock: DapEvoformerBlock,  # all-to-all; m over sequences, z transposed over rows -> the same
-    MsaRowAttention: DapMsaRowAttention,  # all-gather of the pair bias; z transposed over rows -> m over sequences
+    OuterFirstStack: DapOuterFirstStack,  # all-to-all; m over sequences, z over rows -> the same
+    OuterFirstBlock: DapOuterFirstBlock,  # all-to-all; m over residues, z over rows -> the same
+    MsaRowAttention: DapMsaRowAttention,  # all-gather of the pair bias; z over rows or transposed -> m over sequences
     TriangleAttention: DapTriangleAttention,  # all-gather of the pair bias; z over rows -> the same
     TriangleMultiplication: DapTriangleMultiplication,  # ring; z over rows -> the same
     OuterProduct: DapOuterProduct,  # ring; m over residues -> z over rows
@@ -236,7 +281,7 @@ DAP_MODULES: dict[type[nn.Module], type[nn.Module]] = {
     AllResidues: DapAllResidues,  # all-gather; over residues -> all residues
     QueryRow: DapQueryRow,  # scatter; m over sequences -> its first row over residues
     RecyclingEmbedder: DapRecyclingEmbedder,  # none; all residues -> the row, zeros but on rank 0, and z over rows
-    TemplateTorsionEmbedder: DapTemplateTorsionEmbedder,  # none; all templates -> over templates
+    LocalTemplates: DapLocalTemplates,  # none; all templates -> over templates
     DropoutAdd: DapDropoutAdd,  # none
     nn.Dropout: DapDropout,  # none
 }

@@ -3,19 +3,19 @@
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from foldcli.model.features import Features, Recycled, TemplateFeatures
+from foldcli.model.features import ChainFeatures, Features, Recycled, TemplateFeatures
 from foldcli.parallel.layouts import local_shard, padded
 from foldcli.parallel.mesh import RankGroup
 from foldcli.shapes import Tensor
 
-T = TypeVar("T", Features, TemplateFeatures)
+T = TypeVar("T", Features, TemplateFeatures, ChainFeatures)
 
 # The axis of residues, counted from the end; that of sequences or templates is the one before.
 RESIDUE_AXIS = {
     "aatype": -1, "residue_index": -1, "seq_mask": -1, "target_feat": -2, "msa_feat": -2, "msa_mask": -1,
     "extra_msa": -1, "extra_mask": -1, "extra_has_deletion": -1, "extra_deletion": -1,
     "pseudo_beta": -2, "pseudo_beta_mask": -1, "backbone_mask": -1, "torsions": -3, "torsions_alt": -3,
-    "torsions_mask": -2, "ring_offsets": -1,
+    "torsions_mask": -2, "backbone": -3, "ring_offsets": -1, "asym": -1, "entity": -1, "sym": -1,
 }  # fmt: skip
 # The features that have sequences.
 MSA_FEATURES = ("msa_feat", "msa_mask", "extra_msa", "extra_mask", "extra_has_deletion", "extra_deletion")
@@ -28,6 +28,8 @@ def local_features(features: Features, group: RankGroup) -> Features:
         features = replace(features, ring_offsets=padded(features.ring_offsets, -2, group.size))
     if features.templates is not None:
         features = replace(features, templates=_pad_residues(features.templates, group))
+    if features.chains is not None:
+        features = replace(features, chains=_pad_residues(features.chains, group))
     sequences: Any = {
         name: _local_rows(getattr(features, name), RESIDUE_AXIS[name] - 1, group) for name in MSA_FEATURES
     }
@@ -36,9 +38,9 @@ def local_features(features: Features, group: RankGroup) -> Features:
 
 def local_templates(templates: TemplateFeatures, group: RankGroup) -> TemplateFeatures:
     """The templates whose torsions this rank adds as rows of the MSA; padding is masked."""
-    axes = {f.name: RESIDUE_AXIS.get(f.name, 0) - 1 for f in fields(templates)}
+    axes = {f.name: RESIDUE_AXIS.get(f.name, 0) - 1 for f in fields(templates) if f.name != "backbone"}
     local = {name: _local_rows(getattr(templates, name), axis, group) for name, axis in axes.items()}
-    return replace(templates, **local)
+    return replace(templates, backbone=None, **local)
 
 
 def padded_recycled(previous: Recycled, group: RankGroup) -> Recycled:

@@ -19,6 +19,7 @@ RULES = (
     (r"point_weight$", "kept"),
     (r"bias$|offset$", "zero"),
     (r"\.attention\.packed\.weight$", "packed attention"),
+    (r"template_pairs\.(pairs|geometry|row_types|column_types|output)\.weight$", "relu"),
     (r"template_pairs\.attention\.(query|key|value)\.|\.column\.(query|key_value)\.", "glorot"),
     (r"\.(row|starting|ending)\.pair_weight\.", "normal"),
     (r"\.gate\.weight$|\.output\.weight$|\.contract\.weight$|outer\.project\.weight$", "zero"),

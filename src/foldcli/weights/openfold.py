@@ -14,17 +14,9 @@ import torch
 
 from foldcli.config import ModelConfig
 from foldcli.errors import WeightsError
-from foldcli.weights.alphafold import (
-    EVOFORMER,
-    FOLD,
-    ROOT,
-    TEMPLATE,
-    TEMPLATE_STACK,
-    Array,
-    Shape,
-    from_alphafold,
-    rules,
-)
+from foldcli.weights import multimer
+from foldcli.weights.alphafold import TEMPLATE_STACK, from_alphafold, rules
+from foldcli.weights.layer_rules import EVOFORMER, FOLD, ROOT, TEMPLATE, Array, Shape
 
 WRAPPERS = {"core", "pair_stack", "template_embedder", "_msa_att", "stack"}
 # A part of a name in some versions -> its name in the table below.
@@ -34,10 +26,15 @@ STACKS = {
     f"{EVOFORMER}/evoformer_iteration": "evoformer.blocks",
     f"{EVOFORMER}/extra_msa_stack": "extra_msa_stack.blocks",
     TEMPLATE_STACK: "template_pair_stack.blocks",
+    multimer.STACK: "template_pair_stack.blocks",
 }
 TRIANGLE = {
     "layer_norm_input": "layer_norm_in",
     "center_layer_norm": "layer_norm_out",
+    "left_norm_input": "layer_norm_in",
+    "center_norm": "layer_norm_out",
+    "projection": "linear_ab_p",
+    "gate": "linear_ab_g",
     "output_projection": "linear_z",
     "gating_linear": "linear_g",
 }
@@ -54,6 +51,7 @@ INCOMING = {
     "left_gate": "linear_b_g",
     "right_gate": "linear_a_g",
 }
+SWAPPED = re.compile("/triangle_multiplication_incoming/(projection|gate)//")  # those that hold both
 TRANSITION = {"input_layer_norm": "layer_norm", "transition1": "linear_1", "transition2": "linear_2"}
 TRIANGLE_ATTENTION = {"": "linear", "query_norm": "layer_norm", "attention": "mha"}
 MSA_ATTENTION = {"query_norm": "layer_norm_m", "attention": "mha"}
@@ -84,6 +82,7 @@ SINGLE = {
     f"{EVOFORMER}/left_single": "input_embedder.linear_tf_z_i",
     f"{EVOFORMER}/right_single": "input_embedder.linear_tf_z_j",
     f"{EVOFORMER}/pair_activiations": "input_embedder.linear_relpos",
+    multimer.RELATIVE: "input_embedder.linear_relpos",
     f"{EVOFORMER}/prev_pos_linear": "recycling_embedder.linear",
     f"{EVOFORMER}/prev_msa_first_row_norm": "recycling_embedder.layer_norm_m",
     f"{EVOFORMER}/prev_pair_norm": "recycling_embedder.layer_norm_z",
@@ -110,6 +109,7 @@ SINGLE = {
     f"{FOLD}/transition_2": "structure_module.transition.layers.0.linear_3",
     f"{FOLD}/transition_layer_norm": "structure_module.transition.layer_norm",
     f"{FOLD}/affine_update": "structure_module.bb_update.linear",
+    multimer.UPDATE: "structure_module.bb_update.linear",
     f"{ANGLES}/input_projection": "structure_module.angle_resnet.linear_in",
     f"{ANGLES}/input_projection_1": "structure_module.angle_resnet.linear_initial",
     f"{ANGLES}/unnormalized_angles": "structure_module.angle_resnet.linear_out",
@@ -121,6 +121,26 @@ SINGLE = {
     f"{ROOT}/masked_msa_head/logits": "aux_heads.masked_msa.linear",
     f"{ROOT}/experimentally_resolved_head/logits": "aux_heads.experimentally_resolved.linear",
     f"{ROOT}/predicted_aligned_error_head/logits": "aux_heads.tm.linear",
+}
+# Of AlphaFold-Multimer alone; its features of template pairs are numbered.
+PAIR_FEATURES = (
+    "dgram_linear", "pseudo_beta_mask_linear", "aatype_linear_1", "aatype_linear_2", "x_linear", "y_linear", "z_linear",
+    "backbone_mask_linear", "query_embedding_linear",
+)  # fmt: skip
+MULTIMER = {
+    f"{EVOFORMER}/template_single_embedding": "template_single_embedder.template_single_embedder",
+    f"{EVOFORMER}/template_projection": "template_single_embedder.template_projector",
+    f"{multimer.SINGLE}/query_embedding_norm": "template_pair_embedder.query_embedding_layer_norm",
+    f"{TEMPLATE}/output_linear": "linear_t",
+}
+MULTIMER |= {
+    f"{multimer.SINGLE}/template_pair_embedding_{k}": f"template_pair_embedder.{name}"
+    for k, name in enumerate(PAIR_FEATURES)
+}
+MULTIMER |= {
+    f"{ATTENTION}/{kind}_{what}_projection{inner}": f"structure_module.ipa.linear_{kind}{ending}"
+    for kind in "qkv"
+    for what, inner, ending in (("scalar", "", ""), ("point", "/point_projection", "_points"))
 }
 # AlphaFold's name of an array within its module -> OpenFold's.
 LEAVES = {
@@ -137,7 +157,7 @@ def from_openfold(tensors: Mapping[str, torch.Tensor], config: ModelConfig, sour
     """Our state dict from OpenFold's, of any version; WeightsError names what is missing or not used."""
     theirs = _unwrapped(tensors, source)
     expected = {key: (shape, rule.blocks) for rule in rules(config) for key, shape in rule.sources}
-    names = {key: list(openfold_names(key, blocks)) for key, (_, blocks) in expected.items()}
+    names = {key: list(openfold_names(key, blocks, config.complexes)) for key, (_, blocks) in expected.items()}
     wanted = {name for group in names.values() for name in group}
     if theirs.keys() != wanted:
         raise WeightsError(f"{source}: not OpenFold's parameters of {config.name}: {_difference(wanted, theirs)}")
@@ -150,7 +170,7 @@ def _unwrapped(tensors: Mapping[str, torch.Tensor], source: str) -> dict[str, to
     plain: dict[str, torch.Tensor] = {}
     for key, tensor in tensors.items():
         parts = (RENAMED.get(part, part) for part in key.split(".") if part not in WRAPPERS)
-        name = re.sub(r"(linear_k?v?q?_points)\.linear\.", r"\1.", ".".join(parts))
+        name = re.sub(r"(linear_[kvq]+_points)\.linear\.", r"\1.", ".".join(parts))
         if name in plain:
             raise WeightsError(f"{source}: holds '{name}' twice, as two versions of OpenFold spell it")
         plain[name] = tensor
@@ -167,12 +187,16 @@ def _difference(wanted: set[str], theirs: Mapping[str, torch.Tensor]) -> str:
     )
 
 
-def openfold_names(key: str, blocks: int) -> Iterator[str]:
-    """OpenFold's names, without wrappers, of AlphaFold's parameter `key`: one for each block of a stack."""
+def openfold_names(key: str, blocks: int, complexes: bool = False) -> Iterator[str]:
+    """OpenFold's names, without wrappers, of AlphaFold's parameter `key`: one for each block of a stack.
+
+    complexes: whether the model is AlphaFold-Multimer, of which some modules have other names.
+    """
     scope, leaf = key.split("//")
     stack = next((stack for stack in STACKS if scope.startswith(f"{stack}/")), None)
     if stack is None:
-        yield f"{_outside_stacks(scope)}.{LEAVES[leaf]}"
+        outside = (complexes and MULTIMER.get(scope)) or _outside_stacks(scope)
+        yield f"{outside}.{LEAVES[leaf]}"
         return
     unit, _, part = scope.removeprefix(f"{stack}/").partition("/")
     name, parts = BLOCK[unit]
@@ -198,6 +222,8 @@ def _published(
             found = list(theirs[name].shape)
             raise WeightsError(f"{source}: not OpenFold's parameters: '{name}' is {found}, expected {list(flat)}")
     arrays = [theirs[name].detach().float().numpy().T.reshape(layer) for name in names]
+    if SWAPPED.search(key):
+        arrays = [np.roll(array, array.shape[-1] // 2, axis=-1) for array in arrays]
     return np.stack(arrays) if blocks else arrays[0]
 
 
@@ -205,6 +231,6 @@ def _flat_shape(key: str, shape: Shape) -> Shape:
     """OpenFold's shape of a parameter that AlphaFold publishes in `shape`: [out, in] for weights, else one axis."""
     if key.split("//")[1] not in ("weights", "feat_2d_weights", "query_w", "key_w", "value_w", "gating_w", "output_w"):
         return (math.prod(shape),)
-    if key.endswith("//output_w"):
+    if key.endswith("//output_w") or len(shape) == 1:  # a vector: the weights of one input
         return (shape[-1], math.prod(shape[:-1]))
     return (math.prod(shape[1:]), shape[0])

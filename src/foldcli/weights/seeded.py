@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-STACKED = ("evoformer_iteration", "extra_msa_stack", "__layer_stack_no_state")
+STACKED = ("evoformer_iteration", "extra_msa_stack", "__layer_stack_no_state", "template_embedding_iteration")
 BIASES = ("bias", "offset", "query_b", "gating_b", "output_b", "b")
 
 

@@ -9,7 +9,8 @@ from foldcli.config import ModelConfig
 from foldcli.data.features.templates import template_features
 from foldcli.model.alphafold import AlphaFold, Output
 from foldcli.model.confidence import expected_aligned_error, plddt, predicted_tm_score
-from foldcli.model.features import Features, TemplateFeatures
+from foldcli.model.features import ChainFeatures, Features, TemplateFeatures
+from foldcli.protein.residues import CA, C, N
 from foldcli.weights.alphafold import from_alphafold, published_shapes
 from foldcli.weights.seeded import seeded_parameters
 
@@ -17,6 +18,7 @@ from foldcli.weights.seeded import seeded_parameters
 # A change of every parameter by one part in a million moves atoms by 2e-3 angstrom and logits by 1e-5 of the largest.
 LIMITS = {"atoms": 5e-3, "plddt": 1e-2, "pae": 1e-2, "ptm": 1e-4}
 LOGITS = 1e-4
+PAE_LOGITS = "pae_matrix_with_logits/logits"
 
 
 def seeded_model(config: ModelConfig, scale: float, seed: int) -> AlphaFold:
@@ -36,8 +38,20 @@ def features_of(f: dict[str, np.ndarray]) -> Features:
         target_feat=t["target_feat"], msa_feat=t["msa_feat"], msa_mask=t["msa_mask"],
         extra_msa=t["extra_msa"].long(), extra_mask=t["extra_msa_mask"],
         extra_has_deletion=t["extra_has_deletion"], extra_deletion=t["extra_deletion_value"],
-        templates=_templates(t) if "template_aatype" in t else None,
+        templates=_templates(t) if "template_mask" in t else _chain_templates(t) if "template_aatype" in t else None,
+        chains=_chains(t) if "asym_id" in t else None,
     )  # fmt: skip
+
+
+def _chains(t: dict[str, torch.Tensor]) -> ChainFeatures:
+    return ChainFeatures(asym=t["asym_id"].long(), entity=t["entity_id"].long(), sym=t["sym_id"].long())
+
+
+def _chain_templates(t: dict[str, torch.Tensor]) -> TemplateFeatures:
+    """Template features of a complex, in which every slot counts."""
+    positions = t["template_all_atom_positions"].float()
+    ours = template_features(t["template_aatype"].long(), positions, t["template_all_atom_mask"].float())
+    return dataclasses.replace(ours, backbone=positions[..., [N, CA, C], :])
 
 
 def _templates(t: dict[str, torch.Tensor]) -> TemplateFeatures:
@@ -75,6 +89,9 @@ def differences(output: Output, expected: dict[str, np.ndarray], config: ModelCo
     atoms = output.positions.numpy() - expected["structure_module/final_atom_positions"]
     worst["atoms"] = float(np.linalg.norm(atoms, axis=-1).max())
     worst["plddt"] = float(np.abs(plddt(output.lddt).numpy() - expected["plddt"]).max())
+    if output.pae is not None and PAE_LOGITS in expected:
+        errors = np.abs(output.pae.numpy() - expected[PAE_LOGITS])
+        worst["predicted_aligned_error/logits"] = float(errors.max() / np.abs(expected[PAE_LOGITS]).max())
     if output.pae is not None and "ptm" in expected:
         last, weight = config.heads.pae_last_break, torch.ones(output.pae.shape[0])
         pae = expected_aligned_error(output.pae, last).numpy()

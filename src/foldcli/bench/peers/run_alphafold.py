@@ -32,7 +32,10 @@ seeded_parameters = runpy.run_path(str(Path(__file__).parents[2] / "weights/seed
 
 LETTERS = "ARNDCQEGHILKMFPSTWYV"
 # Derived from other outputs, or from the features alone.
-NOT_SAVED = ("aligned_confidence_probs", "distogram/bin_edges", "structure_module/final_atom_mask")
+NOT_SAVED = (
+    "aligned_confidence_probs", "distogram/bin_edges", "structure_module/final_atom_mask",
+    "pae_matrix_with_logits/asym_id", "pae_matrix_with_logits/breaks",
+)  # fmt: skip
 
 
 def parser() -> argparse.ArgumentParser:
@@ -120,8 +123,9 @@ def raw_features(a: argparse.Namespace) -> dict[str, np.ndarray]:
     return {**sequence, **pipeline.make_msa_features([msa]), **(templates(a) if a.templates else {})}
 
 
-def parameter_shapes(runner: Any, features: dict[str, np.ndarray], residues: int) -> dict[str, tuple[int, ...]]:
-    first: dict[str, Any] = {key: value[:1] for key, value in features.items()}
+def parameter_shapes(runner: Any, features: dict[str, Any], residues: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of all parameters by name; features: of one pass."""
+    first = dict(features)
     first["prev"] = {
         "prev_msa_first_row": np.zeros((residues, 256), np.float32),
         "prev_pair": np.zeros((residues, residues, 128), np.float32),
@@ -129,6 +133,26 @@ def parameter_shapes(runner: Any, features: dict[str, np.ndarray], residues: int
     }
     shapes = jax.eval_shape(runner.init, jax.random.PRNGKey(0), first)
     return {f"{scope}//{name}": leaf.shape for scope, leaves in shapes.items() for name, leaf in leaves.items()}
+
+
+def parameters(shapes: dict[str, tuple[int, ...]], scale: float, seed: int) -> dict[str, dict[str, np.ndarray]]:
+    """Seeded parameters by scope and name."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for name, value in seeded_parameters(shapes, scale, seed).items():
+        scope, leaf = name.split("//")
+        found.setdefault(scope, {})[leaf] = value
+    return found
+
+
+def save(a: argparse.Namespace, result: Any, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Write outputs.npz and config.json."""
+    outputs: dict[str, Any] = {
+        key: value for key, value in flat(jax.device_get(result)).items() if key not in NOT_SAVED
+    }
+    np.savez_compressed(a.out / "outputs.npz", **outputs)
+    about: dict[str, Any] = {key: str(value) for key, value in vars(a).items() if key not in ("out", "serve")}
+    about["parameter_shapes"] = {key: list(value) for key, value in shapes.items()}
+    (a.out / "config.json").write_text(json.dumps(about, indent=1))
 
 
 def flat(node: Any, path: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
@@ -143,22 +167,12 @@ def main() -> None:
     model._cast_result = lambda result: result  # keep float32 outputs
     runner = model.RunModel(configuration(a))
     features = runner.process_features(raw_features(a), random_seed=a.seed)
-    shapes = parameter_shapes(runner, features, a.residues)
-    runner.params = {}
-    for name, value in seeded_parameters(shapes, a.scale, a.seed).items():
-        scope, leaf = name.split("//")
-        runner.params.setdefault(scope, {})[leaf] = value
-
+    shapes = parameter_shapes(runner, {key: value[:1] for key, value in features.items()}, a.residues)
+    runner.params = parameters(shapes, a.scale, a.seed)
     result, _ = runner.predict(features, random_seed=0)
     arrays: dict[str, Any] = dict(features)
     np.savez_compressed(a.out / "features.npz", **arrays)
-    outputs: dict[str, Any] = {
-        key: value for key, value in flat(jax.device_get(result)).items() if key not in NOT_SAVED
-    }
-    np.savez_compressed(a.out / "outputs.npz", **outputs)
-    about: dict[str, Any] = {key: str(value) for key, value in vars(a).items() if key not in ("out", "serve")}
-    about["parameter_shapes"] = {key: list(value) for key, value in shapes.items()}
-    (a.out / "config.json").write_text(json.dumps(about, indent=1))
+    save(a, result, shapes)
     print("ready", flush=True)
     for _ in sys.stdin if a.serve else ():
         start = time.perf_counter()
