@@ -72,5 +72,3 @@ def test_models_that_the_option_takes_are_listed() -> None:
         resolve(["model_9"], None)
     with pytest.raises(InputError, match="--model foldcli-mini: has its own parameters"):
         resolve(["foldcli-mini", "model_1"], None)
-    with pytest.raises(WeightsError, match="AlphaFold-Multimer"):
-        resolve(["model_1"], "params_model_1_multimer_v3.npz")

@@ -16,7 +16,7 @@ from foldcli.weights.importing import import_file
 from tests.weights.conftest import npz_bytes, tar_bytes
 
 OFFICIAL = {f"params_{preset}.npz": npz_bytes(seed) for seed, preset in enumerate(PRESETS)}
-EXTRA = {"LICENSE": b"CC BY 4.0", "params_model_1_multimer_v3.npz": npz_bytes(99)}
+EXTRA = {"LICENSE": b"CC BY 4.0", "params_model_1_multimer_v2.npz": npz_bytes(99)}
 
 
 def in_folder() -> set[str]:
@@ -119,7 +119,7 @@ def test_folder_and_single_files_are_imported(tmp_path):
     data.mkdir(parents=True)
     (data / "params_model_1.npz").write_bytes(npz_bytes(1))
     (data / "params_model_1_multimer_v3.npz").write_bytes(npz_bytes(2))
-    assert [entry.preset for entry in import_file(data.parent)] == ["model_1"]
+    assert [entry.preset for entry in import_file(data.parent)] == ["model_1", "model_1_multimer_v3"]
     write_safetensors(tmp_path / "mine.safetensors", {"a": torch.zeros(2)}, {"preset": "model_2"})
     assert import_file(tmp_path / "mine.safetensors")[0].file == "params_model_2.safetensors"
     torch.save({"a": torch.zeros(2)}, tmp_path / "finetuning_ptm_1.pt")
@@ -132,10 +132,8 @@ def test_folder_and_single_files_are_imported(tmp_path):
     (tmp_path / "step10").mkdir()
     torch.save({"module": {"a": torch.zeros(2)}}, tmp_path / "step10" / "mp_rank_00_model_states.pt")
     assert import_file(tmp_path, ["model_4"])[0].file == "params_model_4.pt"
-    with pytest.raises(WeightsError, match="of AlphaFold-Multimer; complexes are not supported yet, take params_model"):
-        import_file(data / "params_model_1_multimer_v3.npz")
     present = {entry.preset for entry in listing() if entry.present}
-    assert present == {"model_1", "model_2", "model_2_ptm", "model_3", "model_4"}
+    assert present == {"model_1", "model_1_multimer_v3", "model_2", "model_2_ptm", "model_3", "model_4"}
     assert verify() == []
 
 

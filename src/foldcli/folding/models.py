@@ -154,7 +154,6 @@ def _parameters_of(name: str, weights: str | None) -> Path | None:
     if weights == UNTRAINED:
         return None
     path = Path(weights)
-    cache.require_monomer(path)
     if path.is_dir():
         candidates = [path / f"params_{name}{suffix}" for suffix in cache.SUFFIXES]
         path = next((c for c in candidates if c.is_file()), candidates[0])

@@ -15,12 +15,13 @@ from foldcli.errors import WeightsError
 from foldcli.files import atomic
 from foldcli.weights.files import TORCH_SUFFIXES, Progress, sha256
 
-PRESETS = tuple(f"model_{i}{suffix}" for suffix in ("", "_ptm") for i in range(1, 6))
+PRESETS = tuple(f"model_{i}{suffix}" for suffix in ("", "_ptm", "_multimer_v3") for i in range(1, 6))
 SUFFIXES = (".npz", ".safetensors", *TORCH_SUFFIXES)
 LICENSE = "CC BY 4.0"
 NOTICE = (
     "AlphaFold's parameters: copyright DeepMind Technologies Limited, licensed under CC BY 4.0 "
-    "(https://creativecommons.org/licenses/by/4.0/); cite Jumper et al., Nature 596, 583 (2021)"
+    "(https://creativecommons.org/licenses/by/4.0/); cite Jumper et al., Nature 596, 583 (2021), and for complexes "
+    "Evans et al., bioRxiv 2021.10.04.463034"
 )
 MANIFEST = "manifest.json"
 DAMAGED = "damaged"  # first word of a problem's reason where the file cannot be used
@@ -62,15 +63,6 @@ def preset_of(file_name: str) -> str | None:
     return match[1] if match and match[1] in PRESETS and match[2] in SUFFIXES else None
 
 
-def require_monomer(path: Path) -> None:
-    """WeightsError for a file that is named as AlphaFold-Multimer's are."""
-    if "multimer" in path.name:
-        raise WeightsError(
-            f"{path}: parameters of AlphaFold-Multimer; complexes are not supported yet, take params_model_1_ptm.npz "
-            "or another monomer model"
-        )
-
-
 def find(preset: str) -> Path | None:
     """The file with a preset's parameters, or None."""
     paths = (params_folder() / f"params_{preset}{suffix}" for suffix in SUFFIXES)
@@ -95,7 +87,7 @@ def require_presets(names: Iterable[str]) -> None:
 
 
 def listing() -> list[Entry]:
-    """One entry for each of the ten presets, present or not."""
+    """One entry for each preset, present or not."""
     recorded = read_manifest()
     return [_entry(preset, find(preset), recorded) for preset in PRESETS]
 

@@ -10,7 +10,7 @@ from foldcli.weights.files import DamagedError, Progress
 from foldcli.weights.importing import import_file
 
 OFFICIAL = "https://storage.googleapis.com/alphafold/alphafold_params_2022-12-06.tar"
-FILES_IN_OFFICIAL = 15  # of about equal size: the ten presets, and five of multimers
+FILES_IN_OFFICIAL = len(PRESETS)  # of about equal size
 
 
 def fetch(

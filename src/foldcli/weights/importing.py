@@ -21,7 +21,6 @@ from foldcli.weights.cache import (
     preset_of,
     read_manifest,
     record,
-    require_monomer,
     require_presets,
 )
 from foldcli.weights.files import (
@@ -124,7 +123,6 @@ def _preset_of_file(path: Path, models: Sequence[str]) -> str:
         raise WeightsError(f"{path}: holds one preset, {len(models)} were named")
     noted = read_metadata(path).get("preset", "") if path.suffix == ".safetensors" else ""
     preset = noted if noted in PRESETS else preset_of(path.name)
-    require_monomer(path)
     if preset is None:
         raise WeightsError(
             f"{path}: its name does not say which preset it is; give --model, one of {', '.join(PRESETS)}"
@@ -134,7 +132,7 @@ def _preset_of_file(path: Path, models: Sequence[str]) -> str:
 
 def _require_all(path: Path, models: Sequence[str], found: Sequence[str]) -> None:
     if not found:
-        raise WeightsError(f"{path}: holds none of params_model_1.npz ... params_model_5_ptm.npz; expected {EXPECTED}")
+        raise WeightsError(f"{path}: holds none of params_model_1.npz ... model_5_multimer_v3.npz; expected {EXPECTED}")
     if missing := [model for model in models if model not in found]:
         raise WeightsError(f"{path}: holds no parameters for {', '.join(missing)}; it has {', '.join(found)}")
 
