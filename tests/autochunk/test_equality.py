@@ -18,7 +18,7 @@ from foldcli.autochunk.region_selection import Planner
 from foldcli.bench.autochunk.networks import UNet, gpt, vit
 from foldcli.compose import model_config
 from foldcli.model.alphafold import AlphaFold
-from foldcli.model.features import Features, Recycled, TemplateFeatures
+from foldcli.model.features import ChainFeatures, Features, Recycled, TemplateFeatures
 
 RATES = DeviceRates(3e10, 1e10, 1e10, 1e-9, 5e-6)
 
@@ -45,16 +45,16 @@ def require_equal(found: Any, expected: Any) -> None:
 
 
 @cache
-def alphafold() -> AlphaFold:
+def alphafold(preset: str = "tiny") -> AlphaFold:
     torch.manual_seed(0)
-    config = model_config("tiny", ["model.structure.layers=1", "model.evoformer.blocks=2"])
+    config = model_config(preset, ["model.structure.layers=1", "model.evoformer.blocks=2"])
     model = AlphaFold(config).eval().requires_grad_(False)
     for parameter in model.parameters():  # so that no output is zero
         parameter.normal_(std=0.1)
     return model
 
 
-def features(i: int, s: int, e: int, t: int) -> Features:
+def features(i: int, s: int, e: int, t: int, complexes: bool = False) -> Features:
     def kinds(*shape: int) -> Tensor:
         return torch.randint(20, shape)
 
@@ -63,18 +63,22 @@ def features(i: int, s: int, e: int, t: int) -> Features:
 
     templates = TemplateFeatures(
         torch.ones(t), kinds(t, i), 10 * torch.randn(t, i, 3), mask(t, i), mask(t, i), torch.randn(t, i, 7, 2),
-        torch.randn(t, i, 7, 2), mask(t, i, 7),
+        torch.randn(t, i, 7, 2), mask(t, i, 7), 10 * torch.randn(t, i, 3, 3),
     )  # fmt: skip
+    chain = 1 + (torch.arange(i) > i // 2).long()
     return Features(
-        kinds(i), torch.arange(i), torch.ones(i), torch.rand(i, 22), torch.rand(s, i, 49), mask(s, i), kinds(e, i),
-        mask(e, i), torch.rand(e, i), torch.rand(e, i), templates if t else None,
+        kinds(i), torch.arange(i), torch.ones(i), torch.rand(i, 21 if complexes else 22), torch.rand(s, i, 49),
+        mask(s, i), kinds(e, i), mask(e, i), torch.rand(e, i), torch.rand(e, i), templates if t else None,
+        chains=ChainFeatures(chain, torch.ones_like(chain), chain) if complexes else None,
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("preset", ["tiny", "tiny_multimer"])
 @settings(max_examples=2)
 @given(st.integers(12, 30), st.integers(1, 9), st.integers(1, 12), st.sampled_from([0, 2]), st.floats(0, 0.3))
-def test_the_whole_model_in_chunks(i: int, s: int, e: int, t: int, share: float) -> None:
-    model, given_features = alphafold(), features(i, s, e, t)
+def test_the_whole_model_in_chunks(preset: str, i: int, s: int, e: int, t: int, share: float) -> None:
+    model = alphafold(preset)
+    given_features = features(i, s, e, t, model.config.complexes)
     run = chunked(model, share)
     before = Recycled(torch.randn(i, 64), torch.randn(i, i, 32), torch.randn(i, 37, 3))
     with torch.no_grad():

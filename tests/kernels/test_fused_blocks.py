@@ -15,7 +15,7 @@ from foldcli import ops
 from foldcli.compose import model_config
 from foldcli.errors import FoldcliError
 from foldcli.folding.fused_blocks import fused_copy
-from foldcli.model.evoformer import EvoformerStack
+from foldcli.model.evoformer import EvoformerStack, OuterFirstStack
 from tests.kernels.agreement import bfloat16_as_on_a_gpu, break_kernel
 
 __all__ = ["bfloat16_as_on_a_gpu"]  # a fixture that pytest finds here
@@ -23,12 +23,12 @@ __all__ = ["bfloat16_as_on_a_gpu"]  # a fixture that pytest finds here
 ROWS, LENGTH = 3, 5
 
 
-def stack(extra: bool) -> nn.Module:
+def stack(extra: bool, kind: type[EvoformerStack] = EvoformerStack) -> nn.Module:
     """Return a stack of one block, every parameter drawn, such that each update changes what it is added to."""
     config = model_config("tiny")
     chosen = replace(config.extra_msa if extra else config.evoformer, blocks=1)
     torch.manual_seed(0)
-    made = EvoformerStack(chosen, config.c_z, global_columns=extra)
+    made = kind(chosen, config.c_z, global_columns=extra)
     for parameter in made.parameters():
         shape = parameter.shape
         with torch.no_grad():
@@ -66,9 +66,10 @@ def _rms(x: Tensor) -> float:
     return x.double().square().mean().sqrt().item()
 
 
+@pytest.mark.parametrize("kind", [EvoformerStack, OuterFirstStack])
 @pytest.mark.parametrize("extra", [False, True])
-def test_fused_block_is_the_models(extra: bool) -> None:
-    model = stack(extra)
+def test_fused_block_is_the_models(extra: bool, kind: type[EvoformerStack]) -> None:
+    model = stack(extra, kind)
     tensors = inputs(model)
     expected = outputs(model, tensors, torch.float64)
     for body, fused in zip(expected, outputs(fused_copy(model), tensors, torch.float64), strict=True):

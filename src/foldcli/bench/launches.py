@@ -17,10 +17,12 @@ from foldcli.data.training.tensors import map_tensors, named_tensors
 from foldcli.folding.fused_blocks import fused_copy
 from foldcli.ops.kernel_launches import AotConfig, recorded_launches
 
-# AlphaFold's models differ in depth alone; model_1_ptm has every part.
-PRESETS = {
-    "model_1_ptm": ("evoformer.blocks=1", "extra_msa.blocks=1", "template.blocks=1", "structure.layers=1"),
+ONE_BLOCK = ("evoformer.blocks=1", "extra_msa.blocks=1", "template.blocks=1", "structure.layers=1")
+# AlphaFold's models of chains differ in depth alone, and so do those of complexes; these have every part.
+PRESETS: dict[str, tuple[str, ...]] = {
+    "model_1_ptm": ONE_BLOCK,
     "mini": ("evoformer.blocks=1", "structure.layers=1"),
+    "model_1_multimer_v3": ONE_BLOCK,
 }
 # A multiple of 16, a length whose square alone is one, an odd length, a single residue.
 LENGTHS = (16, 12, 5, 1)

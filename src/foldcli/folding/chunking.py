@@ -17,7 +17,7 @@ from foldcli.config import FoldConfig, ModelConfig
 from foldcli.errors import FoldcliError
 from foldcli.folding.memory import savings
 from foldcli.model.alphafold import AlphaFold
-from foldcli.model.features import Features, Recycled, TemplateFeatures
+from foldcli.model.features import ChainFeatures, Features, Recycled, TemplateFeatures
 from foldcli.system_memory import available_bytes
 
 # Part of the free memory that is planned for: the allocator rounds up, and other processes need some.
@@ -53,12 +53,13 @@ def blank_inputs(
     with FakeTensorMode():
         shown = TemplateFeatures(
             real(t), whole(t, i), real(t, i, 3), real(t, i), real(t, i), real(t, i, 7, 2), real(t, i, 7, 2),
-            real(t, i, 7),
+            real(t, i, 7), real(t, i, 3, 3) if config.complexes else None,
         )  # fmt: skip
         features = Features(
-            whole(i), whole(i), real(i), real(i, 22), real(s, i, 49), real(s, i), whole(e, i), real(e, i), real(e, i),
-            real(e, i), shown if t and config.template else None, whole(i, i) if cyclic else None,
+            whole(i), whole(i), real(i), real(i, config.c_target), real(s, i, 49), real(s, i), whole(e, i), real(e, i),
+            real(e, i), real(e, i), shown if t and config.template else None, whole(i, i) if cyclic else None,
             real(i, 7) if t and config.template and config.structure.start_at_template else None,
+            ChainFeatures(whole(i), whole(i), whole(i)) if config.complexes else None,
         )  # fmt: skip
         pair = torch.empty(i, i, config.c_z, device=device, dtype=precision)
         return features, Recycled(real(i, c_m), pair, real(i, 37, 3))

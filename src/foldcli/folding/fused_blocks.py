@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from foldcli import ops
-from foldcli.model.evoformer import EvoformerBlock, EvoformerStack
+from foldcli.model.evoformer import EvoformerBlock, EvoformerStack, OuterFirstBlock, OuterFirstStack
 from foldcli.model.layers import Transition, dense
 from foldcli.model.msa import MsaColumnAttention
 from foldcli.model.triangle import TriangleMultiplication
@@ -45,10 +45,12 @@ class FusedPairBlock(EvoformerBlock):
     def updated(self, m: Msa, z: Pair, masks: Masks) -> tuple[Msa, Pair]:
         """What `forward` returns."""
         m = self.update_msa(m, z, masks)
+        return m, self.add_pair_updates(self.add_outer_product(m, z, masks), masks.pairs, masks.fills[2])
+
+    def add_outer_product(self, m: Msa, z: Pair, masks: Masks) -> Pair:
         outer = self.outer_product_mean
         left, right = ops.norm_linear(m, outer.norm.parts, [dense(outer.left), dense(outer.right)], masks.msa)
-        z = ops.add_outer_product_mean(z, left, right, dense(outer.outer.project), masks.count)
-        return m, self.add_pair_updates(z, masks.pairs, masks.fills[2])
+        return ops.add_outer_product_mean(z, left, right, dense(outer.outer.project), masks.count)
 
     def update_msa(self, m: Msa, z: Pair, masks: Masks) -> Msa:
         return self.update_msa_columns(self.update_msa_rows(m, z, masks.msa), masks.msa)
@@ -84,6 +86,18 @@ class FusedBlock(FusedPairBlock):
         return ops.add_transition(m, update, dense(column.attention.output), *layers(self.msa_transition))
 
 
+class FusedOuterFirstPairBlock(FusedPairBlock):
+    """Updates of the pairs, of which the outer product comes first."""
+
+    def updated(self, m: Msa, z: Pair, masks: Masks) -> tuple[Msa, Pair]:
+        z = self.add_outer_product(m, z, masks)
+        return self.update_msa(m, z, masks), self.add_pair_updates(z, masks.pairs, masks.fills[2])
+
+
+class FusedOuterFirstBlock(FusedOuterFirstPairBlock, FusedBlock):
+    """All updates, the outer product first."""
+
+
 class FusedStack(EvoformerStack):
     """Give all blocks what follows from the masks alone."""
 
@@ -106,12 +120,20 @@ def layers(own: Transition) -> tuple[ops.Norm, ops.Dense, ops.Dense]:
     return own.norm.parts, dense(own.expand), dense(own.contract)
 
 
+# The blocks of the main stack, and those of the extra MSA.
+FUSED: dict[type[nn.Module], tuple[type[nn.Module], type[nn.Module]]] = {
+    EvoformerBlock: (FusedBlock, FusedPairBlock),
+    OuterFirstBlock: (FusedOuterFirstBlock, FusedOuterFirstPairBlock),
+}
+
+
 def fused_copy(model: M) -> M:
     """The model with fused blocks in its Evoformer stacks; it shares its parameters with the plain one."""
     fused = copy.deepcopy(model, {id(p): p for p in model.parameters()})
     for module in fused.modules():
-        if type(module) is EvoformerStack:
+        if type(module) in (EvoformerStack, OuterFirstStack):
             module.__class__ = FusedStack
-        elif type(module) is EvoformerBlock:
-            module.__class__ = FusedBlock if isinstance(module.column, MsaColumnAttention) else FusedPairBlock
+        elif type(module) in FUSED:
+            whole, pairs = FUSED[type(module)]
+            module.__class__ = whole if isinstance(module.column, MsaColumnAttention) else pairs
     return fused
