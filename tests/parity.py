@@ -29,6 +29,12 @@ CASES = {
     "pTM, four templates": ["--preset", "model_1_ptm", "--templates", "4"],
     "no pTM, four templates": ["--preset", "model_2", "--templates", "4"],
 }
+MULTIMER = SCRIPT.with_name("run_multimer.py")
+COMPLEX = "--scale 0.5 --chains 20,20,16 --msa 64 --extra-msa 96 --depth 120 --recycles 2".split()
+COMPLEX_CASES = {
+    "complex": ["--preset", "model_1_multimer_v3"],
+    "complex, two templates of each chain": ["--preset", "model_5_multimer_v3", "--templates", "2"],
+}
 TRAINING = ["--scale", "0.5", "--blocks", "2", "--extra-blocks", "1", "--recycles", "0", "--msa", "32"]
 TRAINING_CASES = {
     # violations have a small weight: of an untrained model, they would dominate all gradients
@@ -37,9 +43,9 @@ TRAINING_CASES = {
 }
 
 
-def compare(case: str, options: list[str], seed: int) -> bool:
+def compare(case: str, script: Path, options: list[str], seed: int) -> bool:
     with tempfile.TemporaryDirectory() as folder:
-        line = [*command(), *COMMON, *options, "--seed", str(seed), "--out", folder]
+        line = [*command(script), *options, "--seed", str(seed), "--out", folder]
         subprocess.run(line, check=True, stdout=subprocess.DEVNULL)
         run = ReferenceRun(Path(folder))
         found = differences(run.fold(run.model()), run.outputs(), run.config())
@@ -67,7 +73,11 @@ def compare_training(case: str, options: list[str], seed: int) -> bool:
 
 def main() -> int:
     seed = int(sys.argv[1]) if len(sys.argv) > 1 else int(time.time()) % 10**6
-    results = [compare(case, options, seed + k) for k, (case, options) in enumerate(CASES.items())]
+    results = [
+        compare(case, script, common + options, seed + k)
+        for script, common, cases in ((SCRIPT, COMMON, CASES), (MULTIMER, COMPLEX, COMPLEX_CASES))
+        for k, (case, options) in enumerate(cases.items())
+    ]
     results += [compare_training(case, options, seed + k) for k, (case, options) in enumerate(TRAINING_CASES.items())]
     return int(not all(results))
 
