@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from foldcli.data.query import Query
 from foldcli.errors import FoldcliError, InputError, WeightsError
 from foldcli.folding.models import load_model, resolve
 from foldcli.weights.files import write_safetensors
@@ -72,3 +73,12 @@ def test_models_that_the_option_takes_are_listed() -> None:
         resolve(["model_9"], None)
     with pytest.raises(InputError, match="--model foldcli-mini: has its own parameters"):
         resolve(["foldcli-mini", "model_1"], None)
+
+
+def test_complexes_are_folded_by_models_of_complexes() -> None:
+    complex_, chain = Query.of_chains(("MKV", "LA"), "a", "a", "here"), Query("b", "b", "MKV", "here")
+    names = [source.name for source in resolve([], "untrained", queries=[chain, complex_])]
+    assert names == [f"model_{number}_multimer_v3" for number in range(1, 6)]
+    with pytest.raises(WeightsError, match="no parameters for model_1_multimer_v3"):
+        resolve([], None, queries=[complex_])
+    assert resolve([], None, queries=[chain])[0].name == "foldcli-mini"

@@ -39,7 +39,7 @@ def run_fold(
         from foldcli.folding.forecast import forecasts
         from foldcli.folding.models import resolve
 
-        _print(forecast_table(forecasts(resolve(models, weights, overrides, settings), queries)))
+        _print(forecast_table(forecasts(resolve(models, weights, overrides, settings, queries), queries)))
         return 0
     from foldcli.folding.align import align
     from foldcli.folding.job_scheduler import RanksNotStarted

@@ -30,11 +30,12 @@ def fold(
 ) -> "list[Record]":
     """Fold every record of the input into the folder `out` as `foldcli fold` does; their results in the same order.
 
-    source: a sequence in capital letters, a file or folder, or queries; models: presets, the pTM models where none is
-    named; msa: an alignment or a folder of them; weights: a parameter file, a folder of them or `untrained`, None for
-    the cache or the package; settings: keys of conf/fold.yaml, such as num_recycle=1; overrides: any setting as text,
-    such as "model.msa.max_extra=512"; skip_bad: leave out records that cannot be folded, with a warning; watcher: is
-    told of every event; timers: of the first job, if it began before.
+    source: a sequence in capital letters, a file or folder, or queries; models: presets, where none is named the pTM
+    models, or AlphaFold-Multimer's if a record is a complex; msa: an alignment or a folder of them; weights: a
+    parameter file, a folder of them or `untrained`, None for the cache or the package; settings: keys of
+    conf/fold.yaml, such as num_recycle=1; overrides: any setting as text, such as "model.msa.max_extra=512"; skip_bad:
+    leave out records that cannot be folded, with a warning; watcher: is told of every event; timers: of the first job,
+    if it began before.
 
     InputError, WeightsError: something is wrong, before any work; Interrupted: Ctrl-C, and finished jobs are kept. A
     job that fails raises nothing: its record has the status and the error.
@@ -46,7 +47,7 @@ def fold(
     from foldcli.folding.progress import Silent
     from foldcli.folding.run import FoldRun
 
-    sources = resolve(_listed(models), _text(weights), overrides, settings)
+    sources = resolve(_listed(models), _text(weights), overrides, settings, queries)
     with join_ranks(sources[0].config):
         return FoldRun(sources, Path(out), timers or Timers()).fold(queries, watcher or Silent())
 

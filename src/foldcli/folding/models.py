@@ -14,6 +14,7 @@ from torch import nn
 
 from foldcli.compose import NONE, fold_config, presets
 from foldcli.config import FoldConfig, ModelConfig
+from foldcli.data.query import Query
 from foldcli.errors import InputError, WeightsError
 from foldcli.model.alphafold import AlphaFold
 from foldcli.model.layers import DropoutAdd
@@ -33,6 +34,7 @@ from foldcli.weights.seeded import seeded_parameters
 
 UNTRAINED = "untrained"
 PTM_MODELS = tuple(f"model_{k}_ptm" for k in range(1, 6))
+MULTIMER_MODELS = tuple(f"model_{k}_multimer_v3" for k in range(1, 6))
 
 
 @dataclass(frozen=True)
@@ -83,16 +85,21 @@ class Source:
 
 
 def resolve(
-    models: list[str], weights: str | None, overrides: Sequence[str] = (), typed: Mapping[str, Any] = NONE
+    models: list[str],
+    weights: str | None,
+    overrides: Sequence[str] = (),
+    typed: Mapping[str, Any] = NONE,
+    queries: Sequence[Query] = (),
 ) -> list[Source]:
     """The models to fold with, in order: their settings and parameter files.
 
-    models: presets; where none is named, the pTM models if the cache has any, else the model that comes with the
-    package. weights: a parameter file, a folder of them, of a training run or of DeepSpeed, or `untrained`; None for
-    the cache or the package. overrides, typed: settings, as for `compose.fold_config`. InputError, WeightsError, before
-    any parameter is read.
+    models: presets; where none is named, AlphaFold-Multimer's if one of the queries is a complex, else the pTM models
+    if the cache has any, else the model that comes with the package. weights: a parameter file, a folder of them, of a
+    training run or of DeepSpeed, or `untrained`; None for the cache or the package. overrides, typed: settings, as for
+    `compose.fold_config`. InputError, WeightsError, before any parameter is read.
     """
-    by_default = not models and not any(map(cache.find, PTM_MODELS))
+    complexes = any(query.chain_lengths for query in queries)
+    by_default = not models and not complexes and not any(map(cache.find, PTM_MODELS))
     if weights is None and (by_default or models == [default.NAME]):
         models, weights = [], str(default.default_parameters())
     if weights and (only := file_in(Path(weights))):
@@ -100,8 +107,9 @@ def resolve(
     if not models and weights and (described := describe_model(Path(weights))):
         return [Source(_rankable(fold_config(described, overrides, typed)), Path(weights))]
     _require_models(models)
-    first = fold_config(models[0] if models else PTM_MODELS[0], overrides, typed)
-    names = models or list(PTM_MODELS[: first.num_models])
+    standard = MULTIMER_MODELS if complexes else PTM_MODELS
+    first = fold_config(models[0] if models else standard[0], overrides, typed)
+    names = models or list(standard[: first.num_models])
     if len(set(names)) < len(names):
         raise InputError("--model: a model is named twice; name each once")
     if weights and len(names) > 1 and Path(weights).is_file():

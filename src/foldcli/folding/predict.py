@@ -147,9 +147,10 @@ def assemble(
         sequence=query.sequence,
         positions=positions.numpy(),
         mask=atoms,
-        residue_index=np.arange(len(query.sequence)) + config.first_residue,
+        residue_index=np.concatenate([np.arange(len(chain)) for chain in query.chains]) + config.first_residue,
         b_factor=confidence,
         cyclic=config.cyclic,
+        chain_lengths=query.chain_lengths,
     )
     pae, ptm = (None, None) if output.pae is None else _aligned_errors(output, output.pae, last)
     return Prediction(
