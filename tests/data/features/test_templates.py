@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from foldcli.data.chain import Template
-from foldcli.data.features.templates import start_frames, template_features
+from foldcli.data.features.templates import (
+    chain_template_features,
+    stack_chain_templates,
+    start_frames,
+    template_features,
+)
 from foldcli.geometry.rigid import quaternion_to_rotation
 from foldcli.geometry.torsions import torsion_angles
 from foldcli.protein.residues import CA, GAP, C, N
@@ -34,6 +39,23 @@ def test_torsions_and_pseudo_beta_are_deepminds(golden):
     for name in ("torsions_mask", "pseudo_beta_mask"):
         assert torch.equal(getattr(features, name), golden[name].float()), name
     assert torch.equal(features.backbone_mask, mask[..., N] * mask[..., CA] * mask[..., C])
+
+
+def test_templates_of_chains_lie_side_by_side_as_deepminds():
+    """Two templates of each chain, in four slots; tests/golden/complex_templates has their merged arrays."""
+    with np.load(GOLDEN.parent / "complex_templates" / "raw.npz") as raw:
+        arrays = [raw[f"template_{key}"] for key in ("aatype", "all_atom_positions", "all_atom_mask")]
+        lengths = np.unique(raw["asym_id"], return_counts=True)[1].tolist()
+    chains = [slice(end - own, end) for own, end in zip(lengths, np.cumsum(lengths), strict=True)]
+    found = [[Template("", *(x[k, chain] for x in arrays)) for k in range(2)] for chain in chains]
+    expected = chain_template_features(*map(torch.from_numpy, arrays))
+    laid_out = stack_chain_templates(found, lengths, 4)
+    for name in ("aatype", "backbone", "pseudo_beta", "torsions", "torsions_mask", "backbone_mask"):
+        assert torch.equal(getattr(laid_out, name), getattr(expected, name)), name
+    only_last = stack_chain_templates([[], [], found[2]], lengths, 4)
+    assert only_last.aatype[0, 14:].tolist() == found[2][0].aatype.tolist()
+    assert not only_last.aatype[0, :14].any() and not only_last.backbone_mask[0, :14].any()
+    assert stack_chain_templates([[], [], []], lengths, 4) is None
 
 
 def test_defined_torsions_do_not_depend_on_where_the_chain_stands(golden):

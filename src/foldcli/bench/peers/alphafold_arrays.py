@@ -6,11 +6,10 @@ import numpy as np
 import torch
 
 from foldcli.config import ModelConfig
-from foldcli.data.features.templates import template_features
+from foldcli.data.features.templates import chain_template_features, template_features
 from foldcli.model.alphafold import AlphaFold, Output
 from foldcli.model.confidence import expected_aligned_error, plddt, predicted_tm_score
 from foldcli.model.features import ChainFeatures, Features, TemplateFeatures
-from foldcli.protein.residues import CA, C, N
 from foldcli.weights.alphafold import from_alphafold, published_shapes
 from foldcli.weights.seeded import seeded_parameters
 
@@ -49,9 +48,8 @@ def _chains(t: dict[str, torch.Tensor]) -> ChainFeatures:
 
 def _chain_templates(t: dict[str, torch.Tensor]) -> TemplateFeatures:
     """Template features of a complex, in which every slot counts."""
-    positions = t["template_all_atom_positions"].float()
-    ours = template_features(t["template_aatype"].long(), positions, t["template_all_atom_mask"].float())
-    return dataclasses.replace(ours, backbone=positions[..., [N, CA, C], :])
+    atoms = t["template_all_atom_positions"].float(), t["template_all_atom_mask"].float()
+    return chain_template_features(t["template_aatype"].long(), *atoms)
 
 
 def _templates(t: dict[str, torch.Tensor]) -> TemplateFeatures:

@@ -51,6 +51,34 @@ def stack_templates(templates: Sequence[Template], places: int, window: slice) -
     return replace(features, mask=(torch.arange(places) < len(templates)).float())
 
 
+def chain_template_features(
+    aatype: Int[Tensor, "*b t i"], positions: Float[Tensor, "*b t i 37 3"], mask: Float[Tensor, "*b t i 37"]
+) -> TemplateFeatures:
+    """Template features for models of complexes, which see backbones too; arguments as of `template_features`."""
+    return replace(template_features(aatype, positions, mask), backbone=positions[..., [N, CA, C], :])
+
+
+def stack_chain_templates(
+    found: Sequence[Sequence[Template]], lengths: Sequence[int], places: int
+) -> TemplateFeatures | None:
+    """Lay out the templates of each chain of a complex side by side in `places` slots [t]; None if there are none.
+
+    lengths: residues of each chain. Where a chain has no template it is alanines without atoms, as in
+    AlphaFold-Multimer, whose models take the mean over four slots.
+    """
+    if not any(found):
+        return None
+    length = sum(lengths)
+    aatype = np.zeros((places, length), np.int64)
+    positions, mask = np.zeros((places, length, 37, 3), np.float32), np.zeros((places, length, 37), np.float32)
+    for templates, own, end in zip(found, lengths, np.cumsum(lengths), strict=True):
+        for place, template in enumerate(templates[:places]):
+            at = place, slice(end - own, end)
+            aatype[at], positions[at], mask[at] = template.aatype, template.positions, template.mask
+    features = chain_template_features(*map(torch.from_numpy, (aatype, positions, mask)))
+    return replace(features, mask=(torch.arange(places) < max(map(len, found))).float())
+
+
 def start_frames(templates: Sequence[Template], window: slice) -> StartFrames:
     """Frames that a structure module may go on from, of the residues in the window.
 
