@@ -33,6 +33,12 @@ def test_an_override_wins_over_a_typed_value() -> None:
     assert train_config("tiny", ["gpus=1"], {"gpus": 2}).gpus == 1
 
 
+@pytest.mark.parametrize("chosen", ["model=tiny_multimer", "model.complexes=true"])
+def test_a_model_of_complexes_is_not_trained(chosen: str) -> None:
+    with pytest.raises(InputError, match="is of complexes: none can be trained yet; take a model of single chains"):
+        train_config("tiny", [chosen])
+
+
 REFUSED: dict[str, dict[str, Any]] = {
     "choose the preset with --model mini": {"model": "mini"},
     "'num_seeds' is '2', expected int": {"num_seeds": "2"},

@@ -112,6 +112,8 @@ def train_config(recipe: str, overrides: Sequence[str] = (), typed: Mapping[str,
         _require_setting(override, "steps=1000")
     config = build(TrainConfig, compose(f"train/{recipe}", overrides, typed))
     _require_sizes(config.model)
+    if config.model.complexes:
+        raise InputError(f"{config.model.name} is of complexes: none can be trained yet; take a model of single chains")
     return config
 
 

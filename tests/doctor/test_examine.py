@@ -60,7 +60,7 @@ def test_a_machine_that_folds(monkeypatch: pytest.MonkeyPatch, capfd: pytest.Cap
         "cache",
         "mmseqs",
     } <= rows.keys()
-    assert "5 of 10 presets" in rows["parameters"]
+    assert "5 of 15 presets" in rows["parameters"]
     assert torch.__version__ in rows["torch"]
 
 

@@ -14,6 +14,7 @@ from foldcli.bench.peers.jax_environment import served
 from foldcli.bench.request import DTYPES, Request
 from foldcli.bench.timing import in_turns, seconds
 from foldcli.config import ModelConfig
+from foldcli.errors import InputError
 
 # At full depth, untrained parameters of full size amplify rounding beyond any comparison.
 SCALE, SEED = 0.5, 0
@@ -27,6 +28,8 @@ def against_alphafold(request: Request, rounds: int) -> Iterator[Comparison]:
     """
     types = DTYPES if request.dtype == "auto" else {request.dtype: DTYPES[request.dtype]}
     config = request.config()
+    if config.complexes:
+        raise InputError(f"--peers jax: compares models of single chains; take another than {config.name}")
     with (
         tempfile.TemporaryDirectory() as folder,
         served(Path(folder), options_of(request, config)) as jax_once,

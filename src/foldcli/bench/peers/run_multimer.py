@@ -15,6 +15,7 @@ import copy
 import json
 import os
 import runpy
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,7 @@ def save_features(a: argparse.Namespace, alignments: Iterable[parsers.Msa], merg
 def main() -> None:
     a = parser().parse_args()
     a.out.mkdir(parents=True, exist_ok=True)
+    warnings.filterwarnings("ignore", message="Explicitly requested dtype int64")
     geometry.Vec3Array.normalized = direction
     model._cast_result = lambda result: result  # keep float32 outputs
     lengths = [int(length) for length in a.chains.split(",")]
