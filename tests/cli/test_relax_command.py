@@ -7,6 +7,7 @@ import gemmi
 import pytest
 
 from foldcli.cli.main import run
+from tests.report.complexes import COMPLEX, read_chains
 
 FRAGMENT = Path(__file__).parents[1] / "golden" / "fragment.pdb"
 
@@ -55,13 +56,33 @@ def test_what_the_force_field_cannot_take_is_named(relax) -> None:  # type: igno
     lines = Path("one.pdb").read_text().splitlines(keepends=True)
     third = sorted({line[22:26] for line in lines if line.startswith("ATOM")}, key=int)[2]
     Path("gap.pdb").write_text("".join(line for line in lines if line[:4] != "ATOM" or line[22:26] != third))
-    two = [line[:21] + "B" + line[22:] for line in lines if line.startswith("ATOM")]
-    Path("pair.pdb").write_text("".join([line for line in lines if line.startswith("ATOM")] + ["TER\n", *two]))
-    code, out, err = relax("gap.pdb", "pair.pdb")
+    Path("none.pdb").write_text("".join(line for line in lines if line[12:16].strip() not in ("CA", "C")))
+    code, out, err = relax("gap.pdb", "none.pdb")
     assert (code, out) == (1, "")
-    gap, pair = err.splitlines()
+    gap, none = err.splitlines()
     assert gap == "foldcli: gap.pdb: residue 3 of chain A has no atoms; build it first"
-    assert pair == "foldcli: pair.pdb: has 2 protein chains (A, B); give a file of one"
+    assert none == "foldcli: none.pdb: has no protein chain"
+
+
+@pytest.mark.parametrize("suffix", ["pdb", "cif"])
+def test_chains_are_relaxed_together_and_keep_their_names(relax, suffix: str) -> None:  # type: ignore[no-untyped-def]
+    before = gemmi.read_structure(str(COMPLEX))
+    for chain, name in zip(before[0], "KL", strict=True):
+        chain.name = name
+    before.setup_entities()
+    before.assign_label_seq_id()
+    before.write_pdb("pair.pdb") if suffix == "pdb" else before.make_mmcif_document().write_file("pair.cif")
+    code, out, _ = relax(f"pair.{suffix}")
+    assert code == 0 and "residues with violations 0 to 0" in out
+    after = gemmi.read_structure(f"pair_relaxed.{suffix}")
+    assert read_chains(after) == read_chains(before)
+    assert [chain.name for chain in after[0]] == ["K", "L"] and [len(chain[-1]["OXT"]) for chain in after[0]] == [1, 1]
+    moved = [
+        new["CA"][0].pos.dist(old["CA"][0].pos)
+        for k in range(2)
+        for new, old in zip(after[0][k], before[0][k], strict=True)
+    ]
+    assert max(moved) < 0.5
 
 
 def test_without_openmm(relax, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]

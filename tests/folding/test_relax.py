@@ -17,6 +17,7 @@ from foldcli.geometry.backbone import close_peptides
 from foldcli.protein.residues import ATOM37_INDEX, ATOM37_MASK, CA, CB, INDEX, C, N, O
 from foldcli.protein.structure import Prediction, Structure
 from foldcli.timers import Timers
+from tests.report.complexes import dimer
 from tests.report.samples import provenance
 
 FRAGMENT = Path(__file__).parents[1] / "golden" / "fragment.pdb"
@@ -148,3 +149,35 @@ def test_files_have_hydrogens_and_plddt(tmp_path: Path, suffix: str) -> None:
     for residue, plddt in zip(chain, fragment().b_factor, strict=True):
         assert {round(atom.b_iso, 1) for atom in residue} == {round(float(plddt), 1)}
     assert "AMBER ff14SB" in path.read_text()
+
+
+def test_chains_are_relaxed_together_and_no_peptide_joins_them() -> None:
+    """Each chain gets ends of its own, and the gap between the chains, which is no bond, is not closed."""
+    two = dimer()
+    apart = np.linalg.norm(two.positions[18, C] - two.positions[19, N])
+    assert apart > 10
+    found = relax(two, cuda=False)
+    assert found.energy[1] < 0 and found.violations[1] == 0 and found.moved < 0.3
+    after = found.structure
+    assert np.flatnonzero(after.mask[:, OXT]).tolist() == [18, 38]
+    ends = [name for place, name, _ in after.hydrogens if place in (0, 19) and name in ("H", "H1", "H2", "H3")]
+    assert ends == ["H", "H2", "H3"] * 2
+    assert np.linalg.norm(after.positions[18, C] - after.positions[19, N]) == pytest.approx(apart, abs=1)
+    assert [one.name for one in after.chains] == ["A", "B"]
+
+
+def test_violations_between_chains_are_counted() -> None:
+    two = dimer()
+    assert violating(two) == []
+    positions = two.positions.copy()
+    shift = positions[5, CA] - positions[25, CA] + 0.5  # an atom of the second chain upon one of the first
+    positions[19:] += np.where(two.mask[19:, :, None], shift, 0)
+    clashing = violating(replace(two, positions=positions))
+    assert {5, 25} <= set(clashing)
+
+
+def test_a_residue_of_a_chain_without_atoms_is_named() -> None:
+    two = dimer()
+    two.mask[21] = False
+    with pytest.raises(FoldcliError, match="residue 3 of chain B has no atoms"):
+        relax(two, cuda=False)

@@ -16,6 +16,7 @@ from foldcli.protein.residues import ATOM37
 from foldcli.protein.structure import Prediction
 from foldcli.report.modelcif import modelcif_text
 from foldcli.report.provenance import Provenance
+from tests.report.complexes import complex_prediction, read_chains
 from tests.report.samples import prediction, predictions, provenance, provenances
 from tests.report.test_pdb import TOLERANCE
 
@@ -129,3 +130,43 @@ def test_no_atoms_or_a_value_that_is_not_finite_is_refused() -> None:
         modelcif_text(replace(predicted, structure=bad), provenance())
     with pytest.raises(FoldcliError, match="pLDDT is not finite"):
         modelcif_text(replace(predicted, plddt=np.full(3, np.nan, np.float32)), provenance())
+
+
+def test_chains_of_a_complex_are_read_back() -> None:
+    """A different sequence is an entity, each of its copies a chain with numbers of its own from 1."""
+    predicted = complex_prediction()
+    sequence, text = predicted.structure.sequence, modelcif_text(predicted, provenance(title="x"))
+    expected = {
+        name: (sequence[start : start + length], list(range(1, length + 1)))
+        for name, start, length in (("A", 0, 19), ("B", 19, 20), ("C", 39, 19))
+    }
+    found = gemmi.make_structure_from_block(gemmi.cif.read_string(text).sole_block())
+    assert read_chains(found) == expected
+    assert [entity.subchains for entity in found.entities] == [["A", "C"], ["B"]]
+    assert [gemmi.one_letter_code(entity.full_sequence) for entity in found.entities] == [
+        sequence[:19],
+        sequence[19:39],
+    ]
+    chains = MMCIFParser(QUIET=False).get_structure("x", io.StringIO(text))[0]
+    assert {chain.id: [residue.id[1] for residue in chain] for chain in chains} == {
+        k: v[1] for k, v in expected.items()
+    }
+
+    (system,) = modelcif.reader.read(io.StringIO(text))
+    assert [entity.description for entity in system.entities] == ["x, chains A, C", "x, chain B"]
+    metrics = system.model_groups[0][0].qa_metrics
+    local = [(m.residue.asym.id, m.residue.seq_id, m.value) for m in metrics if isinstance(m, qa.Local)]
+    assert [one[:2] for one in local] == [
+        (name, number) for name, (_, numbers) in expected.items() for number in numbers
+    ]
+    np.testing.assert_allclose([one[2] for one in local], predicted.plddt, atol=0.0051)
+    overall = {m.type: m.value for m in metrics if isinstance(m, qa.Global)}
+    assert overall["ipTM"] == pytest.approx(predicted.iptm, abs=0.00051)
+
+
+def test_chains_beyond_the_letters_have_two() -> None:
+    one = prediction("A" * 70)
+    many = replace(one.structure, residue_index=np.ones(70, int), chain_lengths=(1,) * 70)
+    text = modelcif_text(replace(one, structure=many), provenance())
+    names = [chain.name for chain in gemmi.make_structure_from_block(gemmi.cif.read_string(text).sole_block())[0]]
+    assert names[60:] == ["8", "9", "AA", "AB", "AC", "AD", "AE", "AF", "AG", "AH"]

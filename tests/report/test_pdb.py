@@ -12,10 +12,12 @@ from Bio.PDB import PDBParser, parse_pdb_header
 from hypothesis import given
 
 from foldcli.errors import FoldcliError
+from foldcli.protein.chain_names import ONE_LETTER
 from foldcli.protein.residues import ATOM37
 from foldcli.protein.structure import Prediction, Structure
 from foldcli.report.pdb import pdb_text
 from foldcli.report.provenance import UNTRAINED, Provenance, remarks
+from tests.report.complexes import read_chains, structure
 from tests.report.samples import prediction, predictions, provenance, provenances
 
 # Printed to 0.001, then read as float32, whose step is 6e-5 at 500 angstrom.
@@ -136,10 +138,46 @@ def _with(structure: Structure, value: float) -> Structure:
         (_with(prediction("AA").structure, 10000), "coordinate .* use the .cif"),
         (_with(prediction("AA").structure, -999.9996), "coordinate .* use the .cif"),
         (_with(prediction("AA").structure, np.nan), "residue 2 .* not finite"),
-        (replace(prediction("AA").structure, chain="AB"), "chain name 'AB' .* use the .cif"),
+        (replace(prediction("AA").structure, chain_names=("AB",)), "chain name 'AB' .* use the .cif"),
         (replace(prediction("A" * 2703).structure, mask=np.ones((2703, 37), bool)), "100011 atoms .* use the .cif"),
     ],
 )
 def test_what_columns_cannot_hold(structure: Structure, message: str) -> None:
     with pytest.raises(FoldcliError, match=message):
         pdb_text(structure, [])
+
+
+def _records(text: str, name: str) -> list[str]:
+    return [line for line in text.splitlines() if line[:6].strip() == name]
+
+
+def test_chains_of_a_complex_are_read_back() -> None:
+    """A sequence is one molecule, its copies are chains; each chain counts from 1 and ends with TER."""
+    complex_ = structure()
+    text = pdb_text(complex_, title="two of one")
+    expected = {
+        name: (complex_.sequence[start : start + length], list(range(1, length + 1)))
+        for name, start, length in (("A", 0, 19), ("B", 19, 20), ("C", 39, 19))
+    }
+    assert read_chains(gemmi.read_pdb_string(text)) == expected
+    read = PDBParser(PERMISSIVE=False).get_structure("x", io.StringIO(text))[0]
+    assert {chain.id: [residue.id[1] for residue in chain] for chain in read} == {k: v[1] for k, v in expected.items()}
+    molecules = parse_pdb_header(io.StringIO(text))["compound"]
+    assert [one["chain"] for one in molecules.values()] == ["a, c", "b"]
+    assert [one["molecule"] for one in molecules.values()] == ["two of one, chains a, c", "two of one, chain b"]
+    serials = [int(line[6:11]) for line in text.splitlines() if line[:4] in ("ATOM", "TER ")]
+    assert serials == list(range(1, len(serials) + 1))
+    ends = [line[17:26] for line in _records(text, "TER")]
+    assert ends == ["GLY A  19", "ALA B  20", "GLY C  19"]
+    sequences = [line[7:17] for line in _records(text, "SEQRES")]
+    assert sequences == ["  1 A   19", "  2 A   19", "  1 B   20", "  2 B   20", "  1 C   19", "  2 C   19"]
+
+
+def test_sixty_two_chains_and_no_more() -> None:
+    one = prediction("A" * 63).structure
+    many = replace(one, residue_index=np.ones(63, int), chain_lengths=(1,) * 63)
+    with pytest.raises(FoldcliError, match=r"chain name .AA. is not one letter; use the \.cif"):
+        pdb_text(many)
+    rows = {name: getattr(many, name)[:62] for name in ("positions", "mask", "residue_index", "b_factor")}
+    fits = replace(many, sequence="A" * 62, chain_lengths=(1,) * 62, **rows)
+    assert "".join(read_chains(gemmi.read_pdb_string(pdb_text(fits)))) == ONE_LETTER

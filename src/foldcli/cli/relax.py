@@ -10,7 +10,7 @@ from foldcli.errors import FoldcliError, Interrupted
 
 
 def relax(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Structures of one chain, PDB or mmCIF.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Structures, PDB or mmCIF.")],
 ) -> None:
     """Relax protein structures in AMBER's force field, and write NAME_relaxed beside each file."""
     from foldcli.folding.relax import require_openmm

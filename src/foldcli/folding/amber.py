@@ -57,7 +57,9 @@ def relax(structure: Structure, cuda: bool) -> Relaxation:
     Residues with a violation after a round are not restrained in later ones. FoldcliError: a residue without atoms.
     """
     if empty := np.flatnonzero(~structure.mask.any(-1)).tolist():
-        raise FoldcliError(f"residue {structure.residue_index[empty[0]]} has no atoms; a relaxation needs all of them")
+        chain, number = structure.place(empty[0])
+        where = f"residue {number} of chain {chain}" if structure.chain_lengths else f"residue {number}"
+        raise FoldcliError(f"{where} has no atoms; a relaxation needs all of them")
     platform = choose_platform(cuda)
     before, relaxed, done, loose = violating(structure), structure, list[_Minimized](), set[int]()
     while len(done) < ROUNDS:
@@ -173,7 +175,9 @@ def violating(structure: Structure) -> list[int]:
     aatype = torch.from_numpy(residue_types(structure.sequence).astype(np.int64))
     atoms = atoms37_to_14(aatype, torch.from_numpy(structure.positions))
     exists = atoms37_to_14(aatype, torch.from_numpy(structure.mask).float().unsqueeze(-1)).squeeze(-1)
-    bad = violating_residues(atoms, exists, aatype, torch.from_numpy(structure.residue_index), structure.cyclic)
+    # numbers that go up by one where a peptide bond is, and by two from a chain to the next
+    apart = torch.from_numpy(np.arange(len(aatype)) + structure.chain_of)
+    bad = violating_residues(atoms, exists, aatype, apart, structure.cyclic)
     return [int(place) for place in bad.nonzero()]
 
 

@@ -1,11 +1,13 @@
-"""`foldcli relax`: relaxes a structure that exists, of one protein chain, and writes it beside its file."""
+"""`foldcli relax`: relaxes the protein chains of a structure that exists, and writes them beside its file."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import gemmi
 import numpy as np
 
-from foldcli.data.formats.deposition import LONGEST_BOND, Polymer
+from foldcli.data.formats.deposition import LONGEST_BOND, Deposition, Polymer
 from foldcli.data.formats.structure_files import STRUCTURE_SUFFIXES, read_structure
 from foldcli.errors import FoldcliError, InputError
 from foldcli.files import write_atomic
@@ -20,13 +22,13 @@ from foldcli.report.provenance import RELAXED
 def relax_file(path: Path, cuda: bool) -> str:
     """Write NAME_relaxed.pdb or .cif, as the file is, beside it, and return a line on what was done.
 
-    InputError: no such file, several chains, residues missing in between, or the file to write exists; FoldcliError:
+    InputError: no such file, no chain, residues missing in between, or the file to write exists; FoldcliError:
     OpenMM cannot relax it.
     """
     target = _target(path)
     if target.exists():
         raise InputError(f"{target}: exists; move it away to relax {path.name} again")
-    structure = read_chain(path)
+    structure = read_chains(path)
     try:
         found = relax(structure, cuda)
     except Exception as error:  # whatever OpenMM raises is about this file
@@ -48,14 +50,32 @@ def _target(path: Path) -> Path:
     return path.with_name(f"{path.name[: -len(suffix)]}_relaxed{kind}")
 
 
-def read_chain(path: Path) -> Structure:
-    """The one protein chain of a file, its ends without atoms left out; it is cyclic if its ends are bonded."""
+def read_chains(path: Path) -> Structure:
+    """The protein chains of a file, their ends without atoms left out; a chain alone is cyclic if its ends are bonded.
+
+    Chains keep their names where a PDB file can hold them. InputError: a residue in between has no atoms, or one of
+    several chains is a ring.
+    """
     deposition = read_structure(path)
     polymers = [polymer for polymer in deposition.polymers if polymer.has_backbone]
-    if len(polymers) != 1:
-        names = ", ".join(polymer.chain for polymer in polymers) or "none"
-        raise InputError(f"{path}: has {len(polymers)} protein chains ({names}); give a file of one")
-    (polymer,) = polymers
+    if not polymers:
+        raise InputError(f"{path}: has no protein chain")
+    parts = [_read_chain(path, deposition, polymer) for polymer in polymers]
+    names = tuple(polymer.chain for polymer in polymers)
+    names = names if all(len(name) == 1 for name in names) else ()
+    if len(parts) == 1:
+        return replace(parts[0], chain_names=names)
+    if rings := [polymer.chain for polymer, part in zip(polymers, parts, strict=True) if part.cyclic]:
+        raise InputError(f"{path}: the ends of chain {rings[0]} are bonded; give a file of that chain alone")
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("positions", "mask", "residue_index", "b_factor")
+    }
+    lengths = tuple(len(part.sequence) for part in parts)
+    return Structure("".join(part.sequence for part in parts), **arrays, chain_lengths=lengths, chain_names=names)
+
+
+def _read_chain(path: Path, deposition: Deposition, polymer: Polymer) -> Structure:
     places = sorted(polymer.residues)
     span = range(places[0], places[-1] + 1)
     if gap := sorted(set(span) - set(places)):
@@ -65,7 +85,6 @@ def read_chain(path: Path) -> Structure:
     closing = float(np.linalg.norm(positions[-1, C] - positions[0, N]))
     return Structure(
         chain.sequence[span.start : span.stop], positions, mask, _numbers(polymer, places), _b_factors(polymer, places),
-        polymer.chain if len(polymer.chain) == 1 else "A",
         cyclic=bool(mask[-1, C] and mask[0, N]) and closing < LONGEST_BOND,
     )  # fmt: skip
 

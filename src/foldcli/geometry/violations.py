@@ -22,9 +22,10 @@ def violating_residues(
     atoms: Float[Tensor, "i 14 3"], exists: Float[Tensor, "i 14"], aatype: Tensor, residue_index: Tensor,
     cyclic: bool = False,
 ) -> Bool[Tensor, "i"]:  # fmt: skip
-    """Residues of one chain with any violation beyond its tolerance; a broken peptide bond counts for both.
+    """Residues with any violation beyond its tolerance; a broken peptide bond counts for both of its residues.
 
-    cyclic: the last residue is bonded to the first.
+    residue_index: goes up by one where residues are bonded, by more where another chain begins; cyclic: the last
+    residue is bonded to the first.
     """
     errors, bonded = peptide_errors(atoms, exists, aatype, residue_index)
     broken = ((errors > 0) & (bonded > 0)).any(0)

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -11,11 +11,13 @@ import ihm.citations
 import ihm.format
 import modelcif
 import modelcif.associated
+import modelcif.data
 import modelcif.dumper
 import modelcif.model
 import modelcif.protocol
 import modelcif.qa_metric as qa
 import numpy as np
+from numpy.typing import NDArray
 
 from foldcli.errors import FoldcliError
 from foldcli.protein.structure import Prediction, Structure
@@ -42,6 +44,13 @@ class GlobalPTM(qa.Global, qa.PTM):
     """Predicted TM-score of the whole chain, 0 to 1."""
 
     name = "pTM"
+    software = None
+
+
+class GlobalIpTM(qa.Global, qa.IpTM):
+    """Predicted TM-score of the interfaces of all chains, 0 to 1."""
+
+    name = "ipTM"
     software = None
 
 
@@ -91,19 +100,22 @@ class Variant(modelcif.dumper.ModelCIFVariant):
         return QuotingWriter(writer.fh)
 
 
-class ChainModel(modelcif.model.AbInitioModel):
-    """A model whose atoms come from a Structure."""
+class StructureModel(modelcif.model.AbInitioModel):
+    """A model whose atoms come from a Structure; asyms: its chains."""
 
-    def __init__(self, structure: Structure, asym: modelcif.AsymUnit, name: str) -> None:
-        super().__init__(assembly=modelcif.Assembly([asym]), name=name)
-        self.structure, self.asym = structure, asym
-        for first, last in _empty_runs(structure):
-            self.not_modeled_residue_ranges.append(modelcif.model.NotModeledResidueRange(asym, first, last))
+    def __init__(self, structure: Structure, asyms: Sequence[modelcif.AsymUnit], name: str) -> None:
+        super().__init__(assembly=modelcif.Assembly(asyms), name=name)
+        self.structure, self.asyms = structure, asyms
+        for chain, asym in zip(structure.chains, asyms, strict=True):
+            for first, last in _empty_runs(structure.mask[chain.span]):
+                self.not_modeled_residue_ranges.append(modelcif.model.NotModeledResidueRange(asym, first, last))
 
     def get_atoms(self) -> Iterator[modelcif.model.Atom]:
+        places = list(_places(self.structure))
         for i, name, (x, y, z) in self.structure.atoms():
+            k, seq_id = places[i]
             plddt = float(self.structure.b_factor[i])
-            yield modelcif.model.Atom(self.asym, i + 1, name, name[0], x, y, z, biso=plddt, occupancy=1.0)
+            yield modelcif.model.Atom(self.asyms[k], seq_id, name, name[0], x, y, z, biso=plddt, occupancy=1.0)
 
 
 def modelcif_text(prediction: Prediction, provenance: Provenance, errors_file: str = "") -> str:
@@ -115,17 +127,16 @@ def modelcif_text(prediction: Prediction, provenance: Provenance, errors_file: s
     """
     _check(prediction)
     structure = prediction.structure
-    entity = modelcif.Entity(_components(structure.sequence), description=provenance.caption)
-    numbers = {seq_id: int(number) for seq_id, number in enumerate(structure.residue_index, 1)}
-    asym = modelcif.AsymUnit(entity, id=structure.chain, auth_seq_id_map=numbers)
-    model = ChainModel(structure, asym, f"{prediction.model}, seed {prediction.seed}")
-    model.qa_metrics.extend(_confidence(prediction, asym))
+    asyms = list(_asyms(structure, provenance.caption))
+    entities = list(dict.fromkeys(asym.entity for asym in asyms))
+    model = StructureModel(structure, asyms, f"{prediction.model}, seed {prediction.seed}")
+    model.qa_metrics.extend(_confidence(prediction, asyms))
 
     system = _system(provenance)
-    system.entities.append(entity)
-    system.asym_units.append(asym)
+    system.entities.extend(entities)
+    system.asym_units.extend(asyms)
     system.model_groups.append(modelcif.model.ModelGroup([model], name="All models"))
-    system.protocols.append(_protocol(prediction, provenance, entity, model))
+    system.protocols.append(_protocol(prediction, provenance, entities, model))
     if errors_file:
         what = "predicted aligned error in angstrom of residue j (column) when aligned on residue i (row)"
         system.repositories.append(modelcif.associated.Repository(None, [AlignedErrors(errors_file, what)]))
@@ -148,20 +159,40 @@ def _components(sequence: str) -> list[modelcif.ihm.ChemComp]:
     return [alphabet["UNK" if letter == "X" else letter] for letter in sequence]
 
 
-def _empty_runs(structure: Structure) -> Iterator[tuple[int, int]]:
-    """First and last residue, counted from 1, of each run of residues without atoms."""
-    empty = np.concatenate([[False], ~structure.mask.any(-1), [False]]).astype(np.int8)
+def _asyms(structure: Structure, caption: str) -> Iterator[modelcif.AsymUnit]:
+    """A unit for each chain, in their order; copies of a sequence are units of one entity."""
+    entities = {}
+    for sequence, chains in structure.entities.items():
+        names = ", ".join(chain.name for chain in chains)
+        what = f"{caption}, chain{'s' * (len(chains) > 1)} {names}" if structure.chain_lengths else caption
+        entities[sequence] = modelcif.Entity(_components(sequence), description=what)
+    for chain in structure.chains:
+        numbers = {seq_id: int(number) for seq_id, number in enumerate(structure.residue_index[chain.span], 1)}
+        yield modelcif.AsymUnit(entities[structure.sequence[chain.span]], id=chain.name, auth_seq_id_map=numbers)
+
+
+def _places(structure: Structure) -> Iterator[tuple[int, int]]:
+    """The chain of each residue, from 0, and its place in it, from 1."""
+    for k, chain in enumerate(structure.chains):
+        yield from ((k, seq_id) for seq_id in range(1, chain.span.stop - chain.span.start + 1))
+
+
+def _empty_runs(mask: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    """First and last residue, counted from 1, of each run of residues without atoms; mask [i, 37]."""
+    empty = np.concatenate([[False], ~mask.any(-1), [False]]).astype(np.int8)
     edges = np.flatnonzero(np.diff(empty))
     for first, after in edges.reshape(-1, 2):
         yield int(first) + 1, int(after)
 
 
-def _confidence(prediction: Prediction, asym: modelcif.AsymUnit) -> Iterator[qa.MetricMode]:
+def _confidence(prediction: Prediction, asyms: Sequence[modelcif.AsymUnit]) -> Iterator[qa.MetricMode]:
     yield MeanPLDDT(round(prediction.mean_plddt, 2))
     if prediction.ptm is not None:
         yield GlobalPTM(round(prediction.ptm, 4))
-    for seq_id, value in enumerate(prediction.plddt, 1):
-        yield LocalPLDDT(asym.residue(seq_id), round(float(value), 2))
+    if prediction.iptm is not None:
+        yield GlobalIpTM(round(prediction.iptm, 4))
+    for (k, seq_id), value in zip(_places(prediction.structure), prediction.plddt, strict=True):
+        yield LocalPLDDT(asyms[k].residue(seq_id), round(float(value), 2))
 
 
 def _system(provenance: Provenance) -> modelcif.System:
@@ -172,7 +203,7 @@ def _system(provenance: Provenance) -> modelcif.System:
 
 
 def _protocol(
-    prediction: Prediction, provenance: Provenance, entity: modelcif.Entity, model: modelcif.model.Model
+    prediction: Prediction, provenance: Provenance, entities: Sequence[modelcif.Entity], model: modelcif.model.Model
 ) -> modelcif.protocol.Protocol:
     software = modelcif.Software(
         name="foldcli",
@@ -186,7 +217,7 @@ def _protocol(
     settings |= {"parameters": ascii_line(provenance.parameters), "trained": "yes" if provenance.trained else "no"}
     parameters = [modelcif.SoftwareParameter(name, value) for name, value in settings.items()]
     step = modelcif.protocol.ModelingStep(
-        input_data=entity,
+        input_data=modelcif.data.DataGroup(entities),
         output_data=model,
         name="Prediction",
         details=f"AlphaFold 2 {prediction.model}, {prediction.recycles} recycles, {provenance.input_kind}",

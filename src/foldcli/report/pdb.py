@@ -1,5 +1,6 @@
 """Structures as PDB files, format version 3.3."""
 
+import itertools
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -28,14 +29,14 @@ def pdb_text(structure: Structure, remarks: Sequence[str] = (), title: str = "")
     """The file's text: `structure` as one model, after its title and the remarks, a paragraph each.
 
     Errors: PdbLimitError for what the columns cannot hold: a residue above 9999, more than 99999 records with a serial,
-    a coordinate outside -999.999..9999.999, a chain name of several letters; FoldcliError where there is no atom,
-    or one that is not finite.
+    a coordinate outside -999.999..9999.999, a chain name of several letters, as beyond 62 chains; FoldcliError where
+    there is no atom, or one that is not finite.
     """
     _check(structure)
     lines = [
         "HEADER",  # without class, date and code, which a deposition alone has; programs look for the record itself
         *_paragraph("TITLE", textwrap.wrap(ascii_line(title), width=_TEXT)),
-        *_compound_lines(structure.chain, ascii_line(title)),
+        *_compound_lines(structure, ascii_line(title)),
         "EXPDTA    THEORETICAL MODEL",
         *_remark_lines(remarks),
         *_sequence_lines(structure),
@@ -53,13 +54,15 @@ def _check(structure: Structure) -> None:
     if not np.isfinite(positions).all():
         bad = index[(structure.mask & ~np.isfinite(structure.positions).all(-1)).any(-1)][0]
         raise FoldcliError(f"residue {bad} has a coordinate that is not finite")
-    if len(structure.chain) != 1:
-        raise _too_large(f"chain name '{structure.chain}' is not one letter")
-    if index.max() > LAST_RESIDUE or len(index) > LAST_RESIDUE:
-        raise _too_large(f"residue {max(index.max(), len(index))} is above {LAST_RESIDUE}")
-    atoms = len(positions) + len(structure.hydrogens)
-    if atoms >= _LAST_SERIAL:  # the TER record takes a serial as well
-        raise _too_large(f"{atoms} atoms are more than {_LAST_SERIAL - 1}")
+    for chain in structure.chains:
+        if len(chain.name) != 1:
+            raise _too_large(f"chain name '{chain.name}' is not one letter")
+        last = max(int(index[chain.span].max()), chain.span.stop - chain.span.start)
+        if last > LAST_RESIDUE:
+            raise _too_large(f"residue {last} is above {LAST_RESIDUE}")
+    atoms, most = len(positions) + len(structure.hydrogens), _LAST_SERIAL - len(structure.chains)
+    if atoms > most:  # each chain's TER record takes a serial as well
+        raise _too_large(f"{atoms} atoms are more than {most}")
     if printed.min() < -999.999 or printed.max() > 9999.999:
         raise _too_large("a coordinate is outside -999.999..9999.999 angstrom")
 
@@ -74,10 +77,15 @@ def _paragraph(record: str, lines: Sequence[str]) -> Iterator[str]:
         yield f"{record:<10}{line}" if number == 1 else f"{record:<8}{number:>2} {line}"
 
 
-def _compound_lines(chain: str, title: str) -> Iterator[str]:
-    """COMPND names the one molecule; `;` and `:` are its punctuation, and stand in no name."""
+def _compound_lines(structure: Structure, title: str) -> Iterator[str]:
+    """COMPND names each molecule, and its chains; `;` and `:` are its punctuation, and stand in no name."""
     name = title.replace(";", ",").replace(":", " ") or "UNNAMED"
-    values = ("MOL_ID: 1;", f"MOLECULE: {name};", f"CHAIN: {chain}")
+    values = []
+    for number, chains in enumerate(structure.entities.values(), start=1):
+        names = ", ".join(chain.name for chain in chains)
+        molecule = f"{name}, chain{'s' * (len(chains) > 1)} {names}" if structure.chain_lengths else name
+        values += [f"MOL_ID: {number};", f"MOLECULE: {molecule};", f"CHAIN: {names};"]
+    values[-1] = values[-1].removesuffix(";")
     yield from _paragraph("COMPND", [line for value in values for line in textwrap.wrap(value, width=_TEXT)])
 
 
@@ -90,16 +98,18 @@ def _remark_lines(remarks: Sequence[str]) -> Iterator[str]:
 
 
 def _sequence_lines(structure: Structure) -> Iterator[str]:
-    """SEQRES names every residue, those without atoms too."""
-    names = [NAMES[INDEX[letter]] for letter in structure.sequence]
-    for number, start in enumerate(range(0, len(names), _RESIDUES_A_LINE), 1):
-        chunk = " ".join(names[start : start + _RESIDUES_A_LINE])
-        yield f"SEQRES{number:>4} {structure.chain} {len(names):>4}  {chunk}"
+    """SEQRES names every residue of each chain, those without atoms too."""
+    for chain in structure.chains:
+        names = [NAMES[INDEX[letter]] for letter in structure.sequence[chain.span]]
+        for number, start in enumerate(range(0, len(names), _RESIDUES_A_LINE), 1):
+            chunk = " ".join(names[start : start + _RESIDUES_A_LINE])
+            yield f"SEQRES{number:>4} {chain.name} {len(names):>4}  {chunk}"
 
 
 def _residue(structure: Structure, i: int) -> str:
     """Name, chain and number of a residue, as columns."""
-    return f"{NAMES[INDEX[structure.sequence[i]]]:>3} {structure.chain}{structure.residue_index[i]:>4}"
+    chain, number = structure.place(i)
+    return f"{NAMES[INDEX[structure.sequence[i]]]:>3} {chain}{number:>4}"
 
 
 def _link_lines(structure: Structure) -> Iterator[str]:
@@ -111,18 +121,21 @@ def _link_lines(structure: Structure) -> Iterator[str]:
 
 
 def _atom_lines(structure: Structure) -> Iterator[str]:
-    serial, last = 0, None
+    """ATOM records, and TER after the last of each chain."""
+    serials = itertools.count(1)
     columns = [_residue(structure, i) for i in range(len(structure.sequence))]
     confidence = [f"{value:6.2f}" for value in structure.b_factor.tolist()]
-    for serial, (i, name, position) in enumerate(structure.atoms(), start=1):
-        last = columns[i]
-        # + 0.0 turns a rounded -0.0 into 0.0
-        x, y, z = (round(v, 3) + 0.0 for v in position)
-        # a name of four letters, such as HG11, begins a column before the others
-        column = name if len(name) == 4 else f" {name}"
-        yield (
-            f"ATOM  {serial:>5} {column:<4} {last}    {x:8.3f}{y:8.3f}{z:8.3f}"
-            f"  1.00{confidence[i]}          {name[0]:>2}"
-        )
-    if last is not None:
-        yield f"TER   {serial + 1:>5}      {last}"
+    chain_of = structure.chain_of.tolist()
+    for _, chain in itertools.groupby(structure.atoms(), lambda atom: chain_of[atom[0]]):
+        last = ""
+        for i, name, position in chain:
+            last = columns[i]
+            # + 0.0 turns a rounded -0.0 into 0.0
+            x, y, z = (round(v, 3) + 0.0 for v in position)
+            # a name of four letters, such as HG11, begins a column before the others
+            column = name if len(name) == 4 else f" {name}"
+            yield (
+                f"ATOM  {next(serials):>5} {column:<4} {last}    {x:8.3f}{y:8.3f}{z:8.3f}"
+                f"  1.00{confidence[i]}          {name[0]:>2}"
+            )
+        yield f"TER   {next(serials):>5}      {last}"

@@ -57,6 +57,8 @@ def remarks(prediction: Prediction, provenance: Provenance) -> list[str]:
     confidence = f"mean pLDDT {prediction.mean_plddt:.2f}"
     if prediction.ptm is not None:
         confidence += f", pTM {prediction.ptm:.2f}"
+    if prediction.iptm is not None:
+        confidence += f", ipTM {prediction.iptm:.2f}"
     return [
         *([] if provenance.trained else [UNTRAINED]),
         f"{provenance.name}: {provenance.caption}",
