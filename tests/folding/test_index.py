@@ -31,3 +31,9 @@ def test_the_index_lists_what_became_of_each_job_and_leads_to_what_there_is() ->
     assert "&lt;b&gt;out of memory&lt;/b&gt;" in page and "&lt;i&gt;late&lt;/i&gt;" in page
     assert "<b>" not in page
     assert "</i>92.1</td>" in page
+
+
+def test_only_complexes_bring_a_column_of_iptm() -> None:
+    assert "ipTM" not in index_html(RECORDS)
+    page = index_html([*RECORDS, Record("pair", "done", 20, 1, plddt=80.0, ptm=0.7, iptm=0.615)])
+    assert page.count('data-label="ipTM"></td>') == 4 and 'data-label="ipTM">0.61</td>' in page

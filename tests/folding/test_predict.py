@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -55,3 +56,18 @@ def test_surest_pass_is_kept_and_two_falls_end_recycling() -> None:
     assert prediction.recycles == 1
     assert prediction.mean_plddt == pytest.approx(71, abs=1e-3)
     assert (prediction.structure.positions == prediction.passes[1].structure.positions).all()
+
+
+def test_confidence_of_a_complex_does_not_depend_on_the_rows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = fold_config("tiny", ["model.structure.layers=1", "model.evoformer.blocks=1"])
+    model = AlphaFold(config.model).eval().requires_grad_(False)
+    query, made = Query("a", "a", "MKVLAAGIV", "here", chain_lengths=(5, 4)), []
+    for rows in (64, 2):
+        monkeypatch.setattr(predict, "ROWS", rows)
+        passes = featurize(query, config.model.msa, 0, 1)
+        made.append(predict.predict(model, query, passes, config, torch.float32, 0, lambda *told: None))
+    whole, parts = made
+    assert whole.structure.residue_index.tolist() == [1, 2, 3, 4, 5, 1, 2, 3, 4]
+    assert whole.iptm == pytest.approx(parts.iptm, abs=1e-6) and 0 < whole.iptm < 1
+    for name, values in vars(whole.interfaces).items():
+        np.testing.assert_allclose(values, getattr(parts.interfaces, name), atol=1e-6, err_msg=name)

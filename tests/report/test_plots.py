@@ -11,12 +11,15 @@ from foldcli.report.plots import (
     BANDS,
     COVERAGE_ROWS,
     MAP_PIXELS,
+    _rows_by_identity,
     _shrunk,
     coverage_png,
+    identities,
     pae_png,
     plddt_png,
     ranking_png,
 )
+from tests.report.complexes import complex_prediction
 from tests.report.samples import prediction
 
 
@@ -141,3 +144,34 @@ def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
         first = (tmp_path / f"a{k}.png").read_bytes()
         assert first == (tmp_path / f"b{k}.png").read_bytes()
         assert b"matplotlib" not in first
+
+
+def test_chains_are_told_apart(tmp_path: Path) -> None:
+    """Dark lines between chains cross the map both ways and the track once, where the line of pLDDT is broken."""
+    predicted = replace(complex_prediction(), plddt=np.full(58, 80, np.float32), pae=np.full((58, 58), 31, np.float32))
+    pae_png([predicted], tmp_path / "pae.png")
+    map_ = (_pixels(tmp_path / "pae.png")[:, :600] < 140).all(-1)
+    assert [len(_runs(map_.mean(axis) > 0.3)) for axis in (0, 1)] == [4, 4]  # two borders between the frame's sides
+    plddt_png([predicted], tmp_path / "plddt.png")
+    track = (_pixels(tmp_path / "plddt.png") < 20).all(-1)
+    line = track[track.mean(1).argmax()]
+    assert [last - first > 250 for first, last in _runs(line) if last - first > 50] == [True, True, True]
+
+
+def _runs(dark: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """First and last of each run of dark pixels."""
+    return np.flatnonzero(np.diff(dark.astype(int), prepend=0, append=0)).reshape(-1, 2)
+
+
+def test_rows_of_several_chains_are_above_those_of_one(tmp_path: Path) -> None:
+    tokens = np.zeros((5, 40), np.int8)
+    tokens[1, 20:] = tokens[2, :20] = tokens[3, :20] = GAP
+    tokens[4] = 5  # nothing like the query, but paired
+    assert identities(tokens, (20, 20)).tolist() == [1, 1, 1, 1, 0]
+    shown = _rows_by_identity(tokens, (20, 20))
+    assert [np.isfinite(row[[0, 20]]).tolist() for row in shown] == [[False, True]] * 2 + [[True, False]] + [
+        [True, True]
+    ] * 2
+    assert shown[-2, 0] == 0 and shown[-1, 0] == 1
+    coverage_png(tokens, tmp_path / "coverage.png", 1, (20, 20))
+    assert _pixels(tmp_path / "coverage.png").std() > 20

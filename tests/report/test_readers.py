@@ -17,6 +17,7 @@ from foldcli.report.scores import (
     ranking_scores_csv,
     summary_confidences_json,
 )
+from tests.report.complexes import complex_prediction
 from tests.report.samples import prediction
 
 # AlphaFold 3's summary of a job, "Summary confidences JSON" in its output.md: each key and the types of its value.
@@ -83,3 +84,28 @@ def test_ranking_scores_keep_the_order_and_tell_predictions_apart() -> None:
     assert scores == sorted(scores, reverse=True) and 0 <= scores[-1] <= scores[0] <= 1
     assert [int(row["seed"]) for row in rows] == [one.seed for one in ranked]
     assert {(row["seed"], row["sample"]) for row in rows} == {(s, k) for s in "34" for k in "01"}
+
+
+def test_the_summary_of_a_complex_has_no_null_but_disorder() -> None:
+    """AlphaFold 3's output.md: a chain's ipTM is the mean of its pairs', the diagonal of a pair's ipTM is pTM."""
+    predicted = complex_prediction()
+    text = summary_confidences_json(predicted, "multimer")
+    summary, found = json.loads(text), predicted.interfaces
+    assert found is not None and predicted.ptm is not None and predicted.iptm is not None
+    assert text.count("null") == 1 and summary["fraction_disordered"] is None
+    assert [key for key, kinds in SUMMARY.items() if not isinstance(summary[key], kinds)] == []
+    pairs = np.array(summary["chain_pair_iptm"])
+    np.testing.assert_allclose(pairs, found.pair_ptm, atol=5.1e-5)
+    assert summary["chain_ptm"] == np.diagonal(pairs).tolist()
+    assert summary["chain_iptm"] == pytest.approx(
+        [(pairs[0, 1] + pairs[0, 2]) / 2, *summary["chain_iptm"][1:]], abs=1e-4
+    )
+    assert summary["chain_pair_pae_min"][0][1] == pytest.approx(predicted.pae[:19, 19:39].min(), abs=0.0051)
+    assert summary["ranking_score"] == pytest.approx(0.8 * predicted.iptm + 0.2 * predicted.ptm, abs=1e-4)
+
+
+@pytest.mark.parametrize("rank_by", ["multimer", "iptm"])
+def test_what_a_model_does_not_predict_is_not_ranked_by(rank_by: str) -> None:
+    single, without = prediction("MKVL"), prediction("MKVL", ptm=False)
+    assert ranking_score(single, rank_by) == single.ptm
+    assert ranking_score(without, rank_by) == without.mean_plddt / 100

@@ -6,6 +6,7 @@ import pytest
 
 from foldcli.errors import FoldcliError
 from foldcli.report.scores import confidence_json
+from tests.report.complexes import complex_prediction
 from tests.report.samples import prediction
 
 
@@ -55,3 +56,19 @@ def test_a_value_that_is_not_finite_is_refused(bad: float) -> None:
         confidence_json(replace(predicted, pae=np.full((3, 3), bad, np.float32)))
     with pytest.raises(FoldcliError, match="pTM is not finite"):
         confidence_json(replace(predicted, ptm=bad))
+
+
+def test_a_complex_has_colabfolds_keys_by_chain_and_by_pair() -> None:
+    predicted = complex_prediction()
+    scores, found = json.loads(confidence_json(predicted)[0]), predicted.interfaces
+    assert found is not None
+    assert list(scores)[3:] == ["ptm", "iptm", "pairwise_iptm", "per_chain_ptm", "ipsae", "pdockq", "pdockq2"]
+    assert scores["iptm"] == pytest.approx(predicted.iptm, abs=0.0051)
+    assert scores["per_chain_ptm"] == pytest.approx(dict(zip("ABC", found.ptm, strict=True)), abs=0.00051)
+    one_way, both = ["A-B", "A-C", "B-C"], ["A-B", "A-C", "B-A", "B-C", "C-A", "C-B"]
+    tables = {"pairwise_iptm": (found.pair_ptm, one_way), "pdockq": (found.pdockq, one_way)}
+    tables |= {"ipsae": (found.ipsae, both), "pdockq2": (found.pdockq2, both)}
+    for name, (values, keys) in tables.items():
+        expected = {key: values["ABC".index(key[0]), "ABC".index(key[2])] for key in keys}
+        assert scores[name] == pytest.approx(expected, abs=0.00051), name
+    assert scores["ipsae"]["A-B"] != scores["ipsae"]["B-A"]

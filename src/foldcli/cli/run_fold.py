@@ -100,12 +100,15 @@ def table(records: "Sequence[Record]", out: Path, suffix: str = "") -> Table:
     """The table that is printed at the end of a run; suffix: of each record's file, empty where it has a folder."""
     untrained = any(not record.trained for record in records)
     title = "UNTRAINED parameters: the numbers mean nothing" if untrained else None
-    grid = Table("job", "status", "length", "depth", "pLDDT", "pTM", "seconds", "memory", title=title)
+    formats = {"plddt": ("pLDDT", "{:.1f}"), "ptm": ("pTM", "{:.2f}"), "iptm": ("ipTM", "{:.2f}")}
+    formats["seconds"] = ("seconds", "{:.1f}")
+    if all(record.iptm is None for record in records):
+        del formats["iptm"]
+    grid = Table("job", "status", "length", "depth", *(head for head, _ in formats.values()), "memory", title=title)
     grid.add_column("files", overflow="fold")
     for record in records:
-        numbers = (record.plddt, record.ptm, record.seconds)
-        formats = ("{:.1f}", "{:.2f}", "{:.1f}")
-        shown = ["" if value is None else form.format(value) for value, form in zip(numbers, formats, strict=True)]
+        numbers = [(getattr(record, name), form) for name, (_, form) in formats.items()]
+        shown = ["" if value is None else form.format(value) for value, form in numbers]
         shown.append("" if record.memory_gib is None else amount(record.memory_gib * GIB))
         where = str(out / f"{record.job}{suffix}") if record.status == "done" else record.error
         lines = "\n".join([where, *first_notes(record.notes)])

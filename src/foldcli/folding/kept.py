@@ -3,7 +3,7 @@
 import json
 import shutil
 import zipfile
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from foldcli.files import atomic_file
 from foldcli.folding.job import Job
-from foldcli.protein.structure import Prediction, Structure
+from foldcli.protein.structure import Interfaces, Prediction, Structure
 
 REPRESENTATION = "representation_"
 PASS = "pass_"
+INTERFACES = "interfaces_"
 
 
 class KeptPredictions:
@@ -24,17 +25,19 @@ class KeptPredictions:
     def __init__(self, out: Path, job: Job) -> None:
         self.folder = out / f".{job.query.name}.kept"
         self.key = job.key
-        self.sequence = job.query.sequence
+        self.query = job.query
 
     def write(self, prediction: Prediction) -> None:
         """Keep a prediction; FoldcliError if it cannot be written."""
         self.folder.mkdir(exist_ok=True)
         structure = prediction.structure
-        numbers = {name: getattr(prediction, name) for name in ("recycles", "ptm", "max_pae")}
-        numbers |= {"cyclic": structure.cyclic, "passes": [one.ptm for one in prediction.passes]}
+        numbers = {name: getattr(prediction, name) for name in ("recycles", "ptm", "iptm", "max_pae")}
+        numbers |= {"cyclic": structure.cyclic, "passes": [[one.ptm, one.iptm] for one in prediction.passes]}
         arrays = {"numbers": np.asarray(json.dumps(numbers | {"key": self.key})), "plddt": prediction.plddt}
         arrays |= {name: getattr(structure, name) for name in ("positions", "mask", "residue_index")}
         arrays |= {} if prediction.pae is None else {"pae": prediction.pae}
+        if (between := prediction.interfaces) is not None:
+            arrays |= {INTERFACES + one.name: np.asarray(getattr(between, one.name)) for one in fields(between)}
         for one in prediction.passes:
             arrays |= {f"{PASS}{one.recycles}": one.structure.positions, f"{PASS}{one.recycles}_plddt": one.plddt}
         arrays |= {REPRESENTATION + name: array for name, array in prediction.representations.items()}
@@ -59,14 +62,17 @@ class KeptPredictions:
     ) -> Prediction:
         taken = {name: arrays.pop(name) for name in ("positions", "mask", "residue_index", "plddt")}
         structure = Structure(
-            self.sequence, taken["positions"], taken["mask"], taken["residue_index"], b_factor=taken["plddt"],
-            cyclic=numbers.pop("cyclic"),
+            self.query.sequence, taken["positions"], taken["mask"], taken["residue_index"], b_factor=taken["plddt"],
+            cyclic=numbers.pop("cyclic"), chain_lengths=self.query.chain_lengths,
         )  # fmt: skip
         pae, passes = arrays.pop("pae", None), list[Prediction]()
-        for number, ptm in enumerate(numbers.pop("passes")):
+        for number, (ptm, iptm) in enumerate(numbers.pop("passes")):
             positions, plddt = arrays.pop(f"{PASS}{number}"), arrays.pop(f"{PASS}{number}_plddt")
             of_pass = replace(structure, positions=positions, b_factor=plddt)
-            passes.append(Prediction(of_pass, plddt, model, seed, recycles=number, ptm=ptm))
+            passes.append(Prediction(of_pass, plddt, model, seed, recycles=number, ptm=ptm, iptm=iptm))
+        if self.query.chain_lengths and pae is not None:
+            between: dict[str, Any] = {one.name: arrays.pop(INTERFACES + one.name) for one in fields(Interfaces)}
+            numbers["interfaces"] = Interfaces(**between | {"clash": bool(between["clash"])})
         rest = {name.removeprefix(REPRESENTATION): array for name, array in arrays.items()}
         known = {"pae": pae, "representations": rest, "passes": passes, **numbers}
         return Prediction(structure, taken["plddt"], model, seed, **known)

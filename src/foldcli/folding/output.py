@@ -53,18 +53,22 @@ def _earlier_name(final: Path) -> Path:
 
 def write_job(
     folder: Path, query: Query, a3m: str, ranked: Sequence[tuple[Prediction, Provenance]], rank_by: str
-) -> None:
+) -> list[str]:
     """Write the structures and scores of a job, best prediction first; a3m: its alignment, empty for none.
 
-    rank_by: as the setting; what the predictions are sorted by.
+    rank_by: as the setting; what the predictions are sorted by. Returns why there are no PDB files, where there are
+    none.
     """
-    for rank, (prediction, provenance) in enumerate(ranked, start=1):
+    notes = [
         _write_prediction(folder, _label(rank, prediction), prediction, provenance)
+        for rank, (prediction, provenance) in enumerate(ranked, start=1)
+    ]
     predictions = [prediction for prediction, _ in ranked]
     write_atomic(folder / f"{query.name}_summary_confidences.json", summary_confidences_json(predictions[0], rank_by))
     write_atomic(folder / "ranking_scores.csv", ranking_scores_csv(predictions, rank_by))
     if a3m:
         write_atomic(folder / f"{query.name}.a3m", a3m)
+    return [note for note in dict.fromkeys(notes) if note]
 
 
 def write_plots(folder: Path, query: Query, predictions: Sequence[Prediction]) -> None:
@@ -75,7 +79,8 @@ def write_plots(folder: Path, query: Query, predictions: Sequence[Prediction]) -
     if any(prediction.pae is not None for prediction in predictions):
         pae_png(predictions, folder / f"{query.name}_pae.png")
     tokens = (query.alignment or single_sequence(query.sequence)).tokens
-    coverage_png(tokens, folder / f"{query.name}_coverage.png", int(predictions[0].structure.residue_index[0]))
+    of = predictions[0].structure
+    coverage_png(tokens, folder / f"{query.name}_coverage.png", int(of.residue_index[0]), of.chain_lengths)
 
 
 def structure_file(folder: Path, rank: int, prediction: Prediction, provenance: Provenance) -> Path:
@@ -109,19 +114,24 @@ def _errors_file(label: str, prediction: Prediction, provenance: Provenance) -> 
     return "" if prediction.pae is None else f"{provenance.name}_predicted_aligned_error_{label}.json"
 
 
-def _write_structure(folder: Path, kind: str, label: str, prediction: Prediction, provenance: Provenance) -> None:
-    stem = f"{provenance.name}_{kind}_{label}"
-    with contextlib.suppress(PdbLimitError):
+def _write_structure(folder: Path, kind: str, label: str, prediction: Prediction, provenance: Provenance) -> str:
+    """Write mmCIF and PDB; returns why the latter cannot be written, empty if it was."""
+    stem, note = f"{provenance.name}_{kind}_{label}", ""
+    try:
         text = pdb_text(prediction.structure, remarks(prediction, provenance), provenance.heading)
         write_atomic(folder / f"{stem}.pdb", text)
+    except PdbLimitError as error:
+        note = str(error)
     write_atomic(
         folder / f"{stem}.cif", modelcif_text(prediction, provenance, _errors_file(label, prediction, provenance))
     )
+    return note
 
 
-def _write_prediction(folder: Path, label: str, prediction: Prediction, provenance: Provenance) -> None:
+def _write_prediction(folder: Path, label: str, prediction: Prediction, provenance: Provenance) -> str:
+    """Write all of a prediction's files; returns why there is no PDB file, empty if there is one."""
     name = provenance.name
-    _write_structure(folder, "unrelaxed", label, prediction, provenance)
+    note = _write_structure(folder, "unrelaxed", label, prediction, provenance)
     scores, errors = confidence_json(prediction)
     write_atomic(folder / f"{name}_scores_{label}.json", scores)
     for one in prediction.passes:
@@ -131,3 +141,4 @@ def _write_prediction(folder: Path, label: str, prediction: Prediction, provenan
     for kind, values in prediction.representations.items():
         with atomic_file(folder / f"{name}_{kind}_repr_{label}.npy") as file:
             np.save(file, values, allow_pickle=False)
+    return note

@@ -14,10 +14,11 @@ from foldcli.data.query import Query
 from foldcli.errors import FoldcliError
 from foldcli.geometry.backbone import close_peptides
 from foldcli.model.alphafold import AlphaFold, Output
-from foldcli.model.confidence import aligned_tm_scores, error_bins, expected_aligned_error, plddt
+from foldcli.model.confidence import aligned_tm_scores, chain_tm_scores, error_bins, expected_aligned_error, plddt
 from foldcli.model.features import Features, Recycled, TemplateFeatures
 from foldcli.parallel.shard import gather_rows
 from foldcli.protein import residues
+from foldcli.protein.interfaces import interfaces, iptm
 from foldcli.protein.structure import Prediction, Structure
 from foldcli.shapes import Atoms37
 
@@ -74,7 +75,8 @@ def predict(
     made = made or [completed(output, query, config, seed, count, timed)]
     prediction = max(made, key=lambda one: one.mean_plddt) if surest else made[-1]
     shown = made if config.save_recycles else []
-    return replace(prediction, passes=[replace(one, pae=None, max_pae=None, representations={}) for one in shown])
+    bare: dict[str, Any] = {"pae": None, "max_pae": None, "interfaces": None, "representations": {}}
+    return replace(prediction, passes=[replace(one, **bare) for one in shown])
 
 
 def _fell_twice(made: Sequence[Prediction]) -> bool:
@@ -138,7 +140,6 @@ def assemble(
 ) -> Prediction:
     """The prediction, as numpy arrays, from the last pass's output and its positions, peptides closed."""
     confidence = _array(plddt(output.lddt))
-    last = config.model.heads.pae_last_break
     aatype = [residues.INDEX[letter] for letter in query.sequence]
     atoms = residues.ATOM37_MASK[aatype].astype(bool)
     if not config.model.side_chains:
@@ -152,23 +153,32 @@ def assemble(
         cyclic=config.cyclic,
         chain_lengths=query.chain_lengths,
     )
-    pae, ptm = (None, None) if output.pae is None else _aligned_errors(output, output.pae, last)
+    last = config.model.heads.pae_last_break
+    errors = {} if output.pae is None else _of_aligned_errors(output, output.pae, last, structure)
     return Prediction(
         structure=structure, plddt=confidence, model=config.model.name, seed=seed, recycles=recycles,
-        ptm=ptm, pae=pae,
-        max_pae=None if output.pae is None else float(error_bins(output.pae.shape[-1], last, output.pae)[-1]),
-        representations=_representations(output, config),
+        representations=_representations(output, config), **errors,
     )  # fmt: skip
 
 
-def _aligned_errors(output: Output, logits: torch.Tensor, last_break: float) -> tuple[np.ndarray, float]:
-    """Expected aligned errors in angstrom and the predicted TM-score; rows are gathered from all ranks."""
+def _of_aligned_errors(output: Output, logits: torch.Tensor, last_break: float, structure: Structure) -> dict[str, Any]:
+    """What a prediction has of its aligned errors: these in angstrom, and TM-scores; rows are gathered from all ranks.
+
+    logits: of the rows of this rank.
+    """
     length = output.lddt.shape[-2]
     some = logits[..., :length, :].split(ROWS, dim=-3)  # all pairs at once would be a fold's peak memory
-    errors = gather_rows(torch.cat([expected_aligned_error(part, last_break) for part in some], dim=-2), output)
+    errors = _array(gather_rows(torch.cat([expected_aligned_error(one, last_break) for one in some], dim=-2), output))
     ones = logits.new_ones(length)
     scores = gather_rows(torch.cat([aligned_tm_scores(part, last_break, ones) for part in some], dim=-1), output)
-    return _array(errors), float(scores.max())
+    found: dict[str, Any] = {"pae": errors, "ptm": float(scores.max())}
+    found["max_pae"] = float(error_bins(logits.shape[-1], last_break, logits)[-1])
+    if lengths := structure.chain_lengths:
+        rows = torch.cat([chain_tm_scores(part, last_break, lengths) for part in some])
+        by_chain = _array(gather_rows(rows, output))
+        found["iptm"] = iptm(by_chain[..., 0], structure)
+        found["interfaces"] = interfaces(structure, structure.b_factor, errors, by_chain)
+    return found
 
 
 def _representations(output: Output, config: FoldConfig) -> dict[str, np.ndarray]:

@@ -176,6 +176,7 @@ def ending(record: Record, skipped: bool) -> str:
     if record.plddt is None:
         return f"alignment of {record.depth:,} sequence{'s' * (record.depth > 1)} written"
     scores = f"pLDDT {record.plddt:.1f}" + ("" if record.ptm is None else f", pTM {record.ptm:.2f}")
+    scores += "" if record.iptm is None else f", ipTM {record.iptm:.2f}"
     mark = ("" if record.depth > 1 else ", single sequence") + ("" if record.trained else ", untrained parameters")
     mark += f", templates {', '.join(record.templates)}" if record.templates else ""
     return f"{scores}{mark} (done before)" if skipped else f"{scores}, {record.seconds:.1f} s{mark}"

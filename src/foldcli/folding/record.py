@@ -31,6 +31,7 @@ class Record:
     seed: int | None = None
     plddt: float | None = None  # mean over residues, 0 to 100
     ptm: float | None = None  # None for models without this head
+    iptm: float | None = None  # None for single chains
     seconds: float | None = None  # from features to files
     memory_gib: float | None = None  # peak of the process on the CPU, of the device on CUDA
     trained: bool = True  # False for untrained parameters

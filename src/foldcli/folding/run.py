@@ -217,18 +217,18 @@ class FoldRun:
         shown = [(prediction, self._provenance(prediction, job)) for prediction in ranked]
         with job_folder(self.out, job.query.name, self.config.overwrite) as folder:
             with timers.timed("write"):
-                write_job(folder, job.query, job.a3m, shown, self.config.rank_by)
+                limits = write_job(folder, job.query, job.a3m, shown, self.config.rank_by)
             with timers.timed("plots"):
                 write_plots(folder, job.query, ranked)
             relaxed = relax_ranked(folder, shown, self.config.relax, self.predictor.device.type == "cuda", timers)
-            job = replace(job, relaxed=list(relaxed))
+            job = replace(job, remarks=[*job.remarks, *limits], relaxed=list(relaxed))
             write_timings(folder, timers)  # now for the report, which lists it, and again with the report's own time
             with timers.timed("report"):
                 write_report(folder, job, shown, self.predictor)
             write_timings(folder, timers)
             record = replace(
                 job.record("done"), model=best.model, seed=best.seed, plddt=best.mean_plddt, ptm=best.ptm,
-                templates=job.templates, notes=job.notes, memory_gib=peak, trained=self.trained,
+                iptm=best.iptm, templates=job.templates, notes=job.notes, memory_gib=peak, trained=self.trained,
                 seconds=time.perf_counter() - start, files=sorted(path.name for path in folder.iterdir()),
             )  # fmt: skip
             write_record(folder, record)

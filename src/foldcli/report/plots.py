@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foldcli.files import atomic_file
+from foldcli.protein.chain_names import chain_name
 from foldcli.protein.residues import GAP
-from foldcli.protein.structure import Prediction
+from foldcli.protein.structure import Prediction, Structure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,6 +43,9 @@ STYLE: Final[dict[Any, Any]] = {
     "figure.constrained_layout.wspace": 0.05,
 }  # fmt: skip
 WIDTH: Final = 8.0
+TICK_STEPS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
+BORDER: Final[dict[str, Any]] = {"color": "0.1", "linewidth": 0.8, "linestyle": (0, (4, 2))}
+MOST_CHAIN_NAMES: Final = 40  # chains along an axis; the names of shorter ones are left out
 DOTS: Final[dict[str, Any]] = {"color": "black", "markersize": 4, "clip_on": False}
 
 
@@ -60,31 +64,37 @@ def plddt_png(predictions: Sequence[Prediction], path: Path) -> None:
             if k < len(named):
                 style = {"color": LINES[k % len(LINES)], "linestyle": DASHES[k // len(LINES)]}
                 style["label"] = f"{_label(k, prediction)}, mean {prediction.mean_plddt:.1f}"
+            numbers = _numbers(prediction.structure)
             marker = "o" if len(prediction.plddt) == 1 else None
-            axes.plot(prediction.structure.residue_index, prediction.plddt, marker=marker, **style)
+            breaks = np.cumsum(prediction.structure.chain_lengths[:-1]).astype(int)  # no line from chain to chain
+            lines = (np.insert(values.astype(float), breaks, np.nan) for values in (numbers, prediction.plddt))
+            axes.plot(*lines, marker=marker, **style)
         axes.set(xlabel="residue", ylabel="pLDDT", ylim=(0, 100))
         axes.margins(x=0)
         _whole_ticks(axes.xaxis, 10)
+        _mark_chains(axes, predictions[0].structure.chain_lengths, (axes.xaxis,), 10)
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=2)
 
 
 def ranking_png(predictions: Sequence[Prediction], path: Path) -> None:
-    """Draw mean pLDDT and pTM of all predictions of a job, the best at the top.
+    """Draw mean pLDDT, pTM and, of complexes, ipTM of all predictions of a job, the best at the top.
 
     Errors: FoldcliError if `path` cannot be written.
     """
     places = np.arange(1, len(predictions) + 1)
-    ptm = [np.nan if prediction.ptm is None else prediction.ptm for prediction in predictions]
-    panels = 1 if np.isnan(ptm).all() else 2
+    scores = {"pTM": [one.ptm for one in predictions], "ipTM": [one.iptm for one in predictions]}
+    scores = {name: values for name, values in scores.items() if any(value is not None for value in values)}
     with _drawing(path, WIDTH, 1.2 + 0.22 * min(len(predictions), MOST_NAMED)) as figure:
-        grid = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
+        grid = figure.subplots(1, 1 + len(scores), sharey=True, squeeze=False)[0]
         _shade_bands(grid[0].axvspan)
         grid[0].plot([prediction.mean_plddt for prediction in predictions], places, "o", **DOTS)
         grid[0].set(xlabel="mean pLDDT", xlim=(0, 100), ylim=(len(predictions) + 0.6, 0.4))
-        if panels == 2:
-            grid[1].plot(ptm, places, "o", **DOTS)
-            grid[1].set(xlabel="pTM", xlim=(0, 1))
+        for axes, (name, values) in zip(grid[1:], scores.items(), strict=True):
+            axes.plot([np.nan if value is None else value for value in values], places, "o", **DOTS)
+            axes.set(xlabel=name, xlim=(0, 1))
+            if len(scores) > 1:
+                axes.set_xticks([0, 0.5, 1])
         for axes in grid:
             axes.grid(axis="y", color="0.85", linewidth=0.6)
             axes.set_axisbelow(True)
@@ -108,23 +118,28 @@ def pae_png(predictions: Sequence[Prediction], path: Path) -> None:
     with _drawing(path, width, rows * ((width - 1.3) / columns + 0.7) + 0.3) as figure:
         grid = figure.subplots(rows, columns, squeeze=False)
         for k, (axes, (label, one, pae)) in enumerate(zip(grid.flat, maps, strict=False)):
-            first, last = one.structure.residue_index[[0, -1]]
+            first, last = _numbers(one.structure)[[0, -1]]
             edges = (first - 0.5, last + 0.5, last + 0.5, first - 0.5)
             image = axes.imshow(_shrunk(pae), cmap="Greens_r", vmin=0, vmax=ceiling, extent=edges)
-            axes.set_title(label.replace(" · ", "\n"))
+            lengths, most = one.structure.chain_lengths, 4 if columns > 3 else 6
+            title: dict[str, Any] = {"pad": 16, "fontsize": 6 if columns > 3 else 9} if lengths else {}
+            axes.set_title(label.replace(" · ", "\n"), **title)
             for axis in (axes.xaxis, axes.yaxis):
-                _whole_ticks(axis, 4 if columns > 3 else 6)
+                _whole_ticks(axis, most)
+            _mark_chains(axes, lengths, (axes.xaxis, axes.yaxis), most)
             _label_edges(axes, bottom=k + columns >= len(maps), left=k % columns == 0)
         for axes in grid.flat[len(maps) :]:
             axes.set_visible(False)
         figure.colorbar(image, ax=grid, shrink=1 if rows == 1 else 0.5, label="expected error (Å)")
 
 
-def coverage_png(tokens: NDArray[np.int8], path: Path, first_residue: int = 1) -> None:
+def coverage_png(
+    tokens: NDArray[np.int8], path: Path, first_residue: int = 1, chain_lengths: Sequence[int] = ()
+) -> None:
     """Draw an alignment's rows, sorted by identity to the query (the first row), and each residue's coverage.
 
-    tokens [s, i], 21 a gap. Identity is the fraction of the query's residues that match. Errors: FoldcliError if `path`
-    cannot be written.
+    tokens [s, i], 21 a gap; chain_lengths: of a complex, whose paired rows are above those of one chain. Errors:
+    FoldcliError if `path` cannot be written.
     """
     from matplotlib.patheffects import withStroke
 
@@ -134,7 +149,7 @@ def coverage_png(tokens: NDArray[np.int8], path: Path, first_residue: int = 1) -
     with _drawing(path, WIDTH, 4.8) as figure:
         axes = figure.subplots()
         image = axes.imshow(
-            _rows_by_identity(tokens), cmap="viridis_r", vmin=0, vmax=1, aspect="auto", origin="lower",
+            _rows_by_identity(tokens, chain_lengths), cmap="viridis_r", vmin=0, vmax=1, aspect="auto", origin="lower",
             interpolation="nearest", extent=edges,
         )  # fmt: skip
         outline = [withStroke(linewidth=3, foreground="white")]  # black would not be seen on the darkest rows
@@ -145,6 +160,7 @@ def coverage_png(tokens: NDArray[np.int8], path: Path, first_residue: int = 1) -
         axes.set(xlabel="residue", ylabel="sequences", ylim=(0, depth * 1.02), xlim=edges[:2])
         _whole_ticks(axes.xaxis, 10)
         _whole_ticks(axes.yaxis, 8)
+        _mark_chains(axes, chain_lengths, (axes.xaxis,), 10)
         figure.colorbar(image, ax=axes, label="identity to the query")
         figure.legend(loc="outside lower center")
 
@@ -158,10 +174,28 @@ def _shrunk(pae: NDArray[np.float32]) -> NDArray[np.float32]:
     return (sums / sizes / sizes[:, None]).astype(np.float32)
 
 
-def _rows_by_identity(tokens: NDArray[np.int8]) -> NDArray[np.float32]:
-    """[row, i]: each row's identity to the first row, NaN in gaps; the lowest first, at most COVERAGE_ROWS rows."""
-    identity = (tokens == tokens[0]).mean(axis=1, dtype=np.float32)
-    order = np.argsort(identity, kind="stable")
+def identities(tokens: NDArray[np.int8], chain_lengths: Sequence[int]) -> NDArray[np.float32]:
+    """Of each row the share of the query's residues (the first row's) that match, among the chains that it covers."""
+    if not chain_lengths:
+        return (tokens == tokens[0]).mean(axis=1, dtype=np.float32)
+    matches = (tokens == tokens[0]).sum(axis=1)
+    return (matches / np.maximum(covered(tokens, chain_lengths) @ np.array(chain_lengths), 1)).astype(np.float32)
+
+
+def covered(tokens: NDArray[np.int8], chain_lengths: Sequence[int]) -> NDArray[np.bool_]:
+    """[s, k]: which chains each row has residues of."""
+    starts = np.cumsum([0, *chain_lengths[:-1]])
+    return np.logical_or.reduceat(tokens != GAP, starts, axis=1)
+
+
+def _rows_by_identity(tokens: NDArray[np.int8], chain_lengths: Sequence[int]) -> NDArray[np.float32]:
+    """[row, i]: each row's identity to the first row, NaN in gaps; at most COVERAGE_ROWS rows.
+
+    The lowest come first; of a complex, those of the fewest chains, of the last chain before those of the first.
+    """
+    identity = identities(tokens, chain_lengths)
+    chains = covered(tokens, chain_lengths or [tokens.shape[1]])
+    order = np.lexsort((identity, -chains.argmax(axis=1), chains.sum(axis=1)))
     # Rows at even steps of the sorted order, both ends included; those between look like their neighbours.
     steps = np.linspace(0, len(order) - 1, min(len(order), COVERAGE_ROWS)).round().astype(np.int64)
     shown = order[steps]
@@ -203,6 +237,32 @@ def _label_edges(axes: Axes, *, bottom: bool, left: bool) -> None:
         axes.set_xlabel("scored residue")
     if left:
         axes.set_ylabel("aligned residue")
+
+
+def _numbers(structure: Structure) -> NDArray[np.int64]:
+    """Where residues are on an axis: by their numbers, those of several chains one chain after the other from 1."""
+    return np.arange(1, len(structure.sequence) + 1) if structure.chain_lengths else structure.residue_index
+
+
+def _mark_chains(axes: Axes, lengths: Sequence[int], along: Sequence[Axis], most: int) -> None:
+    """Lines between the chains of a complex, their names on top, and ticks with the numbers in each chain."""
+    if not lengths:
+        return
+    starts = np.cumsum([0, *lengths[:-1]])
+    step = next(size for size in TICK_STEPS if sum(lengths) <= most * size)
+    ticks = [
+        (start + k, k) for start, length in zip(starts, lengths, strict=True) for k in range(step, length + 1, step)
+    ]
+    for axis in along:
+        axis.set_ticks([place for place, _ in ticks], [str(number) for _, number in ticks])
+    for start in starts[1:] + 0.5:
+        axes.axvline(start, **BORDER)
+        if len(along) > 1:
+            axes.axhline(start, **BORDER)
+    for k, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+        if length * MOST_CHAIN_NAMES >= sum(lengths):
+            middle = start + (length + 1) / 2
+            axes.text(middle, 1.01, chain_name(k), transform=axes.get_xaxis_transform(), ha="center", va="bottom")
 
 
 def _whole_ticks(axis: Axis, most: int) -> None:
