@@ -17,6 +17,7 @@ from foldcli.protein.structure import Prediction, Structure
 from foldcli.report.citations import citations
 from foldcli.report.modelcif import modelcif_text
 from foldcli.report.page import Contents, report_html
+from tests.report.complexes import complex_prediction, dimer
 from tests.report.samples import moved, provenance
 
 if "FOLDCLI_CHROMIUM" not in os.environ:
@@ -31,6 +32,7 @@ CHAINS = Path(__file__).parents[1] / "golden" / "chains.npz"
 LAPTOP, PHONE = (1280, 800), (390, 844)
 ATTACK = "<script>document.title = 'hacked'</script><img src=x onerror=\"document.title = 'hacked'\">"
 VERY_HIGH, CONFIDENT, ALIGNED, SCORED = (0, 83, 214), (101, 203, 243), (194, 24, 111), (0, 121, 107)
+FIRST_CHAIN, SECOND_CHAIN = (0, 114, 178), (230, 159, 0)
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +149,36 @@ def test_without_aligned_errors_there_is_no_map_and_residues_are_typed(
     page.keyboard.press("Enter")
     assert "Give residues from 1 to" in page.inner_text("#selected")
     assert page.get_attribute("#aligned", "aria-invalid") == "true"
+
+
+@pytest.mark.parametrize("size", [LAPTOP, PHONE])
+def test_a_complex_is_shown_by_chain_and_its_interfaces_can_be_clicked(
+    browser: "Browser", tmp_path: Path, size: tuple[int, int]
+) -> None:
+    page = opened(browser, write_page(tmp_path / "job", [complex_prediction(dimer())]), *size)
+    wait_until_drawn(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    image = pixels(page, "#viewer", tmp_path)
+    assert has_hue(image, FIRST_CHAIN) and has_hue(image, SECOND_CHAIN)
+    assert page.locator("#map .border").count() == 2 and page.locator("#plddt line.border").count() == 1
+    page.check("#colour-plddt")
+    page.wait_for_timeout(200)
+    assert not has_hue(pixels(page, "#viewer", tmp_path), SECOND_CHAIN)
+
+    page.click("#interfaces button >> nth=0")
+    page.wait_for_timeout(500)
+    wait_until_drawn(page)
+    assert (page.input_value("#aligned"), page.input_value("#scored")) == ("A:1-19", "B:1-20")
+    image = pixels(page, "#viewer", tmp_path)
+    assert has_hue(image, ALIGNED) and has_hue(image, SCORED) and not has_hue(image, FIRST_CHAIN)
+    for typed, said in (("B", "B:1-20 (20 residues"), ("B:3", "B:3 (1 residue,"), ("A:18-B:2", "A:18-B:2 (4 residues")):
+        page.fill("#scored", "")
+        page.fill("#aligned", typed)
+        page.keyboard.press("Enter")
+        assert said in page.inner_text("#selected")
+    page.fill("#aligned", "D:3")
+    page.keyboard.press("Enter")
+    assert page.inner_text("#selected") == "Give residues from A:1 to B:20, such as A:1 or A:1-19."
 
 
 def test_the_file_that_is_saved_is_the_one_in_the_folder(browser: "Browser", job: Path) -> None:

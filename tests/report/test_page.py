@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foldcli.protein.residues import CA, GAP
+from foldcli.protein.residues import CA, GAP, residue_types
 from foldcli.report.citations import METHODS, citations
 from foldcli.report.embedded import IDENTITIES, PAE_STEP, coverage
 from foldcli.report.modelcif import modelcif_text
 from foldcli.report.page import Contents, report_html
+from tests.report.complexes import complex_prediction
 from tests.report.samples import moved, prediction, provenance
 
 ATTACK = "</title></script><script>alert(1)</script><img src=x onerror=alert(1)> & \"'"
@@ -143,3 +144,26 @@ def test_every_method_has_papers_and_only_those_used_are_cited() -> None:
     assert "Schütze" in "".join(one.text for one in citations(["alignment from the ColabFold server"]))
     with pytest.raises(KeyError):
         citations(["guessing"])
+
+
+def test_a_complex_has_its_chains_and_interfaces(tmp_path: Path) -> None:
+    predicted = complex_prediction()
+    pair = (predicted, provenance())
+    (tmp_path / "one.cif").write_text(modelcif_text(*pair))
+    tokens = np.tile(residue_types(predicted.structure.sequence), (3, 1))
+    tokens[1, 19:] = tokens[2, :39] = GAP
+    page = report_html(Contents([pair], [tmp_path / "one.cif"], tokens, [], [], {}, {}, citations([])))
+    data = data_of(page)
+    assert data["chains"] == [["A", 0, 18], ["B", 19, 38], ["C", 39, 57]]
+    assert [min(layer) for layer in data["coverage"]] == [1, 0, 0, 0, 0]
+    assert data["coverage"][0][0] == 2  # a row of one chain is as like the query as its residues there
+    (one,) = data["predictions"]
+    touching, *others = one["interfaces"]
+    assert touching["pair"] == [0, 1] and [pair["residues"] for pair in others] == [[], []]
+    assert touching["contacts"] == 27 and {i < 19 for i in touching["residues"]} == {True, False}
+    found = predicted.interfaces
+    assert found is not None and touching["ipsae"] == pytest.approx(max(found.ipsae[0, 1], found.ipsae[1, 0]), abs=1e-4)
+    assert one["chains"][2]["plddt"] == pytest.approx(found.plddt[2], abs=0.006)
+    seen = Parsed(page)
+    assert "58 in 3 chains" in seen.joined("dd") and 'id="interfaces"' in page
+    assert 'id="interfaces"' not in report_html(contents(tmp_path))

@@ -1,6 +1,7 @@
 """The data of a report's scripts, as one JSON value: structures, pLDDT, PAE, coverage."""
 
 import base64
+import itertools
 import json
 import zlib
 from collections.abc import Sequence
@@ -12,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from foldcli.geometry.superposition import superpose
+from foldcli.protein.interfaces import in_contact
 from foldcli.protein.residues import CA, GAP
-from foldcli.protein.structure import Prediction, Structure
-from foldcli.report.plots import BANDS
+from foldcli.protein.structure import Interfaces, Prediction, Structure
+from foldcli.report.plots import BANDS, identities
 
 # Angstrom per unit of the PAE bytes: half a bin of the models' error distribution, and 0 to 63 Å fit into a byte.
 PAE_STEP: Final = 0.25
@@ -34,10 +36,13 @@ def embedded(predictions: Sequence[Prediction], structures: Sequence[Path], toke
     value = {
         "sequence": first.sequence,
         "residues": first.residue_index.tolist(),
+        "chains": [
+            (chain.name, chain.span.start, chain.span.stop - 1) for chain in first.chains[: len(first.chain_lengths)]
+        ],
         "bands": BANDS,
         "paeStep": PAE_STEP,
         "identities": IDENTITIES,
-        "coverage": coverage(tokens) if len(tokens) > 1 else [],
+        "coverage": coverage(tokens, first.chain_lengths) if len(tokens) > 1 else [],
         "predictions": [
             _prediction(one, file) | {"motion": _motion(one.structure, first, target)} for one, file in pairs
         ],
@@ -45,13 +50,12 @@ def embedded(predictions: Sequence[Prediction], structures: Sequence[Path], toke
     return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def coverage(tokens: NDArray[np.int8]) -> list[list[int]]:
+def coverage(tokens: NDArray[np.int8], chain_lengths: Sequence[int] = ()) -> list[list[int]]:
     """Number of rows with a residue in each column, [layer, i], in layers of identity to the first row, the query.
 
-    Identity is the fraction of the query's residues that match. A layer has the identities from its value in IDENTITIES
-    up to the value before it.
+    A layer has the identities from its value in IDENTITIES up to the value before it.
     """
-    identity = (tokens == tokens[0]).mean(axis=1)
+    identity = identities(tokens, chain_lengths)
     layer = np.argmax(identity[:, None] >= np.array(IDENTITIES), axis=1)
     return [(tokens[layer == k] != GAP).sum(axis=0).tolist() for k in range(len(IDENTITIES))]
 
@@ -65,6 +69,33 @@ def _prediction(prediction: Prediction, file: Path) -> dict[str, Any]:
         "file": file.name,
         "format": file.suffix.removeprefix("."),
         "text": _packed(file.read_bytes()),
+        **_interfaces(prediction),
+    }
+
+
+def _interfaces(prediction: Prediction) -> dict[str, Any]:
+    """Values of each chain, and of each pair of chains, the surest pairs in contact first."""
+    found, of = prediction.interfaces, prediction.structure
+    if found is None:
+        return {"chains": None, "interfaces": None}
+    pairs = [_interface(found, of, a, b) for a, b in itertools.combinations(range(len(of.chains)), 2)]
+    pairs.sort(key=lambda one: (one["contacts"] == 0, -one["ipsae"]))
+    chains = zip(found.plddt.round(2).tolist(), found.ptm.round(4).tolist(), strict=True)
+    return {"chains": [{"plddt": plddt, "ptm": ptm} for plddt, ptm in chains], "interfaces": pairs}
+
+
+def _interface(found: Interfaces, of: Structure, a: int, b: int) -> dict[str, Any]:
+    """Values of two chains, of both directions the better, and the residues of both that are in contact."""
+    spans = of.chains[a].span, of.chains[b].span
+    touching = in_contact(of, *spans)
+    surface = [np.flatnonzero(touching.any(1)) + spans[0].start, np.flatnonzero(touching.any(0)) + spans[1].start]
+    values = {"iptm": found.pair_ptm, "ipsae": found.ipsae, "pdockq": found.pdockq, "pdockq2": found.pdockq2}
+    return {
+        "pair": [a, b],
+        **{name: round(float(max(value[a, b], value[b, a])), 4) for name, value in values.items()},
+        "paeMin": round(float(min(found.pae_min[a, b], found.pae_min[b, a])), 2),
+        "contacts": int(found.contacts[a, b]),
+        "residues": np.concatenate(surface).tolist(),
     }
 
 

@@ -16,7 +16,13 @@ from foldcli.report.embedded import embedded
 from foldcli.report.plots import BANDS
 from foldcli.report.provenance import UNTRAINED, Provenance
 
-SCRIPTS = ("3Dmol-min.js", "state.js", "structure.js", "map.js", "tracks.js", "ranks.js")
+SCRIPTS = ("3Dmol-min.js", "state.js", "structure.js", "map.js", "tracks.js", "interfaces.js", "ranks.js")
+INTERFACES = """<section class="card" id="interfaces-card" aria-labelledby="interfaces-heading">
+<h2 id="interfaces-heading">Interfaces and chains</h2>
+<div class="interfaces"><table id="interfaces"></table><table id="chains"></table></div>
+<p class="quiet">A click on an interface shows it in the structure and on the map.</p>
+</section>
+"""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ def report_html(contents: Contents) -> str:
         title=escape(first.title),
         banner="" if all(one.trained for one in provenances) else f'<p class="banner">{escape(UNTRAINED)}</p>',
         facts=_facts(predictions[0], first),
+        interfaces=INTERFACES if predictions[0].structure.chain_lengths else "",
         ranks="\n".join(_rank(k, one) for k, one in enumerate(predictions)),
         files="\n".join(f'<li><a href="{quote(name)}">{escape(name)}</a></li>' for name in contents.files),
         settings=_rows(contents.settings),
@@ -76,12 +83,15 @@ def _facts(best: Prediction, provenance: Provenance) -> str:
     given = escape(", ".join([given, *provenance.given]))
     facts = {"mean pLDDT": f"{dot(best.mean_plddt)}{best.mean_plddt:.1f}"}
     facts |= {} if best.ptm is None else {"pTM": f"{best.ptm:.2f}"}
-    facts |= {"residues": f"{len(best.plddt):,}", "input": given}
+    facts |= {} if best.iptm is None else {"ipTM": f"{best.iptm:.2f}"}
+    count = len(best.structure.chain_lengths)
+    facts |= {"residues": f"{len(best.plddt):,}" + (f" in {count} chains" if count else ""), "input": given}
     return "\n".join(f"<div><dt>{what}</dt><dd>{value}</dd></div>" for what, value in facts.items())
 
 
 def _rank(k: int, prediction: Prediction) -> str:
     ptm = "" if prediction.ptm is None else f", pTM {prediction.ptm:.2f}"
+    ptm += "" if prediction.iptm is None else f", ipTM {prediction.iptm:.2f}"
     picture = "" if prediction.pae is None else '<canvas aria-hidden="true"></canvas>'
     return (
         f'<label><input type="radio" name="rank" value="{k}"{" checked" * (k == 0)}>{picture}'

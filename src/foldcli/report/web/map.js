@@ -75,6 +75,13 @@ on("selection", drawBox);
 onDrag(byId("pae"), placeOnMap, ([i, j], [k, l]) => select(ordered(i, k), ordered(j, l)));
 byId("pae").addEventListener("pointermove", readMap);
 byId("scale").style.background = `linear-gradient(to right, ${GREENS.join(", ")})`;
+for (const [, first] of data.chains.slice(1)) {
+  for (const side of ["left", "top"]) {
+    const border = element("i", { className: `border ${side}` });
+    border.style[side] = `${100 * first / length}%`;
+    byId("map").append(border);
+  }
+}
 for (const [i, value] of ticks(6)) {
   const place = `${100 * (i + 0.5) / length}%`;
   byId("map-ticks-x").append(Object.assign(element("span", { textContent: value })));

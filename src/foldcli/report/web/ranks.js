@@ -22,19 +22,25 @@ async function describe() {
   byId("selected").textContent = parts.join("; ") + ".";
 }
 
-// [first, last] of "12" or "12-30", null for an empty field, undefined for anything else.
+// [first, last] of "12" or "12-30", of a complex "B", "B:12", "B:12-30" or "A:5-B:3"; null for an empty field,
+// undefined for anything else.
 function parsed(text) {
   if (!text.trim()) return null;
-  const found = /^\s*(\d+)\s*(?:[-–:]\s*(\d+)\s*)?$/.exec(text);
-  const range = found && ordered(...[found[1], found[2] ?? found[1]].map((value) => data.residues.indexOf(Number(value))));
-  return range && range[0] >= 0 ? range : undefined;
+  const whole = data.chains.find(([name]) => name === text.trim());
+  if (whole) return whole.slice(1);
+  const found = /^\s*(?:(\w+):)?(\d+)\s*(?:[-–:]\s*(?:(\w+):)?(\d+)\s*)?$/.exec(text);
+  if (!found) return undefined;
+  const [, chain, first, lastChain = chain, last = first] = found;
+  const ends = [[chain, first], [lastChain, last]].map(([name, value]) => indexOf.get(name ? `${name}:${Number(value)}` : `${Number(value)}`));
+  return ends.includes(undefined) ? undefined : ordered(...ends);
 }
 
 function typed() {
   const ranges = ["aligned", "scored"].map((id) => parsed(byId(id).value));
   ["aligned", "scored"].forEach((id, k) => byId(id).setAttribute("aria-invalid", ranges[k] === undefined));
   if (ranges.includes(undefined)) {
-    byId("selected").textContent = `Give residues from ${number(0)} to ${number(length - 1)}, such as 5 or 5-20.`;
+    const example = data.chains.length ? `${number(0)} or ${written([0, data.chains[0][2]])}` : "5 or 5-20";
+    byId("selected").textContent = `Give residues from ${number(0)} to ${number(length - 1)}, such as ${example}.`;
     return;
   }
   const [aligned, scored] = byId("scored-label").hidden ? [ranges[0], ranges[0]] : ranges;

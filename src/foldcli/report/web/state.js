@@ -1,5 +1,6 @@
 "use strict";
-// What the page shows, and what is selected in it. Residues are counted from 0 here and by their numbers on the page.
+// What the page shows, and what is selected in it. Residues are counted from 0 here and by their numbers on the page,
+// which of a complex begin with their chain: B:12.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const length = data.sequence.length;
@@ -9,15 +10,16 @@ const NAMES = Object.fromEntries(("A Ala,R Arg,N Asn,D Asp,C Cys,Q Gln,E Glu,G G
   "F Phe,P Pro,S Ser,T Thr,W Trp,Y Tyr,V Val,X Unk").split(",").map((pair) => pair.split(" ")));
 
 // `aligned` and `scored` are [first, last], or both null; events "rank" and "selection" are sent when they change.
-const state = Object.assign(new EventTarget(), { rank: 0, aligned: null, scored: null });
+// `contacts` are the residues of the interface that was clicked on, null for none.
+const state = Object.assign(new EventTarget(), { rank: 0, aligned: null, scored: null, contacts: null });
 
 function showRank(rank) {
   state.rank = rank;
   state.dispatchEvent(new Event("rank"));
 }
 
-function select(aligned, scored) {
-  Object.assign(state, { aligned, scored });
+function select(aligned, scored, contacts = null) {
+  Object.assign(state, { aligned, scored, contacts });
   state.dispatchEvent(new Event("selection"));
 }
 
@@ -42,8 +44,13 @@ const prediction = () => data.predictions[state.rank];
 const within = (range, i) => range !== null && range[0] <= i && i <= range[1];
 const ordered = (a, b) => [Math.min(a, b), Math.max(a, b)];
 const sameRange = () => String(state.aligned) === String(state.scored);
-const number = (i) => data.residues[i];
-const written = ([first, last]) => first === last ? `${number(first)}` : `${number(first)}-${number(last)}`;
+// data.chains: [name, first, last] of each chain of a complex, none for a single chain.
+const chainOf = (i) => data.chains.findIndex(([, first, last]) => first <= i && i <= last);
+const number = (i) => data.chains.length ? `${data.chains[chainOf(i)][0]}:${data.residues[i]}` : `${data.residues[i]}`;
+const written = ([first, last]) => {
+  if (first === last) return number(first);
+  return `${number(first)}-${data.chains.length && chainOf(first) === chainOf(last) ? data.residues[last] : number(last)}`;
+};
 const residue = (i) => `${NAMES[data.sequence[i]]} ${number(i)}`;
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 const bandOf = (plddt) => data.bands.find(([low]) => plddt >= low);
@@ -81,7 +88,8 @@ function residueAt(position, start, size) {
 // About `most` residues at round numbers, as [index, number].
 function ticks(most) {
   const step = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000].find((size) => length / size <= most);
-  return data.residues.map((value, i) => [i, value]).filter(([, value]) => value % step === 0);
+  return data.residues.map((value, i) => [i, value]).filter(([, value]) => value % step === 0)
+    .map(([i, value]) => [i, data.chains.length ? number(i) : value]);
 }
 
 function element(name, properties, ...children) {

@@ -1,4 +1,4 @@
-// The structure in 3D, coloured by pLDDT or by the selection.
+// The structure in 3D, coloured by pLDDT, by chain or by the selection.
 
 const viewer = (() => {
   try {
@@ -11,7 +11,12 @@ const viewer = (() => {
 })();
 const UPRIGHT = [0, 0, 0, 0, 0, 0, 0, 1];
 const MOST_STICKS = 60;
-const indexOf = new Map(data.residues.map((value, i) => [value, i]));
+// Okabe and Ito's palette, which those who see few colours tell apart; further chains have its colours again.
+const CHAIN_COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#8a8a8a"];
+const chainColour = (chain) => CHAIN_COLOURS[chain % CHAIN_COLOURS.length];
+const indexOf = new Map(data.residues.map((value, i) => [number(i), i]));
+const residueOf = (atom) => indexOf.get(data.chains.length ? `${atom.chain}:${atom.resi}` : `${atom.resi}`);
+const byChain = () => byId("colour-chain").checked;
 const texts = new Map();
 
 async function textOf(rank) {
@@ -22,7 +27,7 @@ async function textOf(rank) {
 function residueColour(i) {
   const [aligned, scored] = [within(state.aligned, i), within(state.scored, i)];
   if (state.aligned && !aligned && !scored) return colour("--unselected");
-  if (!state.aligned || sameRange()) return bandOf(prediction().plddt[i])[2];
+  if (!state.aligned || sameRange()) return byChain() ? chainColour(chainOf(i)) : bandOf(prediction().plddt[i])[2];
   return colour(aligned && scored ? "--both" : aligned ? "--aligned" : "--scored");
 }
 
@@ -35,10 +40,10 @@ function shape(atoms) {
   return oxygens.length >= 0.8 * chain.length && joined.length >= 0.8 * steps.length ? "ribbon" : "trace";
 }
 
-// Bonds each CA with the next one only.
-function join(chain) {
-  chain.forEach((atom, k) => {
-    atom.bonds = [chain[k - 1], chain[k + 1]].filter(Boolean).map((other) => other.index);
+// Bonds each CA with the next one of its chain only.
+function join(atoms) {
+  atoms.forEach((atom, k) => {
+    atom.bonds = [atoms[k - 1], atoms[k + 1]].filter((other) => other?.chain === atom.chain).map((other) => other.index);
     atom.bondOrder = atom.bonds.map(() => 1);
   });
 }
@@ -56,16 +61,21 @@ async function load(rank) {
 
 // The chosen rank, in colour, with side chains if few residues are selected.
 function dress(model) {
-  const painted = new Map(data.residues.map((value, i) => [value, residueColour(i)]));
-  const colorfunc = (atom) => painted.get(atom.resi);
+  const painted = data.residues.map((_, i) => residueColour(i));
+  const colorfunc = (atom) => painted[residueOf(atom)];
   const sticks = { stick: { radius: 0.16, colorfunc } };
   model.setStyle({}, model.shape === "sticks" ? sticks : {});
   if (model.shape === "trace") model.setStyle({ atom: "CA" }, { stick: { radius: 0.4, colorfunc } });
   if (model.shape !== "ribbon") return;
   model.setStyle({}, { cartoon: { colorfunc, arrows: true, thickness: 0.4 } });
-  const chosen = data.residues.filter((_, i) => within(state.aligned, i) || within(state.scored, i));
-  if (chosen.length && chosen.length <= MOST_STICKS) model.setStyle({ resi: chosen }, sticks, true);
+  const chosen = state.contacts ?? [...painted.keys()].filter((i) => within(state.aligned, i) || within(state.scored, i));
+  if (chosen.length && (state.contacts || chosen.length <= MOST_STICKS)) model.setStyle(atomsOf(chosen), sticks, true);
 }
+
+const atomsOf = (residues) => {
+  const wanted = new Set(residues);
+  return { predicate: (atom) => wanted.has(residueOf(atom)) };
+};
 
 // Zooms until the chain just fits; zoomTo alone leaves room for its bounding sphere, by the view's height.
 function centre() {
@@ -89,7 +99,7 @@ async function drawRank() {
   dressAll();
   if (fresh) centre();
   viewer.setHoverable({}, true, point, () => { byId("pointed").textContent = ""; });
-  viewer.setClickable({}, true, (atom) => select(...Array(2).fill(Array(2).fill(indexOf.get(atom.resi)))));
+  viewer.setClickable({}, true, (atom) => select(...Array(2).fill(Array(2).fill(residueOf(atom)))));
   viewer.render();
 }
 
@@ -108,7 +118,7 @@ function dressBehind(model) {
 }
 
 function point(atom) {
-  const i = indexOf.get(atom.resi);
+  const i = residueOf(atom);
   byId("pointed").textContent = `${residue(i)}, pLDDT ${prediction().plddt[i].toFixed(1)}`;
 }
 
@@ -120,7 +130,9 @@ if (viewer) {
   on("selection", () => {  // while a pointer moves, draw only its latest position
     const mine = asked += 1;
     drawing(pause().then(() => mine === asked && inTurn(dressAll)));
+    if (state.contacts) inTurn(() => viewer.zoomTo({ model: shown.get(state.rank), ...atomsOf(state.contacts) }));
   });
+  byId("colours").addEventListener("change", () => inTurn(dressAll));
   byId("overlay").addEventListener("change", () => inTurn(drawRank));
   byId("overlay-label").hidden = data.predictions.length < 2;
   byId("centre").addEventListener("click", centre);
@@ -134,6 +146,15 @@ byId("save").addEventListener("click", async () => {
   URL.revokeObjectURL(href);
 });
 
-byId("legend").append(...data.bands.map(([low, high, fill, name]) =>
-  element("span", {}, Object.assign(element("i", { className: "dot" }), { style: `background:${fill}` }),
-    `${name} (${low ? (high === 100 ? `≥ ${low}` : `${low}–${high}`) : `< ${high}`})`)));
+function drawLegend() {
+  const bands = data.bands.map(([low, high, fill, name]) =>
+    [fill, `${name} (${low ? (high === 100 ? `≥ ${low}` : `${low}–${high}`) : `< ${high}`})`]);
+  const entries = byChain() ? data.chains.map(([name], k) => [chainColour(k), name]) : bands;
+  byId("legend").replaceChildren(...entries.map(([fill, text]) =>
+    element("span", {}, Object.assign(element("i", { className: "dot" }), { style: `background:${fill}` }), text)));
+}
+
+byId("colours").hidden = !data.chains.length;
+byId("colour-chain").checked = Boolean(data.chains.length);
+byId("colours").addEventListener("change", drawLegend);
+drawLegend();

@@ -40,13 +40,25 @@ function mark(marks, top) {
   }
 }
 
-const line = (values) => values.map((value, i) => `${i === 0 ? "M0 " + (100 - value) : ""}L${i + 0.5} ${100 - value}`).join("") + `L${length} ${100 - values.at(-1)}`;
+// A line from the start of each chain to its end.
+function line(values) {
+  const chains = data.chains.length ? data.chains : [["", 0, length - 1]];
+  return chains.map(([, first, last]) => {
+    const steps = values.slice(first, last + 1).map((value, k) => `L${first + k + 0.5} ${100 - value}`);
+    return `M${first} ${100 - values[first]}${steps.join("")}L${last + 1} ${100 - values[last]}`;
+  }).join("");
+}
+
+function drawBorders(drawing, top) {
+  for (const [, first] of data.chains.slice(1)) svg("line", { x1: first, x2: first, y1: 0, y2: top, class: "border" }, drawing);
+}
 
 function drawConfidence() {
   const drawing = plot(byId("plddt"), 100, [0, 50, 70, 90], "pLDDT of each residue, one line for each prediction");
   for (const [low, high, fill] of data.bands) svg("rect", { x: 0, y: 100 - high, width: length, height: high - low, fill, class: "band" }, drawing);
   drawing.append(drawing.querySelector(".marks"));
   const lines = data.predictions.map(({ plddt }) => svg("path", { d: line(plddt) }, drawing));
+  drawBorders(drawing, 100);
   on("rank", () => {
     lines.forEach((path, rank) => path.setAttribute("class", rank === state.rank ? "line" : "line other"));
     drawing.append(lines[state.rank]);
@@ -69,6 +81,7 @@ function drawCoverage() {
     layer.forEach((count, i) => { below[i] += count; });
   });
   drawing.append(drawing.querySelector(".marks"));
+  drawBorders(drawing, top);
   byId("coverage-legend").append("identity to the query", ...data.identities.map((low, k) => {
     const patch = element("i", { className: "dot" });
     patch.style.background = `var(${LAYERS[k]})`;
@@ -76,11 +89,14 @@ function drawCoverage() {
   }));
 }
 
-// Letters in groups of ten, each after the number of its first residue.
+// Letters in groups of ten, each after the number of its first residue; those of each chain begin anew.
 function drawLetters() {
   const letters = [...data.sequence].map((letter, i) => element("b", { textContent: letter, title: residue(i) }));
-  for (let start = 0; start < length; start += 10) {
-    byId("letters").append(element("span", {}, element("small", { textContent: number(start) }), ...letters.slice(start, start + 10)));
+  for (const [, first, last] of data.chains.length ? data.chains : [["", 0, length - 1]]) {
+    for (let start = first; start <= last; start += 10) {
+      const group = letters.slice(start, Math.min(start + 10, last + 1));
+      byId("letters").append(element("span", {}, element("small", { textContent: number(start) }), ...group));
+    }
   }
   const places = new Map(letters.map((letter, i) => [letter, i]));
   const place = (event) => places.get(document.elementFromPoint(event.clientX, event.clientY));
