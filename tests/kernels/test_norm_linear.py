@@ -129,6 +129,7 @@ def test_small_tiles(dtype: torch.dtype) -> None:
         forced("norm_linear_forward_c128", {"block_m": 16, "block_n": 16, "block_k": 32}),
         forced("norm_linear_input_c128", {"block_m": 16, "block_n": 16}),
         forced("norm_linear_weights_c128", {"block_m": 16, "block_n": 16}),
+        forced("norm_linear_narrow_weights_c128", {"block_m": 16}),
     ):
         check((37, 80), [40, 4], [True, False], dtype)
 
@@ -226,7 +227,11 @@ def test_broken_kernel_is_rejected(name: str, dtype: torch.dtype, monkeypatch: p
     tensors = inputs((21, 32), [32, 4], flags, dtype)
     monkeypatch.setattr(launch, "PROGRAMS", 1)
     small = {"block_m": 16, "block_n": 16}
-    with forced("norm_linear_weights_c64", small), forced("norm_linear_forward_c64", small | {"block_k": 64}):
+    with (
+        forced("norm_linear_weights_c64", small),
+        forced("norm_linear_narrow_weights_c64", small),
+        forced("norm_linear_forward_c64", small | {"block_k": 64}),
+    ):
         assert not rejected(kernel(flags), body(flags), tensors)
         break_kernel(monkeypatch, module, function, old, new)
         assert wrong in rejected(kernel(flags), body(flags), tensors)

@@ -14,7 +14,7 @@ from foldcli_kernels.triangle_multiplication import (
     update_backward,
     update_forward,
 )
-from foldcli_kernels.triangle_multiplication.tiles import TILES
+from foldcli_kernels.triangle_multiplication.tiles import TILES, tiles_of
 from foldcli_kernels.tuning import forced
 from torch import Tensor
 
@@ -141,7 +141,8 @@ def test_without_biases() -> None:
 def test_every_candidate_tile_agrees() -> None:
     inputs, mask = _operand_inputs(SHAPES[1], torch.float32)
     flat = _update_inputs(SHAPES[1], torch.float32)
-    for name, (candidates, _) in TILES.items():
+    for name in TILES:
+        candidates, _ = tiles_of(name, 32)
         for options in candidates:
             with forced(f"{name}_32", options):
                 if name.startswith("triangle_operands"):

@@ -1,5 +1,7 @@
 """The kernels of layer norm and projections that are compiled ahead of time, for each projection of the model."""
 
+from typing import Any
+
 import torch
 import triton
 
@@ -12,6 +14,7 @@ from foldcli_kernels.norm_linear.tiles import (
     FORWARD,
     FORWARD_FLOAT32,
     INPUT,
+    NARROW_WEIGHTS,
     WEIGHTS,
     WIDTHS,
     column_block,
@@ -37,10 +40,14 @@ def _of(dtype: torch.dtype, width: int) -> list[AotConfig]:
     ]
     if width in ADDED and dtype != torch.float32:
         found += [_forward(dtype, width, 4 * width, out2, ADDED[width]) for out2 in (0, 4)]
-    for kernel, table in ((norm_linear_backward_input, INPUT), (norm_linear_backward_weights, WEIGHTS)):
+    for kernel, table, out in (
+        (norm_linear_backward_input, INPUT, 4 * width),
+        (norm_linear_backward_weights, WEIGHTS, 4 * width),
+        (norm_linear_backward_weights, NARROW_WEIGHTS, NARROWEST // 2),
+    ):
         half, single, more = table[width_class(width)]
         for options in [single] if dtype == torch.float32 else [half, *more]:
-            found.append(_backward(kernel.arg_names, kernel, dtype, width, options))
+            found.append(_backward(kernel, dtype, width, out, options))
     return found
 
 
@@ -76,17 +83,17 @@ def _forward(dtype: torch.dtype, width: int, out: int, out2: int, options: Param
     )  # fmt: skip
 
 
-def _backward(names: list[str], kernel: object, dtype: torch.dtype, width: int, options: Parameters) -> AotConfig:
-    block_m, block_n = options["block_m"], column_block(4 * width, options["block_n"])
-    constants = _constants(width, options, block_n, dtype) | {"OUT": 4 * width, "OUT2": 4, "HAS_BIAS": True}
+def _backward(kernel: Any, dtype: torch.dtype, width: int, out: int, options: Parameters) -> AotConfig:
+    names, block_m, block_n = kernel.arg_names, options["block_m"], column_block(out, options["block_n"])
+    constants = _constants(width, options, block_n, dtype) | {"OUT": out, "OUT2": 4, "HAS_BIAS": True}
     constants = {name: value for name, value in constants.items() if name in names}
     pointers = [name for name in names if not name[1:].isdigit() and name not in (*constants, "rows", "blocks")]
-    steps = [name for name in names if name[1:].isdigit()]
+    steps = [name for name in names if name[1:].isdigit() and (name[0] != "g" or out % NARROWEST == 0)]
     signature = dict.fromkeys(names, "i32") | dict.fromkeys(pointers, POINTER[dtype])
     signature |= {name: "*fp32" for name in names if name.startswith("partial")}
     step, wgmma_rows = ("input", block_m) if kernel is norm_linear_backward_input else ("weights", block_n)
     return AotConfig(
-        f"norm_linear_backward_{step} {str(dtype)[6:]} c{width} {block_m}x{block_n}", kernel,
+        f"norm_linear_backward_{step} {str(dtype)[6:]} c{width} -> {out} {block_m}x{block_n}", kernel,
         {name: kind for name, kind in signature.items() if name not in constants}, constants,
         options["num_warps"], options["num_stages"], dtype != torch.float32 and wgmma_rows >= 64,
         divisible=(*pointers, *steps),

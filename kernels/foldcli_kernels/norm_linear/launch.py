@@ -117,7 +117,7 @@ def launch_weights(
     """Return the gradients of one projection's weight and bias."""
     out, width = weight.shape
     (x, grad), rows = share_rows(dense_channels(x), dense_channels(grad))
-    name = f"norm_linear_weights_c{width_class(width)}"
+    name = f"norm_linear_{'narrow_' * (out <= NARROWEST)}weights_c{width_class(width)}"
     options = dict(launch_parameters(name, x.dtype, size_class(rows.count), x.device))
     block_m, block_n = options.pop("block_m"), column_block(out, options.pop("block_n"))
     blocks, tiles = triton.cdiv(rows.count, block_m), triton.cdiv(out, block_n)

@@ -21,7 +21,7 @@ def _backward(block_m: int, block_n: int, num_warps: int, num_stages: int) -> Pa
 
 # By the width rounded up to a power of two: the default in half precision, and what tuning tries besides.
 FORWARD = {
-    64: (_forward(128, 64, 64, 4, 3), [_forward(128, 128, 64, 8, 3)]),
+    64: (_forward(128, 64, 64, 8, 3), [_forward(128, 128, 64, 8, 3)]),
     128: (_forward(128, 64, 128, 8, 3), [_forward(64, 64, 128, 4, 3), _forward(128, 128, 128, 8, 2)]),
     256: (_forward(128, 64, 256, 8, 2), [_forward(64, 64, 256, 8, 2), _forward(64, 64, 256, 4, 2)]),
     512: (_forward(64, 64, 64, 4, 2), []),
@@ -42,13 +42,20 @@ WEIGHTS = {
     256: (_backward(64, 64, 8, 2), _backward(16, 32, 8, 1), [_backward(32, 128, 8, 2)]),
     512: (_backward(32, 64, 8, 1), _backward(16, 16, 8, 1), []),
 }
+# Weights of few columns, such as heads' biases of pairs: at 128 channels the tile above spills on sm_90.
+NARROW_WEIGHTS = {
+    64: (_backward(64, 16, 4, 2), _backward(32, 16, 4, 2), [_backward(32, 16, 4, 2)]),
+    128: (_backward(32, 16, 8, 2), _backward(32, 16, 4, 1), [_backward(64, 16, 4, 2), _backward(128, 16, 8, 2)]),
+    256: (_backward(64, 16, 8, 2), _backward(16, 16, 8, 1), [_backward(32, 16, 8, 2)]),
+    512: (_backward(32, 16, 8, 1), _backward(16, 16, 8, 1), []),
+}
 # Programs that share the rows of one weight's gradient: two for each multiprocessor of an H100.
 PROGRAMS = 264
 for _width, (_half, _more) in FORWARD.items():
     declare(f"norm_linear_forward_c{_width}", _half, {torch.float32: FORWARD_FLOAT32}, [_half, *_more])
 for _width, _half in ADDED.items():
     declare(f"norm_linear_added_c{_width}", _half)
-for _step, _table in (("input", INPUT), ("weights", WEIGHTS)):
+for _step, _table in (("input", INPUT), ("weights", WEIGHTS), ("narrow_weights", NARROW_WEIGHTS)):
     for _width, (_half, _single, _more) in _table.items():
         declare(f"norm_linear_{_step}_c{_width}", _half, {torch.float32: _single}, [_half, *_more])
 

@@ -27,11 +27,12 @@ def aot_configs() -> list[AotConfig]:
     for kernel, table, rows in KERNELS:
         for dtype in POINTER:
             for size in SIZES:
-                half, single, more = table[width_class(size[0])]
+                half, single, more = table.get(size) or table[width_class(size[0])]
                 for options in [single] if dtype == torch.float32 else [half, *more]:
                     found.append(_config(kernel, dtype, size, options, options[rows]))
-    for dtype, (width, hidden) in itertools.product((torch.bfloat16, torch.float16), SIZES):
-        found.append(_config(transition_forward, dtype, (width, hidden), ADDED[width], ADDED[width]["block_m"]))
+    for dtype, size in itertools.product((torch.bfloat16, torch.float16), SIZES):
+        options = ADDED[width_class(size[0])]
+        found.append(_config(transition_forward, dtype, size, options, options["block_m"]))
     return found
 
 

@@ -25,7 +25,7 @@ def launch_forward(
     update, *projection = added or (None, None, None)
     x, updates = readable_beside([out], dense_channels(x), dense_channels(x if update is None else update))
     (x, updates, _), rows = share_rows(x, updates, out)
-    (block_m, block_h, block_k), options = tile_of("added" if added else "forward", x, rows.count)
+    (block_m, block_h, block_k), options = tile_of("added" if added else "forward", x, hidden, rows.count)
     with torch.cuda.device_of(x):
         forward.transition_forward[(triton.cdiv(rows.count, block_m),)](
             x, scale, offset, expand.contiguous(), expand_bias, contract.contiguous(), contract_bias,
@@ -46,7 +46,7 @@ def launch_input(
     hidden, width = expand.shape
     grad_x = empty_rows(x, width)
     (x, grad), rows = share_rows(dense_channels(x), dense_channels(grad))
-    (block_m, block_h, block_k), options = tile_of("input", x, rows.count)
+    (block_m, block_h, block_k), options = tile_of("input", x, hidden, rows.count)
     programs = triton.cdiv(rows.count, block_m)
     partial = x.new_empty((programs, 2, width), dtype=torch.float32)
     partial_bias = x.new_empty((programs, width if biased else 0), dtype=torch.float32)
@@ -68,7 +68,7 @@ def launch_weights(
     """Return the gradients of the expanding weight, its bias (empty if it has none) and the contracting weight."""
     hidden, width = expand.shape
     (x, grad), rows = share_rows(dense_channels(x), dense_channels(grad))
-    (block_m, block_h, block_k), options = tile_of("weights", x, rows.count)
+    (block_m, block_h, block_k), options = tile_of("weights", x, hidden, rows.count)
     blocks, tiles = triton.cdiv(rows.count, block_m), triton.cdiv(hidden, block_h)
     groups = min(blocks, max(1, PROGRAMS // tiles))
     partial = x.new_empty((groups, 2, hidden, width), dtype=torch.float32)

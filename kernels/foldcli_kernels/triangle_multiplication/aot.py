@@ -10,7 +10,7 @@ from foldcli_kernels.triangle_multiplication.operands_backward import (
     triangle_operands_backward_weights,
 )
 from foldcli_kernels.triangle_multiplication.operands_forward import triangle_operands_forward
-from foldcli_kernels.triangle_multiplication.tiles import HOPPER, TILES, WIDTHS, tile_constants
+from foldcli_kernels.triangle_multiplication.tiles import HOPPER, SIZES, tile_constants, tiles_of
 from foldcli_kernels.triangle_multiplication.update_backward import (
     triangle_update_backward_input,
     triangle_update_backward_weights,
@@ -30,20 +30,22 @@ KERNELS = {
 
 
 def aot_configs() -> list[AotConfig]:
-    """Return every type, width and tile of every kernel."""
+    """Return every type, size and tile of every kernel."""
     found = []
     for name, (kernel, small, rows) in KERNELS.items():
-        half, single = TILES[name]
         for dtype in POINTER:
-            for width in WIDTHS:
-                for option in single if dtype == torch.float32 else half:
-                    found.append(_config(kernel, dtype, width, option, (small, rows)))
+            for size in SIZES:
+                half, single = tiles_of(name, max(size))
+                for option in [single] if dtype == torch.float32 else half:
+                    found.append(_config(kernel, dtype, size, option, (small, rows)))
     return found
 
 
-def _config(kernel: Any, dtype: torch.dtype, width: int, option: dict[str, int], blocks: tuple[str, str]) -> AotConfig:
+def _config(
+    kernel: Any, dtype: torch.dtype, size: tuple[int, int], option: dict[str, int], blocks: tuple[str, str]
+) -> AotConfig:
     small, rows = blocks
-    constants = tile_constants(width, width)
+    constants = tile_constants(*size)
     block_n, block_p = min(option["block_n"], constants[small]), option["block_p"]
     constants |= {"BLOCK_N": block_n, "BLOCK_P": block_p, "HAS_BIAS": True, "HAS_GATE_BIAS": True, "ADD": False}
     wgmma = dtype != torch.float32 and constants[rows] >= 64
@@ -52,7 +54,7 @@ def _config(kernel: Any, dtype: torch.dtype, width: int, option: dict[str, int],
     signature = {key: _type(key, POINTER[dtype]) for key in kernel.arg_names if key not in constants}
     # Not known to be divisible by 16.
     any_number = ("rows", "length", "per_batch", "count", "side", "mask_b", "mask_i")
-    title = f"{kernel.__name__} {str(dtype)[6:]} c{width} {block_n}x{block_p} s{option['num_stages']}"
+    title = f"{kernel.__name__} {str(dtype)[6:]} c{size[0]} h{size[1]} {block_n}x{block_p} s{option['num_stages']}"
     return AotConfig(
         title, kernel, signature, constants, option["num_warps"], option["num_stages"], wgmma,
         capabilities=(90,) if option is HOPPER else (80, 90),

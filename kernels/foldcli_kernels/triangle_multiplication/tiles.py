@@ -6,8 +6,10 @@ from torch import Tensor
 from foldcli_kernels.matmul import padded_width
 from foldcli_kernels.tuning import Parameters, declare, launch_parameters, size_class
 
-# Channel blocks that are declared and compiled; other widths are rounded up to one of these.
+# Channel blocks that are declared; other widths are rounded up to one of these.
 WIDTHS = (16, 32, 64, 128)
+# Channels of pairs and of the triangle product that are compiled: each of these, and those of the model `mini`.
+SIZES = (*((width, width) for width in WIDTHS), (64, 32))
 
 
 def _tiles(*tiles: tuple[int, int, int, int]) -> list[Parameters]:
@@ -27,8 +29,25 @@ TILES = {
     "triangle_update_parameters": (_tiles((64, 16, 8, 2), (32, 64, 8, 2)), _tiles((32, 16, 8, 2))),
 }
 HOPPER = TILES["triangle_update_parameters"][0][1]
-for _name, (_half, (_single,)) in TILES.items():
+# Those of one width alone, at which some of the tiles above spill, most of them where lengths are no multiples of 16.
+OF_WIDTH = {
+    ("triangle_operands", 64): (_tiles((128, 64, 8, 2)), _tiles((32, 16, 4, 2))),
+    ("triangle_operands_pairs", 64): (_tiles((64, 16, 8, 2)), _tiles((16, 16, 8, 2))),
+    ("triangle_operands_parameters", 128): (_tiles((32, 64, 8, 2), (64, 32, 8, 2)), _tiles((32, 32, 8, 2))),
+    ("triangle_update_pairs", 128): (TILES["triangle_update_pairs"][0], _tiles((32, 16, 8, 2))),
+    ("triangle_update_parameters", 32): (_tiles((32, 16, 4, 2)), _tiles((32, 16, 8, 2))),
+}
+
+
+def tiles_of(name: str, width: int) -> tuple[list[Parameters], Parameters]:
+    """Return the tiles in half precision, the default first, and that in float32; width: of the wider channel block."""
+    half, (single,) = OF_WIDTH.get((name, width), TILES[name])
+    return half, single
+
+
+for _name in TILES:
     for _width in WIDTHS:
+        _half, _single = tiles_of(_name, _width)
         declare(f"{_name}_{_width}", _half[0], by_dtype={torch.float32: _single}, candidates=_half)
 
 
