@@ -4,25 +4,18 @@
 
 Runs recipe `big` unchanged (93 M parameters, crop 256, 124 + 1024 rows), batch size 1, without recycling and block
 deletion, on a real chain of examples/training/few_validation.npz, concatenated with others up to the crop's length. MSA
-rows are sampled from the chains' real profiles, since whole alignments are too large to include. In 24 GB,
+rows are sampled from the chains' real profiles. In 24 GB,
 precision=bf16 model.msa.max_extra=512 fits: 447 s and 19.6 GiB on two cores; with all 1024 rows it does not.
 """
 
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from foldcli.bench.training import time_one_step
+from foldcli.bench.training import long_sample, time_one_step
 from foldcli.byte_units import GIB
 from foldcli.compose import train_config
-from foldcli.config import TrainConfig
-from foldcli.data.chain import Chain
-from foldcli.data.query import Alignment
-from foldcli.data.training.collate import stack
-from foldcli.data.training.make_sample import draw_sample
-from foldcli.data.training.shards import Shard
 from foldcli.devices import choose_device
 from foldcli.parallel.mesh import RankMesh
 from foldcli.training.begin import new_model
@@ -32,30 +25,12 @@ from foldcli.training.learner import Learner
 SHARD = Path(__file__).parents[1] / "examples" / "training" / "few_validation.npz"
 
 
-def long_chain(config: TrainConfig, random: np.random.Generator) -> Chain:
-    """Concatenate chains, longest first, up to the crop's length."""
-    shard, rows = Shard(SHARD), config.model.msa.max_clusters + config.model.msa.max_extra
-    order = np.argsort(-shard.arrays["lengths"], kind="stable").tolist()
-    length, parts = 0, list[Chain]()
-    while length < config.sample.crop:
-        parts.append(shard.load(order[len(parts)]))
-        length += len(parts[-1].sequence)
-    profile = np.concatenate([part.profile for part in parts if part.profile is not None])
-    thresholds = random.random((rows, length, 1))
-    tokens = (profile.cumsum(axis=1) < thresholds).sum(axis=-1).clip(max=19).astype(np.int8)
-    return Chain(
-        parts[0].name, "".join(part.sequence for part in parts), np.concatenate([part.positions for part in parts]),
-        np.concatenate([part.mask for part in parts]), 2.0, Alignment(tokens, np.zeros(tokens.shape, np.int32)),
-    )  # fmt: skip
-
-
 def main() -> None:
     config = train_config(
         "big", ["batch_size=1", "sample.max_recycle=0", "sample.deleted_blocks=0", "steps=2", *sys.argv[1:]]
     )
     device = choose_device("auto")
-    random = np.random.default_rng(0)
-    sample = stack([draw_sample(long_chain(config, random), config, 0, random)])
+    sample = long_sample(config, SHARD)
     features = sample.passes[-1]
     learner = Learner(new_model(config, device, RankMesh()), config, RankMesh())
     parameters = sum(p.numel() for p in learner.optimizer.parameters) / 1e6

@@ -1,12 +1,18 @@
-"""Test, tune and time the kernels on a CUDA GPU, within 8 minutes; torch and triton are enough to run it.
+"""Test, tune and time foldcli on a CUDA GPU: kernels, folds, training.
 
-    python benchmarks/gpu_report.py [--parts NAME,...] [--ship] [--results FOLDER] [--dry-run]
+    python benchmarks/gpu_report.py [--minutes N] [--parts NAME,...] [--results FILE] [--compare OLD.json] [--ship]
+                                    [--dry-run]
 
-Each part runs in a process of its own with a time limit, and writes each row as it has it, so that a part that fails or
-hangs loses only the rest of its own rows. The result is <results>/<device>-<date>.json and a table. --ship also adds
-the tuned parameters to those that ship. --dry-run takes every part over tiny tensors on the CPU, in Triton's
-interpreter and in this one process; its times mean nothing and nothing is kept. Exits with 2 without a CUDA GPU, with 1
-if anything failed.
+Parts run in order of worth, each in a process of its own with a time limit, so that one that crashes or hangs loses
+nothing else. The results, by default benchmarks/results/<device>-<date>.json, are written after each part: called
+again, on the same sources, the report goes on with the parts that are left, then with those that were cut off. A part
+starts where its whole limit is left of --minutes. Kernels need torch and triton alone; folds, passes and training need
+foldcli installed, and are left out where it is not. Results are also printed as a table.
+
+--compare prints what moved since another file by more than noise, and what one of the two lacks; without a GPU, of the
+file --results. --ship also adds the tuned parameters to those that ship. --dry-run takes every part at tiny sizes on
+the CPU, kernels in Triton's interpreter; its times mean nothing, and nothing is kept unless --results is given. Exits
+with 2 without a CUDA GPU, with 1 if a part failed or is left.
 """
 
 import importlib.util

@@ -1,9 +1,9 @@
 """The GPU report, as far as it can be tested without a GPU: parts, time limits, checks and tuning."""
 
+import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import torch
 from foldcli_kernels import tuning as launch
 from torch import Tensor
 
-from foldcli.bench.gpu import cases, checks, figures, report, tuning
+from foldcli.bench.gpu import cases, checks, compare, figures, processes, report, tuning
 from foldcli.ops import dispatch
 
 CPU = torch.device("cpu")
@@ -29,7 +29,7 @@ PathFinder.find_spec = lambda name, path=None, target=None: (
 
 
 def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(report.SCRIPT), *arguments]
+    command = [sys.executable, str(processes.SCRIPT), *arguments]
     return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
 
 
@@ -40,19 +40,20 @@ def test_without_a_gpu_it_says_so() -> None:
 
 
 def test_unknown_part_is_refused() -> None:
-    assert "no part 'speed'; there are ceilings, agreement" in _run("--parts", "speed").stderr
+    assert "no part 'speed'; there are ceilings, folds" in _run("--parts", "speed").stderr
 
 
 def test_every_part_runs_with_torch_and_triton_alone(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(PLAIN)
-    done = _run("--dry-run", "--results", str(tmp_path), PYTHONPATH=str(tmp_path), FOLDCLI_HOME=str(tmp_path))
+    done = _run("--dry-run", PYTHONPATH=str(tmp_path), FOLDCLI_HOME=str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert all(f"\n{name}: ok in " in done.stdout for name in report.PARTS)
+    for name, part in report.PARTS.items():
+        assert f"\n{name}: {'left out, since' if part.installed else 'ok in '}" in done.stdout
     assert [file for file in tmp_path.iterdir() if file.suffix == ".json" or file.name == "launch"] == []
 
 
 def test_every_part_can_take_its_whole_time() -> None:
-    assert sum(part.limit for part in report.PARTS.values()) <= report.TOTAL
+    assert max(part.limit for part in report.PARTS.values()) <= 60 * report.MINUTES
 
 
 def test_a_machine_without_git_has_no_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -77,26 +78,70 @@ ROW = "row = open(sys.argv[1], 'w'); print(json.dumps({'what': 'first', 'ok': Tr
 def test_a_failing_part_keeps_its_rows(monkeypatch: pytest.MonkeyPatch, then: str, ended: str, rows: int) -> None:
     def start(name: str, index: int, slices: int, folder: Path, dry: bool) -> subprocess.Popen[bytes]:
         code = f"import json, sys, time; {ROW}; {then}"
+        command = [sys.executable, "-c", code, str(folder / f"{index}.jsonl")]
         with (folder / f"{index}.log").open("wb") as log:
-            return subprocess.Popen([sys.executable, "-c", code, str(folder / f"{index}.jsonl")], stderr=log)
+            return subprocess.Popen(command, stderr=log, start_new_session=True)
 
-    monkeypatch.setattr(report, "_start", start)
-    monkeypatch.setitem(report.PARTS, "ceilings", report.Part("", 5 if "sleep" in then else 60))
-    part = report.supervise("ceilings", time.monotonic())
+    monkeypatch.setattr(processes, "_start", start)
+    part = processes.supervise("ceilings", processes.Part("", 5 if "sleep" in then else 60))
     assert (part["ok"], part["ended"], len(part["rows"])) == (then == "pass", ended, rows)
     assert ("out of memory" in part.get("log", "")) == ("out of memory" in then)
 
 
 def test_a_part_in_its_own_process() -> None:
-    part = report.supervise("ceilings", time.monotonic(), dry=True)
+    part = processes.supervise("ceilings", report.PARTS["ceilings"], dry=True)
     assert part["ok"], part
     assert [row["what"] for row in part["rows"]] == ["matrix product", "copy"]
 
 
-def test_no_part_starts_when_the_time_is_used_up() -> None:
-    part = report.supervise("ceilings", time.monotonic() - report.TOTAL)
-    assert not part["ok"]
-    assert "no time was left" in part["ended"]
+def test_report_goes_on_where_it_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ran, file = list[str](), tmp_path / "report.json"
+
+    def generate(part: processes.Part, *_: object, dry: bool) -> Iterator[dict[str, object]]:
+        ran.append(part.source)
+        yield {"what": part.source, "ms": 1.0, "ok": dry}
+
+    def call(minutes: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["gpu_report", "--dry-run", "--results", str(file), "--minutes", minutes])
+        return report.main("The report.")
+
+    parts = {name: processes.Part(name, limit) for name, limit in (("short", 9), ("long", 120), ("cut off", 9))}
+    monkeypatch.setattr(report, "PARTS", parts)
+    monkeypatch.setattr(report, "_generate", generate)
+    assert (call("1"), ran) == (1, ["short", "cut off"])
+    kept = json.loads(file.read_text())
+    kept["parts"]["cut off"]["ended"] = "stopped at its time limit"
+    file.write_text(json.dumps(kept))
+    assert (call("9"), ran[2:]) == (0, ["long", "cut off"])
+    assert (call("9"), ran[4:]) == (0, [])
+    file.write_text(json.dumps(kept | {"about": kept["about"] | {"device": "another"}}))
+    assert (call("9"), ran[4:]) == (2, [])
+
+
+def test_comparison_tells_what_moved_by_more_than_noise() -> None:
+    about = {"date": "2026-11-27", "device": "GPU", "torch": "2.11.0"}
+    rows = {
+        "same": ({"ms": 1.00}, {"ms": 1.09}),
+        "steady": ({"ms": 1.00, "spread": 0.01}, {"ms": 1.09, "spread": 0.01}),
+        "noisy": ({"ms": 1.00, "spread": 0.10}, {"ms": 1.19, "spread": 0.10}),
+        "faster": ({"seconds": 8.0, "peak_gib": 2.0}, {"seconds": 4.0, "peak_gib": 2.0}),
+        "broken": ({"ms": 1.0}, {"ok": False, "failed": "OutOfResources"}),
+        "gone": ({"ms": 1.0}, None),
+        "new": (None, {"ms": 1.0}),
+    }
+    old, new = (
+        {
+            "about": about,
+            "parts": {"part": {"rows": [{"what": what} | row for what, pair in rows.items() if (row := pair[i])]}},
+        }
+        for i in (0, 1)
+    )
+    lines = [" ".join(line.split()) for line in compare.changes(old, new)]
+    assert lines[2:] == [
+        "part steady 1 ms 1.09 ms 1.09", "part faster 8 s 4 s 0.50", "part broken fine failed",
+        "missing now: part: gone", "missing before: part: new",
+    ]  # fmt: skip
+    assert list(compare.changes(old, old))[1:] == ["nothing moved"]
 
 
 def _norm_times(factor: Callable[[], float], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,14 +5,21 @@ import statistics
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+import numpy as np
 import torch
 from rich.table import Table
 
 from foldcli.config import TrainConfig
+from foldcli.data.chain import Chain
+from foldcli.data.query import Alignment
+from foldcli.data.training.collate import stack
 from foldcli.data.training.loader import Loader
+from foldcli.data.training.make_sample import draw_sample
 from foldcli.data.training.open_source import open_source
 from foldcli.data.training.sample import Sample
+from foldcli.data.training.shards import Shard
 from foldcli.data.training.tensors import map_tensors
 from foldcli.parallel.mesh import RankMesh
 from foldcli.search.homologs import with_homologs
@@ -80,6 +87,28 @@ def time_training(config: TrainConfig, steps: int, device: torch.device) -> Trai
     flops = sum(passes[WARM:]) * pass_flops(config.model, batches[0].passes[-1])
     utilisation = flops / sum(spent) / peak_flops(device, learner.dtype)
     return TrainingTimes(phases, spent, steps * config.batch_size, utilisation)
+
+
+def long_sample(config: TrainConfig, shard: Path) -> Sample:
+    """A micro-batch of one chain of the crop's length: chains of a shard one after another, longest first.
+
+    MSA rows are sampled from the chains' real profiles, since whole alignments are too large to include.
+    """
+    random, source = np.random.default_rng(0), Shard(shard)
+    rows = config.model.msa.max_clusters + config.model.msa.max_extra
+    order = np.argsort(-source.arrays["lengths"], kind="stable").tolist()
+    length, parts = 0, list[Chain]()
+    while length < config.sample.crop:
+        parts.append(source.load(order[len(parts)]))
+        length += len(parts[-1].sequence)
+    profile = np.concatenate([part.profile for part in parts if part.profile is not None])
+    thresholds = random.random((rows, length, 1))
+    tokens = (profile.cumsum(axis=1) < thresholds).sum(axis=-1).clip(max=19).astype(np.int8)
+    chain = Chain(
+        parts[0].name, "".join(part.sequence for part in parts), np.concatenate([part.positions for part in parts]),
+        np.concatenate([part.mask for part in parts]), 2.0, Alignment(tokens, np.zeros(tokens.shape, np.int32)),
+    )  # fmt: skip
+    return stack([draw_sample(chain, config, 0, random)])
 
 
 def time_one_step(learner: Learner, sample: Sample) -> tuple[Step, float, int]:

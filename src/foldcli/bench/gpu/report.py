@@ -1,51 +1,48 @@
-"""Parts of the report, each in a process of its own with a time limit, and the table and file that they go into."""
+"""Parts of the report in order of worth, and the file that they go into; what is done there is not done again."""
 
 import argparse
 import datetime
+import hashlib
 import importlib
-import json
+import importlib.util
 import os
 import platform
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from foldcli.bench.commit import commit
+from foldcli.bench.gpu import compare
+from foldcli.bench.gpu.processes import ROOT, Part, Result, append_rows, judged, supervise
+from foldcli.errors import InputError
 
-ROOT = Path(__file__).parents[4]
-SCRIPT = ROOT / "benchmarks" / "gpu_report.py"
-TOTAL = 465  # seconds for all parts, so that starting and writing fit into 8 minutes
-
-
-@dataclass(frozen=True)
-class Part:
-    """A generator of rows ("module:function"), its time limit in seconds, and whether processes can share its cases."""
-
-    source: str
-    limit: int
-    sliced: bool = False
-
-
-# Tuning comes before timing; comparisons with others come last. The limits add up to TOTAL, so that every part starts.
+# In order of worth: first how fast the machine is, what has never run on a GPU, and whether the kernels are right.
 PARTS = {
-    "ceilings": Part("figures:ceilings", 15),
+    "ceilings": Part("figures:ceilings", 20),
+    "folds": Part("runs:folds", 150, installed=True),
+    "training": Part("runs:training", 180, installed=True),
     "agreement": Part("checks:agreement", 110, sliced=True),
+    "passes": Part("passes:passes", 100, installed=True),
+    "long passes": Part("passes:long_passes", 150, installed=True),
+    "Evoformer block": Part("figures:evoformer_block", 60),
+    "kernels": Part("kernels:kernels", 60),
+    "triangle attention": Part("figures:triangle_attention", 25),
+    "triangle multiplication": Part("figures:triangle_multiplication", 25),
+    "modules": Part("modules:modules", 60, installed=True),
+    "big step": Part("runs:big_step", 60, installed=True),
     "repeatability": Part("checks:repeatability", 30),
     "warming": Part("tuning:warming", 40, sliced=True),
     "tuning": Part("tuning:tuning", 75),
-    "triangle attention": Part("figures:triangle_attention", 25),
-    "Evoformer block": Part("figures:evoformer_block", 35),
-    "triangle multiplication": Part("figures:triangle_multiplication", 25),
     "dense": Part("figures:dense", 30),
     "attention peers": Part("peers:attention_peers", 30),
     "multiplication peers": Part("peers:multiplication_peers", 20),
     "compiled reference": Part("peers:compiled_reference", 30),
 }
+MINUTES = 9.0  # where a command may take 10
+SAME = ("device", "torch", "triton", "sources")  # of what a file tells, what all its parts have in common
+NEEDED = ("hydra", "gemmi", "pyhmmer", "modelcif", "safetensors")  # by parts that need foldcli installed
 
 
 def main(description: str) -> int:
@@ -55,50 +52,108 @@ def main(description: str) -> int:
         os.environ["TRITON_INTERPRET"] = "1"  # before triton is imported
     if options.part:
         return _run_part(options)
+    try:
+        old = compare.load(options.compare) if options.compare else None
+        return _report(options, old)
+    except InputError as error:
+        print(f"gpu-report: {error}")
+        return 2
+
+
+def _report(options: argparse.Namespace, old: dict[str, Any] | None) -> int:
+    """Run what is left of the parts asked for; return 1 if one failed or is left."""
     import torch
 
-    if not options.dry_run and not torch.cuda.is_available():
-        print("gpu-report: no CUDA GPU on this machine, nothing was measured")
-        return 2
+    path, names = options.results, options.parts.split(",") if options.parts else list(PARTS)
+    if not (options.dry_run or torch.cuda.is_available()):
+        if not (old and path and path.is_file()):
+            raise InputError("no CUDA GPU on this machine, nothing was measured")
+        report = compare.load(path)
+    else:
+        about = _about(options.dry_run)
+        kept = path or (None if options.dry_run else _default_path(about))
+        report = _opened(kept, about)
+        _run(report, kept, names, options)
+    if old:
+        print(*compare.changes(old, report), sep="\n")
+    return 0 if all(report["parts"].get(name, {}).get("ok") for name in names if not _lacking(PARTS[name])) else 1
+
+
+def _run(report: dict[str, Any], path: Path | None, names: list[str], options: argparse.Namespace) -> None:
+    """Run the parts that are left, as far as the time allows, and write the file after each."""
     start = time.monotonic()
-    report: dict[str, Any] = {"about": _about(options.dry_run), "parts": {}}
-    path = options.results / f"{report['about']['device'].replace(' ', '-')}-{datetime.date.today()}.json"
-    names = options.parts.split(",") if options.parts else list(PARTS)
-    for name in names:
-        report["parts"][name] = _dry(name) if options.dry_run else supervise(name, start)
-        _print_part(name, report["parts"][name])
-        if not options.dry_run:  # after each part, so that an interruption loses nothing
-            _write(path, report)
+    for name in left(report, names):
+        part, seconds = PARTS[name], 60 * options.minutes - (time.monotonic() - start)
+        if lacking := _lacking(part):
+            print(f"\n{name}: left out, since it needs foldcli installed, and there is no {lacking}")
+        elif seconds < part.limit:
+            print(f"\n{name}: left for the next call, since it may take {part.limit} s of {max(0.0, seconds):.0f}")
+        else:
+            report["parts"][name] = _dry(name) if options.dry_run else supervise(name, part)
+            _print_part(name, report["parts"][name])
+            if path:
+                _write(path, report)
     if options.ship and not options.dry_run:
         _ship()
-    print(f"{time.monotonic() - start:.0f} s" + ("" if options.dry_run else f"; written to {path}"))
-    return 0 if all(part["ok"] for part in report["parts"].values()) else 1
+    print(f"\n{time.monotonic() - start:.0f} s" + (f"; written to {path}" if path else ""))
+
+
+def left(report: dict[str, Any], names: list[str]) -> list[str]:
+    """Return the parts that are not done: those not begun, then those that crashed or ran out of time."""
+    parts = report["parts"]
+    return [name for name in names if name not in parts] + [name for name in names if parts.get(name, {}).get("ended")]
+
+
+def _opened(path: Path | None, about: dict[str, Any]) -> dict[str, Any]:
+    """Return the report that a file has, to go on with, else an empty one; InputError: it is of something else."""
+    if path is None or not path.exists():
+        return {"about": about, "parts": {}}
+    report = compare.load(path)
+    for key in SAME:
+        if (was := report["about"].get(key)) != about[key]:
+            raise InputError(f"{path}: its {key} was {was}, and is {about[key]} now; name another file by --results")
+    return report
+
+
+def _default_path(about: dict[str, Any]) -> Path:
+    return ROOT / "benchmarks" / "results" / f"{about['device'].replace(' ', '-')}-{about['date']}.json"
+
+
+def _lacking(part: Part) -> str:
+    """Return a package that a part needs and that is not there."""
+    return next((name for name in NEEDED if part.installed and importlib.util.find_spec(name) is None), "")
 
 
 def _options(description: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--parts", help=f"comma-separated, of: {', '.join(PARTS)}")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="that this call may take (default: %(default)g)")
+    parser.add_argument(
+        "--compare", type=Path, metavar="OLD.json", help="print what moved since; measures what is left"
+    )
     parser.add_argument(
         "--ship", action="store_true", help="write tuned parameters to foldcli_kernels/defaults as well"
     )
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the result")
+    parser.add_argument("--results", type=Path, metavar="FILE", help="default: benchmarks/results/<device>-<date>.json")
     parser.add_argument("--dry-run", action="store_true", help="tiny tensors on the CPU; tests the report, not the GPU")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--slice", default="0/1", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if unknown := set((options.parts or "ceilings").split(",")) - PARTS.keys():
+    if unknown := set(options.parts.split(",") if options.parts else ()) - PARTS.keys():
         parser.error(f"no part '{unknown.pop()}'; there are {', '.join(PARTS)}")
     return options
 
 
 def _about(dry: bool) -> dict[str, Any]:
-    """Return device, versions, date and commit."""
+    """Return device, versions, date, commit, and a digest of the sources, which tells checkouts without git apart."""
     import torch
     import triton
 
+    sources = sorted(path for folder in ("src", "kernels") for path in (ROOT / folder).rglob("*.py"))
     about: dict[str, Any] = {
         "date": str(datetime.date.today()), "commit": commit(ROOT), "python": platform.python_version(),
+        "sources": hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12],
     }  # fmt: skip
     about |= {"torch": torch.__version__, "triton": triton.__version__, "cuda": torch.version.cuda}
     if dry:
@@ -110,69 +165,17 @@ def _about(dry: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _dry(name: str) -> dict[str, Any]:
+def _dry(name: str) -> Result:
     """Run a part in this process, on the CPU."""
     began = time.monotonic()
     rows = list(_generate(PARTS[name], 0, 1, dry=True))
-    return _judged(rows, "", time.monotonic() - began)
-
-
-def supervise(name: str, start: float, dry: bool = False) -> dict[str, Any]:
-    """Run a part in processes of its own, stopped at its time limit; return its rows however it ended."""
-    part, began = PARTS[name], time.monotonic()
-    limit = min(part.limit, TOTAL - (began - start))
-    if limit <= 0:
-        return {"ok": False, "ended": "not started: no time was left", "seconds": 0.0, "rows": []}
-    slices = min(8, max(1, (os.cpu_count() or 1) // 2)) if part.sliced else 1
-    with tempfile.TemporaryDirectory() as folder:
-        processes = [_start(name, index, slices, Path(folder), dry) for index in range(slices)]
-        ends = [_end(process, began + limit) for process in processes]
-        rows = [row for index in range(slices) for row in _rows(Path(folder) / f"{index}.jsonl")]
-        logs = [(Path(folder) / f"{index}.log").read_text(errors="replace")[-2000:] for index in range(slices)]
-    ended = next((end for end in ends if end), "")
-    log = next((log for end, log in zip(ends, logs, strict=True) if end), "")
-    return _judged(rows, ended, time.monotonic() - began) | ({"log": log} if log else {})
-
-
-def _judged(rows: list[dict[str, Any]], ended: str, seconds: float) -> dict[str, Any]:
-    fine = not ended and bool(rows) and all(row.get("ok", True) for row in rows)
-    return {"ok": fine, "ended": ended, "seconds": round(seconds, 1), "rows": rows}
-
-
-def _start(name: str, index: int, slices: int, folder: Path, dry: bool) -> subprocess.Popen[bytes]:
-    environment = {
-        key: value for key, value in os.environ.items() if key not in ("TRITON_INTERPRET", "FOLDCLI_BACKEND")
-    }
-    command = [sys.executable, str(SCRIPT), "--part", name]
-    command += ["--rows", str(folder / f"{index}.jsonl"), "--slice", f"{index}/{slices}"] + ["--dry-run"] * dry
-    with (folder / f"{index}.log").open("wb") as log:
-        return subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-
-
-def _end(process: subprocess.Popen[bytes], deadline: float) -> str:
-    """Wait for a process, to the deadline at most; return how it ended if not well."""
-    try:
-        code = process.wait(max(0.1, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        return "stopped at its time limit"
-    return f"ended with {code}" if code else ""
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """Read the rows that a process wrote; its last line may be cut off."""
-    lines = path.read_text().split("\n")[:-1] if path.exists() else []
-    return [json.loads(line) for line in lines]
+    return judged(rows, "", time.monotonic() - began)
 
 
 def _run_part(options: argparse.Namespace) -> int:
     """Run one part in this process and append its rows to the file as they come."""
     index, slices = map(int, options.slice.split("/"))
-    with options.rows.open("a") as file:
-        for row in _generate(PARTS[options.part], index, slices, options.dry_run):
-            file.write(json.dumps(row) + "\n")
-            file.flush()
+    append_rows(_generate(PARTS[options.part], index, slices, options.dry_run), options.rows)
     return 0
 
 
@@ -214,9 +217,16 @@ def _line(row: dict[str, Any]) -> str:
     head = f"{row.get('what', ''):38} {row.get('size', ''):14} {row.get('by', row.get('dtype', '')):28}"
     if "failed" in row:
         return f"{head} FAILED {row['failed'][:80]}"
-    units = {"ms": "ms", "tflops": "TFLOP/s", "tbs": "TB/s", "ratio": "of the error allowed", "compiled": "compiled"}
+    units = {
+        "ms": "ms", "seconds": "s", "first_seconds": "s at first", "samples_per_second": "samples/s",
+        "tflops": "TFLOP/s", "tbs": "TB/s", "peak_gib": "GiB", "predicted_gib": "GiB predicted",
+        "predicted_seconds": "s predicted", "launches": "launches", "ratio": "of the error allowed",
+        "compiled": "compiled",
+    }  # fmt: skip
     figures = [f"{row[key]:.3g} {unit}" for key, unit in units.items() if row.get(key) is not None]
-    figures += [f"(to reach {row[key]:g})" for key in ("goal_tflops", "goal_ms") if row.get(key)]
+    figures += [f"(to reach {row[key]:g})" for key in ("goal_tflops", "goal_ms", "goal_seconds") if row.get(key)]
     figures += [f"{row['kernel']} {row['size_class']}: {row.get('parameters')}"] if "kernel" in row else []
     figures += [f"differs in {', '.join(row['differ'])}"] if row.get("differ") else []
+    longest = sorted(row.get("phases", {}).items(), key=lambda phase: -phase[1])[:4]
+    figures += [", ".join(f"{name} {seconds:.2f}" for name, seconds in longest)] if longest else []
     return f"{head} {'' if row.get('ok', True) else 'FAILED '}{'  '.join(figures)}"

@@ -10,14 +10,19 @@ import torch
 from foldcli import ops
 
 
-def milliseconds(call: Callable[[], object], device: torch.device, budget: float = 0.25, most: int = 100) -> float:
+def milliseconds(call: Callable[[], object], device: torch.device, budget: float = 0.25) -> float:
     """Return the median time of a warm call; about `budget` seconds are spent, on 5 calls at least."""
+    return statistics.median(warm_times(call, device, budget))
+
+
+def warm_times(call: Callable[[], object], device: torch.device, budget: float = 0.25, most: int = 100) -> list[float]:
+    """Return milliseconds of warm calls on CUDA, as many as `budget` seconds allow, at least 5; of one on the CPU."""
     if device.type != "cuda":
-        return _host(call)
+        return [_host(call)]
     first = _events(call, 2)[-1]
     repeats = max(5, min(most, int(budget * 1000 / max(first, 1e-3))))
     _events(call, max(1, repeats // 5))
-    return statistics.median(_events(call, repeats))
+    return _events(call, repeats)
 
 
 def _events(call: Callable[[], object], repeats: int) -> list[float]:
