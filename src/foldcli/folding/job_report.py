@@ -39,6 +39,8 @@ def write_report(folder: Path, job: Job, ranked: Sequence[tuple[Prediction, Prov
 
 def _methods(job: Job, predictor: Predictor) -> Iterator[str]:
     """What the job used, by the names in `report.citations`."""
+    if job.query.chain_lengths:
+        yield from ("complexes", "confidence of interfaces")
     yield from predictor.alignments.methods(job)
     if job.found.shown:
         yield "templates by HMMER"

@@ -9,6 +9,8 @@ from typing import Final
 # Methods that a job may use, in the order of citation, with the keys of their papers in citations.bib.
 METHODS: Final = {
     "structure prediction": ("jumper2021",),
+    "complexes": ("evans2021",),
+    "confidence of interfaces": ("dunbrack2025", "bryant2022", "zhu2023"),
     "one prediction over several devices": ("cheng2024",),
     "chunks that fit into memory (AutoChunk)": ("zhao2024",),
     "alignment from the ColabFold server": ("mirdita2022", "steinegger2017"),
@@ -21,7 +23,7 @@ METHODS: Final = {
 ALWAYS: Final = ("structure prediction", "drawing of the structure")
 _ENTRY: Final = re.compile(r"@\w+\{(\w+),.*?\n\}\n", re.DOTALL)
 _FIELD: Final = re.compile(r"^  (\w+) = \{(.*)\},?$", re.MULTILINE)
-_ACCENT: Final = {r"{\"u}": "ü", r"{\"o}": "ö", r"{\'a}": "á", r"{\'u}": "ú"}
+_ACCENT: Final = {r"{\"u}": "ü", r"{\"o}": "ö", r"{\'a}": "á", r"{\'u}": "ú", r"{\=e}": "ē"}
 
 
 @dataclass(frozen=True)
