@@ -11,7 +11,7 @@ TYPED = {
     "foldcli fold in.fasta --prec": ["--precision"],
     "foldcli fold in.fasta --model model_1": ["model_1", "model_1_multimer_v3", "model_1_ptm"],
     "foldcli fold in.fasta --model f": ["foldcli-mini"],
-    "foldcli fold in.fasta --rank-by ": ["plddt", "ptm"],
+    "foldcli fold in.fasta --rank-by ": ["auto", "plddt", "ptm", "iptm", "multimer"],
     "foldcli train --config ": ["big", "finetune", "mini", "tiny"],
     "foldcli weights download --model model_5": ["model_5", "model_5_ptm", "model_5_multimer_v3"],
 }

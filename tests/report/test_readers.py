@@ -109,3 +109,9 @@ def test_what_a_model_does_not_predict_is_not_ranked_by(rank_by: str) -> None:
     single, without = prediction("MKVL"), prediction("MKVL", ptm=False)
     assert ranking_score(single, rank_by) == single.ptm
     assert ranking_score(without, rank_by) == without.mean_plddt / 100
+
+
+def test_complexes_are_ranked_by_their_interfaces_and_chains_by_plddt() -> None:
+    predicted, single = complex_prediction(), prediction("MKVL")
+    assert ranking_score(predicted, "auto") == ranking_score(predicted, "multimer")
+    assert ranking_score(single, "auto") == single.mean_plddt / 100

@@ -56,7 +56,12 @@ def fold(
         Path | None, prediction(help="Structure (mmCIF, PDB) whose positions enter the first pass.")
     ] = None,
     rank_by: Annotated[
-        str | None, prediction(help="plddt or ptm.", show_default="plddt", autocompletion=choices("rank_by"))
+        str | None,
+        prediction(
+            help="auto (multimer for complexes, else plddt), plddt, ptm, iptm, multimer.",
+            show_default="auto",
+            autocompletion=choices("rank_by"),
+        ),
     ] = None,
     relax: Annotated[
         str | None,

@@ -28,7 +28,7 @@ class FoldConfig:
     initial_guess: str  # structure file whose positions the first pass recycles; empty for none
     first_residue: int  # number of the first residue in the files
     save_recycles: bool  # whether the structure of every recycling pass is written
-    rank_by: str  # plddt or ptm
+    rank_by: str  # plddt, ptm, iptm, multimer (0.8 ipTM + 0.2 pTM), or auto: multimer for complexes, else plddt
     sort: str  # the jobs by length: length (shortest first), longest, or none (as they come)
     relax: str  # which predictions OpenMM relaxes: none, best or all
 
@@ -61,7 +61,7 @@ class FoldConfig:
     overwrite: bool  # whether finished jobs are folded again, and their files replaced
 
     CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {
-        "rank_by": ("plddt", "ptm"),
+        "rank_by": ("auto", "plddt", "ptm", "iptm", "multimer"),
         "sort": ("length", "longest", "none"),
         "msa_mode": ("auto", "server", "local", "none"),
         "relax": ("none", "best", "all"),

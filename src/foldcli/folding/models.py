@@ -132,8 +132,12 @@ def _require_models(names: Sequence[str]) -> None:
 
 
 def _rankable(config: FoldConfig) -> FoldConfig:
-    if config.rank_by == "ptm" and not config.model.heads.pae:
-        raise InputError(f"--rank-by ptm: {config.model.name} predicts no pTM; rank by plddt, or take the pTM models")
+    """The settings; InputError where the model does not predict what predictions are ranked by."""
+    heads, wanted = config.model.heads, config.rank_by
+    if wanted in ("ptm", "iptm", "multimer") and not heads.pae:
+        raise InputError(
+            f"--rank-by {wanted}: {config.model.name} predicts no pTM; rank by plddt, or take the pTM models"
+        )
     return config
 
 

@@ -55,10 +55,10 @@ def _interface_scores(found: Interfaces, names: Sequence[str]) -> dict[str, dict
 def ranking_score(prediction: Prediction, rank_by: str) -> float:
     """What predictions are ranked by, 0 to 1, as `rank_by` says: plddt, ptm, iptm, or multimer (0.8 ipTM + 0.2 pTM).
 
-    Where a model does not predict it: pTM for a single chain, and else pLDDT.
+    auto: multimer for a complex, and else pLDDT. Where a model predicts no ipTM it is pTM, and without that pLDDT.
     """
     ptm, iptm = prediction.ptm, prediction.iptm
-    if rank_by == "plddt" or ptm is None:
+    if rank_by == "plddt" or ptm is None or (rank_by == "auto" and iptm is None):
         return prediction.mean_plddt / 100
     if rank_by == "ptm" or iptm is None:
         return ptm
