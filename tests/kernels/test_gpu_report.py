@@ -142,6 +142,7 @@ def test_comparison_tells_what_moved_by_more_than_noise() -> None:
         "missing now: part: gone", "missing before: part: new",
     ]  # fmt: skip
     assert list(compare.changes(old, old))[1:] == ["nothing moved"]
+    assert list(compare.changes(old, {"about": about, "parts": {}}))[2:] == ["missing now: part, all of 6"]
 
 
 def _norm_times(factor: Callable[[], float], monkeypatch: pytest.MonkeyPatch) -> None:

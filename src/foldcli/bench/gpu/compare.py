@@ -1,6 +1,7 @@
 """What moved between two files of the report."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,8 @@ def load(path: Path) -> dict[str, Any]:
         rows_of(report)
         return report
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no file that the report wrote"
-        raise InputError(f"{path}: {reason}") from error
+        reason = error.strerror if isinstance(error, OSError) else "not such a file"
+        raise InputError(f"{path}: {reason}; name a JSON file that the report wrote") from error
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
@@ -33,8 +34,16 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
     yield f"since {about[0]}; now {about[1]}"
     lines = [_line(key, *figures) for key in before if key in now for figures in _moved(before[key], now[key])]
     yield from [f"{'part':22} {'what':64} {'old':>9} {'now':>9}  ratio", *lines] if lines else ["nothing moved"]
-    for one, other, side in ((before, now, "now"), (now, before, "before")):
-        yield from (f"missing {side}: {part}: {what}" for part, what in one if (part, what) not in other)
+    yield from _missing(before, now, "now")
+    yield from _missing(now, before, "before")
+
+
+def _missing(rows: Rows, other: Rows, side: str) -> Iterator[str]:
+    """Yield what the other side lacks: rows, and parts of which it has none."""
+    parts = {part for part, _ in other}
+    for part, count in Counter(part for part, _ in rows if part not in parts).items():
+        yield f"missing {side}: {part}, all of {count}"
+    yield from (f"missing {side}: {part}: {what}" for part, what in rows if part in parts and (part, what) not in other)
 
 
 def rows_of(report: dict[str, Any]) -> Rows:

@@ -42,7 +42,7 @@ PARTS = {
 }
 MINUTES = 9.0  # where a command may take 10
 SAME = ("device", "torch", "triton", "sources")  # of what a file tells, what all its parts have in common
-NEEDED = ("hydra", "gemmi", "pyhmmer", "modelcif", "safetensors")  # by parts that need foldcli installed
+NEEDED = ("hydra", "gemmi", "pyhmmer", "modelcif", "safetensors", "foldcli.conf")  # by installed parts
 
 
 def main(description: str) -> int:
