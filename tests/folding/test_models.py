@@ -76,7 +76,7 @@ def test_models_that_the_option_takes_are_listed() -> None:
 
 
 def test_complexes_are_folded_by_models_of_complexes() -> None:
-    complex_, chain = Query.of_chains(("MKV", "LA"), "a", "a", "here"), Query("b", "b", "MKV", "here")
+    complex_, chain = Query("a", "a", "MKVLA", "here", chain_lengths=(3, 2)), Query("b", "b", "MKV", "here")
     names = [source.name for source in resolve([], "untrained", queries=[chain, complex_])]
     assert names == [f"model_{number}_multimer_v3" for number in range(1, 6)]
     with pytest.raises(WeightsError, match="no parameters for model_1_multimer_v3"):

@@ -82,6 +82,14 @@ def fold(
         list[Path] | None, alignments(help="Database to search: FASTA, .gz too, or MMseqs2; repeat for several.")
     ] = None,
     host_url: Annotated[str | None, alignments(help="Server of --msa-mode server.", show_default="ColabFold's")] = None,
+    pair_mode: Annotated[
+        str | None,
+        alignments(
+            help="Rows of a complex's alignments: unpaired_paired, paired or unpaired.",
+            show_default="unpaired_paired",
+            autocompletion=choices("pair_mode"),
+        ),
+    ] = None,
     msa_only: Annotated[
         bool, alignments("--msa-only", help="Write the alignments as A3M, to fold from that folder later, and stop.")
     ] = False,
@@ -145,7 +153,8 @@ def fold(
         "num_models": num_models, "num_seeds": num_seeds, "random_seed": random_seed, "num_recycle": num_recycle,
         "use_dropout": use_dropout,
         "recycle_early_stop_tolerance": recycle_early_stop_tolerance, "rank_by": rank_by, "relax": relax, "sort": sort,
-        "msa_mode": msa_mode, "db": db, "host_url": host_url, "templates": templates, "library": library,
+        "msa_mode": msa_mode, "db": db, "host_url": host_url, "pair_mode": pair_mode,
+        "templates": templates, "library": library,
         "template": template, "template_hits": template_hits, "template_dir": template_dir,
         "max_template_date": max_template_date, "device": device, "precision": precision, "gpus": gpus,
         "dap": _ranks(dap), "memory_budget": memory_budget, "autochunk": autochunk, "overwrite": overwrite, "zip": zip,

@@ -38,6 +38,8 @@ class FoldConfig:
     host_url: str  # the MSA server; empty for ColabFold's
     msa_rounds: int  # iterations of jackhmmer
 
+    pair_mode: str  # rows of a complex's alignments that are shown: unpaired_paired, paired or unpaired
+
     # Templates, for models that take them
     templates: bool  # whether any are shown
     library: str  # file of the library of known structures to search; empty for the package's
@@ -64,6 +66,7 @@ class FoldConfig:
         "rank_by": ("auto", "plddt", "ptm", "iptm", "multimer"),
         "sort": ("length", "longest", "none"),
         "msa_mode": ("auto", "server", "local", "none"),
+        "pair_mode": ("unpaired_paired", "paired", "unpaired"),
         "relax": ("none", "best", "all"),
         "device": DEVICES,
         "precision": PRECISIONS,

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from foldcli import __version__
 from foldcli.config import FoldConfig
-from foldcli.data.features.msa import single_sequence
 from foldcli.data.formats.alignment import a3m_text
-from foldcli.data.query import Query
+from foldcli.data.query import Alignment, Query
 from foldcli.errors import FoldcliError, InputError, Interrupted
 from foldcli.files import write_atomic
 from foldcli.folding.alignments import Alignments
@@ -25,8 +24,6 @@ def align(queries: Sequence[Query], out: Path, config: FoldConfig, watcher: Watc
     """
     if not config.searches:
         raise InputError("--msa-only: nothing is searched; name a database with --db, or take --msa-mode server")
-    if complexes := [query for query in queries if query.chain_lengths]:
-        raise InputError(f"--msa-only: {complexes[0].source} is a complex; give each chain as a record of its own")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -50,7 +47,10 @@ def _written(job: Job, alignments: Alignments, out: Path) -> Record:
     try:
         if alignments.wanted(query):
             job = alignments.with_alignment(job, RankGroup())
-        rows = (job.a3m or a3m_text(single_sequence(query.sequence))).partition("\n")[2]
+        if query.chain_lengths:
+            write_atomic(out / f"{query.name}.a3m", job.a3m)
+            return job.record("done")
+        rows = (job.a3m or a3m_text(Alignment.of_sequence(query.sequence))).partition("\n")[2]
         write_atomic(out / f"{query.name}.a3m", f">{query.title or query.name}\n{rows}")
     except FoldcliError as error:
         return job.record("failed", str(error))

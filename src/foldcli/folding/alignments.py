@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,8 @@ from queue import SimpleQueue
 
 from foldcli.config import FoldConfig
 from foldcli.data.formats.alignment import parse_alignments
+from foldcli.data.formats.attach_complex import pairing_notes, with_msas
+from foldcli.data.formats.complex_a3m import complex_a3m_text, parse_complex
 from foldcli.data.query import Query
 from foldcli.folding.job import Job
 from foldcli.folding.progress import Silent, Watcher
@@ -30,9 +32,7 @@ CLOSING_SECONDS = 2.0
 
 def expected_depth(query: Query, config: FoldConfig) -> int:
     """Rows of a query's alignment, or the most that a search may find."""
-    if query.alignment is None:
-        return MAX_HITS if config.searches else 1
-    return query.alignment.depth
+    return MAX_HITS if config.searches and not query.is_aligned else query.depth
 
 
 class Alignments:
@@ -51,7 +51,7 @@ class Alignments:
 
     def wanted(self, query: Query) -> bool:
         """Whether the query's alignment has to be searched for."""
-        return self._finder is not None and query.alignment is None
+        return self._finder is not None and not query.is_aligned
 
     def digest(self, query: Query) -> str:
         """The settings of the search for a query's alignment, for the job's key; empty if the query comes with one."""
@@ -75,8 +75,14 @@ class Alignments:
     def with_alignment(self, job: Job, group: RankGroup) -> Job:
         """The job with its alignment, as the first rank of its group finds it; FoldcliError: why there is none."""
         text = group.make_once(f"alignment of {job.query.name}", lambda: self._result(job.query).encode()).decode()
-        rows = parse_alignments(text, Path(f"{job.query.name}.a3m"))[job.query.sequence]
-        return replace(job, query=replace(job.query, alignment=rows.alignment()), a3m_found=text)
+        query, path = job.query, Path(f"{job.query.name}.a3m")
+        if query.chain_lengths:
+            msas = parse_complex(text, path).msas
+            return replace(
+                job, query=replace(query, msas=msas, notes=query.notes + pairing_notes(msas)), a3m_found=text
+            )
+        rows = parse_alignments(text, path)[query.sequence]
+        return replace(job, query=replace(query, alignment=rows.alignment()), a3m_found=text)
 
     def close(self) -> None:
         """End the running search: its result is no longer needed."""
@@ -116,8 +122,16 @@ class Alignments:
                 watcher.searching(query.name, f"searching {searched}: {detail}", share)
                 due = time.monotonic() + REPORTED_EVERY
 
-        text = self._finder.find(query.sequence, report)
+        texts = {entity: self._finder.find(entity, report) for entity in query.entities}
+        text = _paired(query, texts) if query.chain_lengths else texts[query.sequence]
         seconds = time.monotonic() - start
-        count = text.count("\n>")
+        count = sum(found.count("\n>") for found in texts.values())
         watcher.searched(query.name, f"{count:,} homolog{'s' * (count != 1)} in {searched}, {seconds:.1f} s")
         return text
+
+
+def _paired(query: Query, texts: Mapping[str, str]) -> str:
+    """The alignments of a complex's sequences, paired by species, as one A3M."""
+    path = Path(f"{query.name}.a3m")
+    own = {entity: parse_alignments(text, path)[entity].alignment() for entity, text in texts.items()}
+    return complex_a3m_text(with_msas(query, own))

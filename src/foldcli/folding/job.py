@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from foldcli.data.formats.alignment import a3m_text
+from foldcli.data.formats.complex_a3m import complex_a3m_text
 from foldcli.data.query import Query
 from foldcli.folding.record import Record
 from foldcli.search.templates import NO_TEMPLATES, FoundTemplates
@@ -27,12 +28,16 @@ class Job:
     @property
     def depth(self) -> int:
         """Rows of the alignment, 1 for a single sequence."""
-        return self.query.alignment.depth if self.query.alignment else 1
+        return self.query.depth
 
     @property
     def a3m(self) -> str:
         """The alignment as A3M text, empty where there is none."""
-        return self.a3m_found or (a3m_text(self.query.alignment) if self.query.alignment else "")
+        if self.a3m_found:
+            return self.a3m_found
+        if self.query.msas:
+            return complex_a3m_text(self.query)
+        return a3m_text(self.query.alignment) if self.query.alignment else ""
 
     @property
     def input_kind(self) -> str:

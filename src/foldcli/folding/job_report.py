@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from foldcli.data.features.msa import single_sequence
+from foldcli.data.features.merge import shown_alignment
 from foldcli.files import write_atomic
 from foldcli.folding.job import Job
 from foldcli.folding.output import structure_file
@@ -23,11 +23,10 @@ def write_report(folder: Path, job: Job, ranked: Sequence[tuple[Prediction, Prov
     """Write a job's report and BibTeX file; its other files, which the report lists, are written already."""
     papers = citations(_methods(job, predictor))
     write_atomic(folder / BIBTEX, "\n".join(paper.bibtex for paper in papers))
-    alignment = job.query.alignment or single_sequence(job.query.sequence)
     contents = Contents(
         ranked=ranked,
         structures=[structure_file(folder, rank, *one) for rank, one in enumerate(ranked, start=1)],
-        tokens=alignment.tokens,
+        tokens=shown_alignment(job.query).tokens,
         files=sorted(path.name for path in folder.iterdir()),
         notes=job.notes,
         settings=_settings(predictor),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foldcli.data.features.msa import single_sequence
+from foldcli.data.features.merge import shown_alignment
 from foldcli.data.query import Query
 from foldcli.errors import FoldcliError
 from foldcli.files import atomic_file, write_atomic
@@ -78,8 +78,7 @@ def write_plots(folder: Path, query: Query, predictions: Sequence[Prediction]) -
         ranking_png(predictions, folder / f"{query.name}_ranking.png")
     if any(prediction.pae is not None for prediction in predictions):
         pae_png(predictions, folder / f"{query.name}_pae.png")
-    tokens = (query.alignment or single_sequence(query.sequence)).tokens
-    of = predictions[0].structure
+    tokens, of = shown_alignment(query).tokens, predictions[0].structure
     coverage_png(tokens, folder / f"{query.name}_coverage.png", int(of.residue_index[0]), of.chain_lengths)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from foldcli.config import FoldConfig
-from foldcli.data.features.featurize import featurize
+from foldcli.data.features.model_input import features_of_passes
 from foldcli.data.features.ring import in_ring
 from foldcli.data.formats.input import read_input, require_foldable
 from foldcli.data.query import Query
@@ -159,7 +159,7 @@ class Predictor:
 
         if config.use_dropout:
             torch.manual_seed(seed)
-        features = self.timers.timed_items(f"{label}_features", featurize(query, config.model.msa, seed, passes))
+        features = self.timers.timed_items(f"{label}_features", features_of_passes(query, config, seed))
         features = self.templates.shown(in_ring(features) if config.cyclic else features, job.found, config)
         timed, first = partial(self._timed, label), self._first_recycled(query, config)
         return predict(model, query, features, config, self.precision, seed, passed, timed, first)

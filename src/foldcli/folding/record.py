@@ -50,11 +50,14 @@ def job_key(query: Query, sources: Sequence[Source], shown: Sequence[str], devic
     digest = hashlib.sha256()
     outside = dict.fromkeys(OUTSIDE_KEY)
     settings = [asdict(source.config) | outside | {"parameters": source.digest} for source in sources]
-    known = [__version__, query.sequence, *shown, device, precision, settings]
+    known = [__version__, ":".join(query.chains), *shown, device, precision, settings]
     digest.update(json.dumps(known, sort_keys=True).encode())
-    if query.alignment is not None:
-        digest.update(query.alignment.tokens.tobytes())
-        digest.update(query.alignment.deletions.tobytes())
+    for alignment in [query.alignment, *(found for one in query.msas for found in (one.unpaired, one.paired))]:
+        if alignment is not None:
+            digest.update(alignment.tokens.tobytes())
+            digest.update(alignment.deletions.tobytes())
+        elif query.msas:
+            digest.update(b"none")
     return digest.hexdigest()
 
 

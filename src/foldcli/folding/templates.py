@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from foldcli.config import FoldConfig
-from foldcli.data.features.templates import stack_templates, start_frames
-from foldcli.data.query import Query
+from foldcli.data.features.templates import stack_chain_templates, stack_templates, start_frames
+from foldcli.data.query import EntityMsa, Query
 from foldcli.errors import InputError
 from foldcli.model.features import Features
+from foldcli.protein.chain_names import chain_name
 from foldcli.search.hit_list_templates import HitListTemplates
 from foldcli.search.library import Library, bundled
 from foldcli.search.own_templates import OwnTemplates
@@ -40,12 +41,20 @@ class Templates:
 
     def digest(self, query: Query) -> str:
         """Hash of all that decides a query's templates, for the job's key."""
-        sums = "".join(origin.digest(query) for origin in self.origins)
+        sums = "".join(origin.digest(chain) for chain in _different_chains(query) for origin in self.origins)
         return hashlib.sha256(sums.encode()).hexdigest()
 
     def find(self, query: Query) -> FoundTemplates:
-        """The templates found for a query, at most MAX_TEMPLATES, and why others are not used."""
-        found = [origin.find(query) for origin in self.origins]
+        """The templates found for a query, at most MAX_TEMPLATES of each chain, and why others are not used."""
+        found = {chain.sequence: self._find(chain) for chain in _different_chains(query)}
+        if not query.chain_lengths:
+            return found[query.sequence]
+        shown = [one for each in found.values() for one in each.shown]
+        unused = list(dict.fromkeys(reason for each in found.values() for reason in each.unused))
+        return FoundTemplates(shown, unused, [found[chain].shown for chain in query.chains])
+
+    def _find(self, chain: Query) -> FoundTemplates:
+        found = [origin.find(chain) for origin in self.origins]
         shown = [one for each in found for one in each.shown]
         late = [f"{one.template.name}: {MAX_TEMPLATES} others come before it" for one in shown[MAX_TEMPLATES:]]
         return FoundTemplates(shown[:MAX_TEMPLATES], [*(reason for each in found for reason in each.unused), *late])
@@ -55,10 +64,35 @@ class Templates:
         templates = [one.template for one in found.shown]
         if not templates or not takes_templates(config):
             return features
+        if config.model.complexes:
+            return _with_chain_templates(features, found)
         window = slice(0, len(templates[0].aatype))
         laid_out = stack_templates(templates, len(templates), window)
         start = start_frames(templates, window) if config.model.structure.start_at_template else None
         return (replace(one, templates=laid_out, start=start) for one in features)
+
+
+def _different_chains(query: Query) -> list[Query]:
+    """Each sequence of a complex as a record of its own, named after its first chain; a single chain as it is."""
+    if not query.chain_lengths:
+        return [query]
+    chains, msas = query.chains, query.msas or (EntityMsa(),) * len(query.entities)
+    names = [chain_name(chains.index(entity)) for entity in query.entities]
+    return [
+        Query(f"{query.name}_{name}", query.title, entity, f"chain {name} of {query.source}", msa.unpaired)
+        for name, entity, msa in zip(names, query.entities, msas, strict=True)
+    ]
+
+
+def _with_chain_templates(features: Iterator[Features], found: FoundTemplates) -> Iterator[Features]:
+    """Templates of single chains, laid out in the columns of each."""
+    chains = [[one.template for one in of_chain] for of_chain in found.chains or [found.shown]]
+    laid_out = None
+    for one in features:
+        if laid_out is None and one.chains is not None:
+            lengths = one.chains.asym.unique(return_counts=True)[1].tolist()
+            laid_out = stack_chain_templates(chains, lengths, MAX_TEMPLATES)
+        yield replace(one, templates=laid_out)
 
 
 def _origins(config: FoldConfig) -> Iterator[TemplateSource]:

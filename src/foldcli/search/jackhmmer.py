@@ -29,10 +29,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DomainHit:
-    """A domain of a sequence aligned to the query; place: first-last residue; row: its row in A3M."""
+    """A domain of a sequence aligned to the query; title: name, first and last residue, description; row: in A3M."""
 
-    name: str
-    place: str
+    title: str
     row: str
     pvalue: float
 
@@ -80,7 +79,7 @@ class Jackhmmer:
                 break
             rows = equal_width([sequence, *(one.row for one in found)])
             profile, _, _ = builder.build_msa(rows.digitize(AMINO), background)
-        return f">query\n{sequence}\n" + "".join(f">{one.name}/{one.place}\n{one.row}\n" for one in found)
+        return f">query\n{sequence}\n" + "".join(f">{one.title}\n{one.row}\n" for one in found)
 
     def _scan(self, profile: "HMM[Any]", number: int, progress: SearchProgress) -> list[Match]:
         """Search the database with a round's profile; matches, best first."""
@@ -130,7 +129,8 @@ def _domain_hit(domain: Domain, length: int) -> DomainHit:
     """Write a domain as a row of A3M; HMMER too has insertions in lower case."""
     at = domain.alignment
     row = "-" * (at.hmm_from - 1) + at.target_sequence + "-" * (length - at.hmm_to)
-    return DomainHit(at.target_name, f"{at.target_from}-{at.target_to}", row, domain.pvalue)
+    title = f"{at.target_name}/{at.target_from}-{at.target_to} {domain.hit.description or ''}"
+    return DomainHit(title.strip(), row, domain.pvalue)
 
 
 def keep_best(matches: list[Match]) -> list[Match]:

@@ -41,10 +41,14 @@ class FoundTemplate:
 
 @dataclass(frozen=True)
 class FoundTemplates:
-    """The templates of a query, at most MAX_TEMPLATES; unused: why other candidates were left out, one line each."""
+    """The templates of a query, at most MAX_TEMPLATES; unused: why other candidates were left out, one line each.
+
+    chains: of a complex, the templates of each chain, all of which `shown` has.
+    """
 
     shown: Sequence[FoundTemplate] = ()
     unused: Sequence[str] = ()
+    chains: Sequence[Sequence[FoundTemplate]] = ()
 
 
 NO_TEMPLATES = FoundTemplates()

@@ -13,7 +13,7 @@ from foldcli.compose import model_config
 from foldcli.config import LossConfig, ModelConfig, MsaConfig, SampleConfig, SourceConfig, TemplateConfig, TrainConfig
 from foldcli.data.chain import Chain, Template
 from foldcli.data.features.featurize import featurize, make_features
-from foldcli.data.features.msa import MsaInput, sample_msa, single_sequence
+from foldcli.data.features.msa import MsaInput, sample_msa
 from foldcli.data.features.msa_sampling import MsaDraws, letter_frequencies
 from foldcli.data.features.templates import stack_templates
 from foldcli.data.query import Alignment, Query
@@ -39,7 +39,7 @@ def a_chain(length: int = 40, depth: int = 0, templates: int = 0) -> Chain:
     alignment = None
     if depth:
         tokens = random.integers(0, 22, (depth, length)).astype(np.int8)
-        tokens[0] = single_sequence(sequence).tokens[0]
+        tokens[0] = Alignment.of_sequence(sequence).tokens[0]
         alignment = Alignment(tokens, random.integers(0, 3, (depth, length)).astype(np.int32))
     profile = random.random((length, 20), np.float32)
     profile /= profile.sum(1, keepdims=True)
@@ -99,7 +99,7 @@ def test_truth_belongs_to_the_crop_and_to_the_last_pass(depth):
         place = last.residue_index
         assert torch.equal(labels.positions[:, 1, 0], place.float())
         assert torch.equal(labels.true_msa[0], last.aatype)
-        assert last.aatype.tolist() == single_sequence(chain.sequence).tokens[0, place].tolist()
+        assert last.aatype.tolist() == Alignment.of_sequence(chain.sequence).tokens[0, place].tolist()
         seen, kept = last.msa_feat[..., :23].argmax(-1), labels.bert_mask == 0
         assert torch.equal(seen[kept], labels.true_msa[kept])
         hidden.append(labels.bert_mask.mean())

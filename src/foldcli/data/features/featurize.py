@@ -1,6 +1,7 @@
 """Turn a sequence and its alignment into the model's input features (Suppl. Sec. 1.2.7 to 1.2.9, Table 1)."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -33,42 +34,48 @@ def featurize(query: Query, config: MsaConfig, seed: int, passes: int) -> Iterat
 def make_features(sequence: str, msa_input: MsaInput, rows: SampledMsa, window: slice) -> Features:
     """Make the features of one pass within a window; residue_index counts in the whole sequence."""
     rows = rows.crop(window)
-    extra = _extra_rows(rows)
-    aatype = torch.tensor([INDEX[letter] for letter in sequence[window]])
+    letters, deletions = summarize_clusters(rows.clusters, rows.others, rows.nearest)
+    if msa_input.profile_only:  # replaces that of the only cluster, whose rows are not known
+        letters = np.pad(msa_input.profile[window], ((0, 0), (0, 1)))[None]
+    features = features_of_rows(sequence[window], rows.clusters, letters, deletions, rows.others.rows(rows.extra))
+    return replace(features, residue_index=torch.arange(window.start, window.stop))
+
+
+def features_of_rows(
+    sequence: str, clusters: Alignment, letters: NDArray[np.float32], deletions: NDArray[np.float32], extra: Alignment
+) -> Features:
+    """Make the features of one pass from its cluster centres, their means of letters and deletions, and extra rows.
+
+    letters [s, i, 23] and deletions [s, i], as of `summarize_clusters`.
+    """
+    aatype = torch.tensor([INDEX[letter] for letter in sequence])
+    shown = extra if extra.depth else _blank_row(len(sequence))
     return Features(
         aatype=aatype,
-        residue_index=torch.arange(window.start, window.stop),
+        residue_index=torch.arange(len(sequence)),
         seq_mask=torch.ones(len(aatype)),
         # the first channel marks a break between domains, of which there is none here
         target_feat=torch.nn.functional.pad(torch.eye(UNKNOWN + 1)[aatype], (1, 0)),
-        msa_feat=_msa_feat(rows, msa_input.profile[window] if msa_input.profile_only else None),
-        msa_mask=torch.ones(rows.true_msa.shape),
-        extra_msa=torch.from_numpy(extra.tokens.astype(np.int64)),
-        extra_mask=torch.full(extra.tokens.shape, float(len(rows.extra) > 0)),
-        extra_has_deletion=torch.from_numpy(_has_deletion(extra.deletions)),
-        extra_deletion=torch.from_numpy(_squash(extra.deletions.astype(np.float32))),
+        msa_feat=_msa_feat(clusters, letters, deletions),
+        msa_mask=torch.ones(clusters.tokens.shape),
+        extra_msa=torch.from_numpy(shown.tokens.astype(np.int64)),
+        extra_mask=torch.full(shown.tokens.shape, float(extra.depth > 0)),
+        extra_has_deletion=torch.from_numpy(_has_deletion(shown.deletions)),
+        extra_deletion=torch.from_numpy(_squash(shown.deletions.astype(np.float32))),
     )
 
 
-def _extra_rows(rows: SampledMsa) -> Alignment:
-    if not len(rows.extra):
-        blank = np.zeros((1, rows.true_msa.shape[1]))
-        return Alignment(blank.astype(np.int8), blank.astype(np.int32))
-    return rows.others.rows(rows.extra)
+def _blank_row(length: int) -> Alignment:
+    blank = np.zeros((1, length))
+    return Alignment(blank.astype(np.int8), blank.astype(np.int32))
 
 
-def _msa_feat(rows: SampledMsa, profile: NDArray[np.float32] | None) -> torch.Tensor:
-    """msa_feat [s, i, 49]: letter (23), has_deletion, deletion value, cluster profile (23), mean deletion.
-
-    profile [i, 22]: replaces the profile of the only cluster where its rows are not known.
-    """
-    letters, deletions = summarize_clusters(rows.clusters, rows.others, rows.nearest)
-    if profile is not None:
-        letters = np.pad(profile, ((0, 0), (0, 1)))[None]
+def _msa_feat(clusters: Alignment, letters: NDArray[np.float32], deletions: NDArray[np.float32]) -> torch.Tensor:
+    """msa_feat [s, i, 49]: letter (23), has_deletion, deletion value, cluster profile (23), mean deletion."""
     channels = [
-        np.eye(MASK + 1, dtype=np.float32)[rows.clusters.tokens],
-        _has_deletion(rows.clusters.deletions)[..., None],
-        _squash(rows.clusters.deletions.astype(np.float32))[..., None],
+        np.eye(MASK + 1, dtype=np.float32)[clusters.tokens],
+        _has_deletion(clusters.deletions)[..., None],
+        _squash(clusters.deletions.astype(np.float32))[..., None],
         letters,
         _squash(deletions)[..., None],
     ]

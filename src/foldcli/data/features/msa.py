@@ -17,13 +17,7 @@ from foldcli.data.features.msa_sampling import (
 )
 from foldcli.data.features.profile import amino_acid_profile
 from foldcli.data.query import Alignment
-from foldcli.protein.residues import GAP, INDEX, LETTERS
-
-
-def single_sequence(sequence: str) -> Alignment:
-    """An alignment whose only row is the sequence."""
-    tokens = np.array([[INDEX[letter] for letter in sequence]], np.int8)
-    return Alignment(tokens, np.zeros(tokens.shape, np.int32))
+from foldcli.protein.residues import GAP, LETTERS
 
 
 @dataclass(frozen=True)
@@ -44,13 +38,13 @@ class MsaInput:
     @classmethod
     def of_sequence(cls, sequence: str) -> Self:
         """The sequence alone."""
-        return cls.of_alignment(single_sequence(sequence))
+        return cls.of_alignment(Alignment.of_sequence(sequence))
 
     @classmethod
     def of_profile(cls, sequence: str, profile: NDArray[np.float32]) -> Self:
         """The sequence and a profile of the 20 amino acids [i, 20]."""
         padded = np.pad(profile, ((0, 0), (0, GAP + 1 - len(LETTERS))))
-        return cls(single_sequence(sequence), padded, profile_only=True)
+        return cls(Alignment.of_sequence(sequence), padded, profile_only=True)
 
 
 def choose_msa_input(

@@ -30,8 +30,8 @@ def _parts(rows: int, length: int) -> list[slice]:
     return [slice(k, k + step) for k in range(0, rows, step)]
 
 
-def _one_hot(tokens: NDArray[np.int8]) -> torch.Tensor:
-    letters = torch.arange(GAP, dtype=torch.int8)
+def _one_hot(tokens: NDArray[np.int8], kinds: int = GAP) -> torch.Tensor:
+    letters = torch.arange(kinds, dtype=torch.int8)
     return (torch.from_numpy(tokens)[..., None] == letters).flatten(1).float()
 
 
@@ -52,3 +52,26 @@ def summarize_clusters(
     deletions = torch.from_numpy(clusters.deletions.copy())
     deletions.index_add_(0, torch.from_numpy(nearest), torch.from_numpy(others.deletions))
     return letters / count[..., None], deletions.numpy().astype(np.float32) / count
+
+
+def summarize_shared_clusters(
+    clusters: Alignment, others: Alignment
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """As `summarize_clusters`, the way of AlphaFold-Multimer (`nearest_neighbor_clusters`).
+
+    A row is shared equally by all cluster centres that have the most letters of it, and counts as many times as it has
+    columns, while the centre itself counts once.
+    """
+    depth, length = clusters.tokens.shape
+    letters = torch.from_numpy(np.eye(MASK + 1, dtype=np.float32)[clusters.tokens]).flatten(1)
+    deletions, count = torch.from_numpy(clusters.deletions.astype(np.float32)), torch.ones(depth)
+    centres = _one_hot(clusters.tokens)
+    for part in _parts(others.depth, length):
+        agreement = centres @ _one_hot(others.tokens[part]).T
+        nearest = (agreement == agreement.amax(dim=0)).float()
+        shares = nearest / nearest.sum(dim=0) * length
+        count += shares.sum(dim=1)
+        letters += shares @ _one_hot(others.tokens[part], MASK + 1)
+        deletions += shares @ torch.from_numpy(others.deletions[part].astype(np.float32))
+    letters = letters.reshape(depth, length, -1)
+    return (letters / count[:, None, None]).numpy(), (deletions / count[:, None]).numpy()

@@ -103,18 +103,21 @@ def mask_letters(
     tokens and masked [s, i]; profile [i, 22], of the whole alignment.
     """
     rows, places = np.nonzero(masked)
-    uniform = np.array([0.05] * 20 + [0, 0], np.float32)
-    itself = np.eye(GAP + 1, dtype=np.float32)[tokens[rows, places]]
-    mask_prob = 1 - config.profile_prob - config.same_prob - config.uniform_prob
-    chances = np.full((len(rows), MASK + 1), mask_prob, np.float32)
-    chances[:, :MASK] = (
-        config.uniform_prob * uniform + config.profile_prob * profile[places] + config.same_prob * itself
-    )
-
+    chances = letter_chances(tokens[rows, places], profile[places], config)
     thresholds = draw.thresholds(tokens.size).reshape(tokens.shape)[rows, places]
     replaced = tokens.copy()
     replaced[rows, places] = _draw(np.log(chances + EPSILON).astype(np.float64), thresholds)
     return replaced
+
+
+def letter_chances(tokens: NDArray[np.int8], profile: NDArray[np.float32], config: MsaConfig) -> NDArray[np.float32]:
+    """Chances [n, 23] of what masked letters [n] become, the mask last; profile [n, 22] of their columns."""
+    uniform = np.array([0.05] * 20 + [0, 0], np.float32)
+    itself = np.eye(GAP + 1, dtype=np.float32)[tokens]
+    mask_prob = 1 - config.profile_prob - config.same_prob - config.uniform_prob
+    chances = np.full((len(tokens), MASK + 1), mask_prob, np.float32)
+    chances[:, :MASK] = config.uniform_prob * uniform + config.profile_prob * profile + config.same_prob * itself
+    return chances
 
 
 def _draw(logits: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.int8]:

@@ -17,6 +17,7 @@ from foldcli.protein.residues import GAP, INDEX, LETTERS_X
 
 # Rows of HHsuite's files that are no sequences: a letter or digit of secondary structure or exposure for each residue.
 NO_SEQUENCES = ("ss_pred", "ss_conf", "ss_dssp", "sa_dssp", "aa_pred", "aa_dssp")
+DESCRIPTION = re.compile(r"^#=GS +(\S+) +DE +(.*\S)", re.MULTILINE)  # of a row of Stockholm, with its name
 GAP_BYTE, END = ord("-"), ord("\n")
 
 
@@ -107,11 +108,20 @@ def parse_alignments(text: str, path: Path) -> dict[str, ParsedAlignment]:
 
 
 def a3m_text(alignment: Alignment) -> str:
-    """Write an alignment as A3M; inserted residues are written as x, since only their number is known."""
-    letters = np.array([*LETTERS_X, "-"])[alignment.tokens]
-    cells = np.char.add(np.char.multiply("x", alignment.deletions), letters)
+    """Write an alignment as A3M."""
     titles = alignment.titles or ["query", *map(str, range(1, alignment.depth))]
-    return "".join(f">{title}\n{''.join(row)}\n" for title, row in zip(titles, cells, strict=True))
+    return "".join(f">{title}\n{row}\n" for title, row in zip(titles, a3m_rows(alignment), strict=True))
+
+
+def a3m_rows(alignment: Alignment) -> list[str]:
+    """Each row in A3M; inserted residues are written as x, since only their number is known."""
+    letters = np.frombuffer(f"{LETTERS_X}-".encode(), np.uint8)[alignment.tokens]
+    rows = []
+    for columns, ends in zip(letters, np.cumsum(alignment.deletions + 1, axis=1) - 1, strict=True):
+        row = np.full(ends[-1] + 1, ord("x"), np.uint8)
+        row[ends] = columns
+        rows.append(row.tobytes().decode("ascii"))
+    return rows
 
 
 def join_a3m(sequence: str, texts: Iterable[str]) -> str:
@@ -183,7 +193,7 @@ def _check_start(before: str, path: Path) -> None:
             raise InputError(f"{path}: starts with '{line.strip()[:20]}'; expected a header line that starts with '>'")
         chains = re.fullmatch(r"#([\d,]+)\t([\d,]+)\s*", line)
         if chains and ("," in line or chains[2] != "1"):
-            raise InputError(f"{path}: is an alignment of several chains; complexes are not supported yet")
+            raise InputError(f"{path}: is an alignment of a complex; expected that of a single chain")
 
 
 def _check_query(row: str, title: str, path: Path) -> None:
@@ -221,8 +231,8 @@ def _no_letter(written: list[str], titles: tuple[str, ...], path: Path) -> Input
 
 def parse_stockholm(text: str, path: Path) -> ParsedAlignment:
     """Parse Stockholm, in one block or several: columns where the first row has '-' or '.' are insertions."""
-    parts = _stockholm_parts(text, path)
-    titles = tuple(parts)
+    parts, described = _stockholm_parts(text, path)
+    titles = tuple(" ".join(filter(None, (name, described.get(name)))) for name in parts)
     written = ["".join(part).upper().replace(".", "-") for part in parts.values()]
     codes = np.frombuffer("".join(written).encode("ascii", "replace"), np.uint8)
     if (TOKENS[codes] < 0).any():
@@ -234,8 +244,8 @@ def parse_stockholm(text: str, path: Path) -> ParsedAlignment:
     return _in_query_columns(titles, letters, np.zeros(letters.shape, np.int32))
 
 
-def _stockholm_parts(text: str, path: Path) -> dict[str, list[str]]:
-    """The pieces of each row, by name: a row has one piece in each block."""
+def _stockholm_parts(text: str, path: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """The pieces of each row, one from each block, and the descriptions of rows that have one; by name."""
     parts: dict[str, list[str]] = {}
     body, _, after = text.partition("\n//")
     if after.strip():
@@ -248,4 +258,4 @@ def _stockholm_parts(text: str, path: Path) -> dict[str, list[str]]:
             parts.setdefault(fields[0], []).append(fields[1])
     if not parts:
         raise InputError(f"{path}: has no row")
-    return parts
+    return parts, dict(DESCRIPTION.findall(body))

@@ -7,12 +7,13 @@ import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from foldcli.data.formats.alignment import read_alignments
+from foldcli.data.formats.alignment import parse_alignments
+from foldcli.data.formats.complex_a3m import is_complex, parse_complex
 from foldcli.data.formats.fasta_records import fasta_records
 from foldcli.data.formats.letters import LIKE_DNA, chains_of
 from foldcli.data.formats.names import safe_name, unique_names
 from foldcli.data.formats.text_files import list_files, read_text
-from foldcli.data.query import Query
+from foldcli.data.query import Query, lengths_of
 from foldcli.errors import InputError
 
 INPUT_SUFFIXES = (".fasta", ".fa", ".faa", ".a3m", ".csv")
@@ -76,18 +77,22 @@ def _checked(written: Query) -> Query:
     for note in notes:
         if note.endswith(LIKE_DNA):
             _log.warning("%s %s", where, note)
-    return Query.of_chains(chains, written.name, written.title, written.source, written.alignment, notes)
+    return dataclasses.replace(written, sequence="".join(chains), notes=notes, chain_lengths=lengths_of(chains))
 
 
 def _a3m_records(path: Path) -> Iterator[Query]:
     """The first row as the query, named after the file, since programs write `>101` or `>query` as its header."""
-    queries = read_alignments(path)
+    name, text = safe_name(path.stem.replace(" ", "_"), "query"), read_text(path, separator=True)
+    if is_complex(text) and not text.partition("\0")[2].strip("\0\n"):
+        found = parse_complex(text.replace("\0", ""), path)
+        yield Query(name, path.stem, ":".join(found.chains), f"{path}: row 1", msas=found.msas)
+        return
+    queries = parse_alignments(text, path)
     if len(queries) > 1:
         raise InputError(
             f"{path}: holds alignments of {len(queries)} queries; give the sequences as FASTA and this file with --msa"
         )
     (rows,) = queries.values()
-    name = safe_name(path.stem.replace(" ", "_"), "query")
     letters = rows.letters[0].tobytes().decode("ascii")
     yield Query(name, rows.title or path.stem, letters, f"{path}: row 1", rows.alignment())
 

@@ -7,7 +7,7 @@ from foldcli.config import ModelConfig
 from foldcli.data.formats.attach import attach_alignments
 from foldcli.data.formats.fasta import read_queries, with_unique_names
 from foldcli.data.formats.letters import chains_of
-from foldcli.data.query import Query
+from foldcli.data.query import Query, lengths_of
 from foldcli.errors import InputError
 from foldcli.protein.residues import LETTERS_X
 
@@ -22,7 +22,7 @@ def read_input(
     """
     if isinstance(source, str) and source and set(source) <= {*LETTERS_X, ":"}:
         chains, notes = chains_of(source, "the sequence")
-        source = Query.of_chains(chains, "query", "", "the sequence", notes=notes)
+        source = Query("query", "", "".join(chains), "the sequence", None, notes, lengths_of(chains))
     if isinstance(source, str | Path):
         queries = read_queries(Path(source), skip_bad)
     else:

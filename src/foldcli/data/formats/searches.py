@@ -42,16 +42,18 @@ def join_alignments(files: list[Path], sequence: str) -> Alignment:
 
     InputError names the file that cannot be read or whose query is another chain.
     """
-    alignment = deduplicate(stack([_read_search(file, sequence) for file in files])).alignment()
+    most = [*SEARCHES.values(), None]
+    found = [read_search(file, sequence, most[_rank(file)]) for file in files]
+    alignment = deduplicate(stack(found)).alignment()
     alignment.tokens[0] = residue_types(sequence)
     return alignment
 
 
-def _read_search(file: Path, sequence: str) -> ParsedAlignment:
+def read_search(file: Path, sequence: str, most: int | None = None) -> ParsedAlignment:
+    """The first rows, `most` of them, of a search for a chain; InputError as of `join_alignments`."""
     text = read_text(file)
     rows = parse_stockholm(text, file) if file.suffix == ".sto" else parse_a3m(text, file)
     _check_query(rows, sequence, file)
-    most = list(SEARCHES.values())[_rank(file)] if _rank(file) < len(SEARCHES) else None
     return ParsedAlignment(rows.titles[:most], rows.letters[:most], rows.deletions[:most])
 
 
