@@ -12,7 +12,8 @@ RECORDS = [
     b">a\nNLYIQWLKDG\n", b">b x\nnlyi*\n", b">\n\n", b">c\nAC1D\n", b"  >d\n MKV:MKV\n", b">x\nXXXX\n",
     b"id,sequence\na,MKV\n", b">q\nNLYIQWLKDG\n>h\nNL-IQWLkkKDG\n", b"# STOCKHOLM 1.0\nq NLY.IQ\nh N-YkIQ\n//\n",
     b"#3,4\t1,1\n>q\nMKV\n", b">ss_pred\nCHE\n", b"\0\1\2", b"\x1f\x8b\x08", b"\xff\xfe>\n", "é>ſ\nÄ\n".encode(),
-    b"\r\n", b"PK\x03\x04", b"{}", b">e\nUUUUUUUUU\n",
+    b"\r\n", b"PK\x03\x04", b"{}", b">e\nUUUUUUUUU\n", b">x\nMKV:NLY:MKV\n", b"#3\t2\n>101\nMKV\n>h\nM-V\n",
+    b"#3,3\t2,1\n>101\t102\nMKVNLY\n>A_HUMAN\tB_HUMAN\nMK-NaLY\n>102\n---NLY\n", b">q\nMKV\n>A_HUMAN\nM-V\n",
 ]  # fmt: skip
 ATOMS = [atom for k, name in enumerate(["ALA", "HSE", "ILE", "GLY"], 1) for atom in backbone(name, k)]
 STRUCTURES = [pdb(ATOMS).encode(), pdb(ATOMS, ["TRP"]).encode(), mmcif(["ALA", "HIS", "ILE", "GLY"], ATOMS).encode()]
@@ -23,6 +24,7 @@ SHARDS = [(GOLDEN / "chains.npz").read_bytes()]
 NUMBERS = ["-1", "0", "nan", "inf", "1e10", "1e400", "two", "", "1.5", "-0.0", "null", "[1]", "${x}"]
 WORDS = ["", "none", "auto", "é", "a/../b", "-", "--", "=", "..", "nowhere/x", "2020-02-30", "cuda", "x" * 300, "a b"]
 HUGE = "9" * 20
+ALIGNMENTS = "x_A x_B x_B_paired x_A_uniprot x x/A/uniprot_hits x_D 0".split()  # of the record x, a complex
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,12 @@ def folds(draw: st.DrawFn) -> Case:
         file = f"{option.strip('-')}{draw(st.sampled_from(suffixes.split()))}"
         files[file] = draw(content)
         arguments += [option, file]
-    usual = "--model tiny --weights untrained --num-recycle 0 --no-templates".split()
+    if "--msa" not in arguments and draw(st.booleans()):
+        names = draw(st.lists(st.sampled_from(ALIGNMENTS), max_size=3))
+        files |= {f"msa/{name}{draw(st.sampled_from(['.a3m', '.sto']))}": draw(TEXT) for name in names}
+        arguments += ["--msa", "msa"] if names else []
+    model = draw(st.sampled_from(["tiny", "tiny_multimer"]))
+    usual = f"--model {model} --weights untrained --num-recycle 0 --no-templates".split()
     more = draw(settings_of("fold")) if draw(st.booleans()) else []
     flags = draw(st.lists(st.sampled_from(["--skip-bad", "--json", "--overwrite"]), max_size=1))
     return Case([*arguments, *flags, *(usual if "--weights" not in arguments else usual[:2]), *more], files)
