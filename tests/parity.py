@@ -48,7 +48,7 @@ def compare(case: str, script: Path, options: list[str], seed: int) -> bool:
         line = [*command(script), *options, "--seed", str(seed), "--out", folder]
         subprocess.run(line, check=True, stdout=subprocess.DEVNULL)
         run = ReferenceRun(Path(folder))
-        found = differences(run.fold(run.model()), run.outputs(), run.config())
+        found = differences(run.fold(run.model()), run.outputs(), run.config(), run.chain_lengths)
     good = same(found)
     print(f"{case}, seed {seed}: {'same' if good else 'DIFFERENT'}", flush=True)
     print("   " + ", ".join(f"{key} {value:.1e}" for key, value in found.items()), flush=True)

@@ -38,6 +38,11 @@ class ReferenceRun:
         arrays = dict(np.load(self.folder / "features.npz"))
         return [features_of({key: value[k] for key, value in arrays.items()}) for k in range(len(arrays["aatype"]))]
 
+    @property
+    def chain_lengths(self) -> tuple[int, ...]:
+        """The residues of each chain of a complex; empty for a single chain."""
+        return tuple(int(length) for length in self.about.get("chains", "").split(",") if length)
+
     def outputs(self) -> dict[str, np.ndarray]:
         return dict(np.load(self.folder / "outputs.npz"))
 

@@ -8,14 +8,16 @@ import torch
 from foldcli.config import ModelConfig
 from foldcli.data.features.templates import chain_template_features, template_features
 from foldcli.model.alphafold import AlphaFold, Output
-from foldcli.model.confidence import expected_aligned_error, plddt, predicted_tm_score
+from foldcli.model.confidence import chain_tm_scores, expected_aligned_error, plddt, predicted_tm_score
 from foldcli.model.features import ChainFeatures, Features, TemplateFeatures
+from foldcli.protein.interfaces import iptm
+from foldcli.protein.structure import Structure
 from foldcli.weights.alphafold import from_alphafold, published_shapes
 from foldcli.weights.seeded import seeded_parameters
 
 # The largest differences that count as none, in the units of `differences`; LOGITS is for every head's logits.
 # A change of every parameter by one part in a million moves atoms by 2e-3 angstrom and logits by 1e-5 of the largest.
-LIMITS = {"atoms": 5e-3, "plddt": 1e-2, "pae": 1e-2, "ptm": 1e-4}
+LIMITS = {"atoms": 5e-3, "plddt": 1e-2, "pae": 1e-2, "ptm": 1e-4, "iptm": 1e-4}
 LOGITS = 1e-4
 PAE_LOGITS = "pae_matrix_with_logits/logits"
 
@@ -71,8 +73,10 @@ def same(found: dict[str, float]) -> bool:
     return all(value <= LIMITS.get(key, LOGITS) for key, value in found.items())
 
 
-def differences(output: Output, expected: dict[str, np.ndarray], config: ModelConfig) -> dict[str, float]:
-    """Largest difference of each output.
+def differences(
+    output: Output, expected: dict[str, np.ndarray], config: ModelConfig, chain_lengths: tuple[int, ...] = ()
+) -> dict[str, float]:
+    """Largest difference of each output; chain_lengths: residues of each chain of a complex.
 
     Atoms and PAE in angstrom, pLDDT in points of 100, logits as a fraction of the largest logit of their head.
     """
@@ -95,4 +99,14 @@ def differences(output: Output, expected: dict[str, np.ndarray], config: ModelCo
         pae = expected_aligned_error(output.pae, last).numpy()
         worst["pae"] = float(np.abs(pae - expected["predicted_aligned_error"]).max())
         worst["ptm"] = abs(float(predicted_tm_score(output.pae, last, weight)) - float(expected["ptm"]))
+        if chain_lengths:
+            scores = chain_tm_scores(output.pae, last, chain_lengths)[..., 0].numpy()
+            worst["iptm"] = abs(iptm(scores, _structure(output, chain_lengths)) - float(expected["iptm"]))
     return worst
+
+
+def _structure(output: Output, chain_lengths: tuple[int, ...]) -> Structure:
+    """The structure, with glycines alone."""
+    atoms, count = output.positions.numpy(), sum(chain_lengths)
+    mask, numbers, confidence = np.ones(atoms.shape[:-1], bool), np.arange(count), np.zeros(count, np.float32)
+    return Structure("G" * count, atoms, mask, numbers, confidence, chain_lengths=chain_lengths)
