@@ -155,7 +155,8 @@ def test_chains_are_told_apart(tmp_path: Path) -> None:
     plddt_png([predicted], tmp_path / "plddt.png")
     track = (_pixels(tmp_path / "plddt.png") < 20).all(-1)
     line = track[track.mean(1).argmax()]
-    assert [last - first > 250 for first, last in _runs(line) if last - first > 50] == [True, True, True]
+    chains = np.array([(first, last) for first, last in _runs(line) if last - first > 50])
+    assert (np.diff(chains) > 250).all() and (chains[1:, 0] - chains[:-1, 1] > 10).tolist() == [True, True]
 
 
 def _runs(dark: NDArray[np.bool_]) -> NDArray[np.int64]:
