@@ -10,6 +10,7 @@ from foldcli.data.features.merge import merged_alignment
 from foldcli.data.formats.fasta import read_queries
 from tests.cli.conftest import SHORT, Command, results
 from tests.data.structures import backbone, pdb
+from tests.search.msa_server import COMPLETE, UNIREF, Plan, serving, tar_gz
 
 USUAL = "--model tiny_multimer --weights untrained --num-recycle 0"
 FIRST = f">q\n{SHORT}\n>A_HUMAN\n{SHORT[:5]}GGG--\n>A_MOUSE\n-{SHORT[1:]}\n"
@@ -50,6 +51,20 @@ def test_what_is_searched_is_paired_by_species(fold: Command) -> None:
     rows = merged_alignment(found).tokens
     assert (len(rows), found.chains) == (3, (first, second))
     assert np.array_equal(rows[0], merged_alignment(found, "unpaired").tokens[0])
+
+
+def test_the_servers_pairs_are_saved_and_taken_back(fold: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    other, pairs = "TTCCPS", f">101\n{SHORT}\n>u1\t9\n{SHORT[:-1]}-\n\0>102\n{{}}\n>u2\t8\nTT--PS\n\0"
+    found = [{UNIREF: f">101\n{SHORT}\n>u\n-{SHORT[1:]}\n\0"}, {UNIREF: f">101\n{other}\n\0"}]
+    archives = [tar_gz(files) for files in (*found, {"pair.a3m": pairs.format(other)})]
+    with serving(Plan(submissions=[COMPLETE], states=[COMPLETE], archives=archives)) as plan:
+        assert fold("in.fasta", "--msa-mode", "server", "--host-url", plan.url, "--out", "out").code == 0
+    assert [form["mode"] for form in plan.forms] == [["env"], ["env"], ["pairgreedy"]]
+    (saved,) = read_queries(Path("out/x/x.a3m"))
+    first, second = saved.msas
+    assert (first.paired.titles, second.paired.titles) == (("101", "u1 9"), ("102", "u2 8"))
+    assert (first.unpaired.depth, second.unpaired, saved.notes) == (2, None, ())
 
 
 def test_species_without_pairs_are_said(fold: Command) -> None:

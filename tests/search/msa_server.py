@@ -18,14 +18,16 @@ HANG, COMPLETE = "HANG", "COMPLETE"
 class Plan:
     """The server's answers, in order, the last one repeated: a ticket's state, a status code or raw bytes.
 
-    archive: the download; announced: a Content-Length larger than the archive; slow: seconds before each byte;
-    headers: so many lines, each after `slow`, come before each answer; forms, agents and paths: the requests received.
+    archive: the download; archives: in its place, that of each ticket; announced: a Content-Length larger than the
+    archive; slow: seconds before each byte; headers: so many lines, each after `slow`, come before each answer; forms,
+    agents and paths: the requests received.
     """
 
     url: str = ""
     submissions: list[str | int | bytes] = field(default_factory=lambda: ["PENDING"])
     states: list[str | int | bytes] = field(default_factory=lambda: ["RUNNING", COMPLETE])
     archive: bytes = b""
+    archives: list[bytes] = field(default_factory=list)
     announced: int = 0
     slow: float = 0.0
     headers: int = 0
@@ -51,7 +53,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path.startswith("/result/download/"):
             self._note()
-            self._send(self.plan.archive, self.plan.announced, self.plan.slow)
+            number = int(self.path.rpartition("-")[2])
+            archive = self.plan.archives[number - 1] if self.plan.archives else self.plan.archive
+            self._send(archive, self.plan.announced, self.plan.slow)
         else:
             self._answer(self.plan.states)
 

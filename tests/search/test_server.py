@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from foldcli.data.formats.alignment import parse_alignments
+from foldcli.data.formats.complex_a3m import paired_rows
 from foldcli.errors import FoldcliError, InputError
 from foldcli.search import server_archive
 from foldcli.search.alignments import Finder
@@ -183,3 +184,22 @@ def test_nobody_at_the_address_is_said_at_once() -> None:
         Server("http://127.0.0.1:9").search(QUERY, quiet)
     with pytest.raises(InputError, match="--host-url file:///etc: not an http or https address"):
         Server("file:///etc")
+
+
+def test_pairs_of_a_complex_are_asked_for_and_kept(plan: Plan) -> None:
+    sequences, pairs = (QUERY, "LTE"), f">101\n{QUERY}\n>u1\t9\nMQI-VKTaLTGK\n\0>102\nLTE\n>u2\nL-E\n\0"
+    plan.archive = tar_gz({"pair.a3m": pairs})
+    finder = Finder(Server(plan.url, QUICK))
+    text = finder.find_pairs(sequences, "complete", quiet)
+    assert [len(rows.letters) for rows in paired_rows(text, Path("found.a3m"), sequences)] == [2, 2]
+    assert (plan.paths[0], plan.forms) == (
+        "/ticket/pair", [{"q": [f">101\n{QUERY}\n>102\nLTE\n"], "mode": ["paircomplete"]}],
+    )  # fmt: skip
+    assert finder.find_pairs(sequences, "complete", quiet) == text
+    assert len(plan.forms) == 1
+    for wrong in (pairs.replace("LTE", "LTQ"), pairs.replace(">u2\nL-E\n", "")):
+        plan.archive = tar_gz({"pair.a3m": wrong})
+        with pytest.raises(
+            FoldcliError, match=r"pair\.a3m: (is the alignment of other|has 2, 1 rows).*search with --db"
+        ):
+            finder.find_pairs(sequences, "greedy", quiet)

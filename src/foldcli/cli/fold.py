@@ -90,6 +90,14 @@ def fold(
             autocompletion=choices("pair_mode"),
         ),
     ] = None,
+    pair_strategy: Annotated[
+        str | None,
+        alignments(
+            help="Rows that the server pairs: greedy or complete (of all sequences of a complex).",
+            show_default="greedy",
+            autocompletion=choices("pair_strategy"),
+        ),
+    ] = None,
     msa_only: Annotated[
         bool, alignments("--msa-only", help="Write the alignments as A3M, to fold from that folder later, and stop.")
     ] = False,
@@ -154,6 +162,7 @@ def fold(
         "use_dropout": use_dropout,
         "recycle_early_stop_tolerance": recycle_early_stop_tolerance, "rank_by": rank_by, "relax": relax, "sort": sort,
         "msa_mode": msa_mode, "db": db, "host_url": host_url, "pair_mode": pair_mode,
+        "pair_strategy": pair_strategy,
         "templates": templates, "library": library,
         "template": template, "template_hits": template_hits, "template_dir": template_dir,
         "max_template_date": max_template_date, "device": device, "precision": precision, "gpus": gpus,

@@ -37,7 +37,7 @@ class FoldConfig:
     db: tuple[str, ...]  # databases: FASTA files, or MMseqs2's
     host_url: str  # the MSA server; empty for ColabFold's
     msa_rounds: int  # iterations of jackhmmer
-
+    pair_strategy: str  # which rows a server pairs: greedy (of some sequences of a complex) or complete (of all)
     pair_mode: str  # rows of a complex's alignments that are shown: unpaired_paired, paired or unpaired
 
     # Templates, for models that take them
@@ -66,6 +66,7 @@ class FoldConfig:
         "rank_by": ("auto", "plddt", "ptm", "iptm", "multimer"),
         "sort": ("length", "longest", "none"),
         "msa_mode": ("auto", "server", "local", "none"),
+        "pair_strategy": ("greedy", "complete"),
         "pair_mode": ("unpaired_paired", "paired", "unpaired"),
         "relax": ("none", "best", "all"),
         "device": DEVICES,

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from foldcli.config import FoldConfig
 from foldcli.data.formats.alignment import parse_alignments
 from foldcli.data.formats.attach_complex import pairing_notes, with_msas
-from foldcli.data.formats.complex_a3m import complex_a3m_text, parse_complex
+from foldcli.data.formats.complex_a3m import complex_a3m_text, join_paired, paired_rows, parse_complex
 from foldcli.data.query import Query
 from foldcli.folding.job import Job
 from foldcli.folding.progress import Silent, Watcher
@@ -21,7 +21,7 @@ from foldcli.parallel.mesh import RankGroup
 from foldcli.parallel.worker import ranks_per_host
 from foldcli.search.alignments import open_finder
 from foldcli.search.jackhmmer import MAX_HITS
-from foldcli.search.progress import Stopped
+from foldcli.search.progress import SearchProgress, Stopped
 
 # Jobs whose search runs ahead of their fold. More would be taken from other ranks long before they are folded.
 AHEAD = 2
@@ -44,6 +44,7 @@ class Alignments:
     def __init__(self, config: FoldConfig, world: RankGroup) -> None:
         ranks = ranks_per_host() if world.size > 1 else 1
         self._finder = open_finder(config, max(1, min(MOST_THREADS, len(os.sched_getaffinity(0)) // ranks)))
+        self._strategy = config.pair_strategy
         self._found: dict[str, Future[str]] = {}
         self._waiting: SimpleQueue[tuple[Query, Watcher, Future[str]] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -123,15 +124,17 @@ class Alignments:
                 due = time.monotonic() + REPORTED_EVERY
 
         texts = {entity: self._finder.find(entity, report) for entity in query.entities}
-        text = _paired(query, texts) if query.chain_lengths else texts[query.sequence]
+        text = texts[query.sequence] if not query.chain_lengths else self._paired(query, texts, report)
         seconds = time.monotonic() - start
         count = sum(found.count("\n>") for found in texts.values())
         watcher.searched(query.name, f"{count:,} homolog{'s' * (count != 1)} in {searched}, {seconds:.1f} s")
         return text
 
-
-def _paired(query: Query, texts: Mapping[str, str]) -> str:
-    """The alignments of a complex's sequences, paired by species, as one A3M."""
-    path = Path(f"{query.name}.a3m")
-    own = {entity: parse_alignments(text, path)[entity].alignment() for entity, text in texts.items()}
-    return complex_a3m_text(with_msas(query, own))
+    def _paired(self, query: Query, texts: Mapping[str, str], progress: SearchProgress) -> str:
+        """The alignments of a complex's sequences as one A3M, paired by a server or else by species."""
+        assert self._finder is not None
+        path, entities = Path(f"{query.name}.a3m"), query.entities
+        own = {entity: parse_alignments(text, path)[entity].alignment() for entity, text in texts.items()}
+        pairs = self._finder.find_pairs(entities, self._strategy, progress) if len(entities) > 1 else ""
+        paired = join_paired(paired_rows(pairs, path, entities)) if pairs else ()
+        return complex_a3m_text(with_msas(query, own, paired=paired))

@@ -1,15 +1,18 @@
 """Search for alignments, by the server or in local databases, and cache them for later runs."""
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
 
 from foldcli.cache_folder import cache_folder
 from foldcli.config import FoldConfig
-from foldcli.data.formats.alignment import join_a3m, parse_alignments, read_alignments
+from foldcli.data.formats.alignment import join_a3m, parse_alignments
+from foldcli.data.formats.complex_a3m import paired_rows
+from foldcli.data.formats.text_files import read_text
 from foldcli.errors import InputError
 from foldcli.files import write_atomic
 from foldcli.search.database import Database
@@ -79,29 +82,44 @@ class Finder:
 
         Once a server is unavailable, the rest of a run does not wait for it again.
         """
+
+        def check(text: str, path: Path) -> None:
+            if list(parse_alignments(text, path)) != [sequence]:
+                raise InputError(f"{path}: is of another sequence")
+
+        return self._cached([self.settings, sequence], check, lambda: self.search.search(sequence, progress))
+
+    def find_pairs(self, sequences: Sequence[str], strategy: str, progress: SearchProgress) -> str:
+        """Find rows of several sequences that a server pairs, as `paired_rows` reads them; empty if none pairs them.
+
+        FoldcliError as of `find`.
+        """
+        server = self.search
+        if not isinstance(server, Server):
+            return ""
+        key = [self.settings, strategy, *sequences]
+        search = partial(server.search_pairs, sequences, strategy, progress)
+        return self._cached(key, lambda text, path: paired_rows(text, path, sequences), search)
+
+    def _cached(self, key: list[str], check: Callable[[str, Path], object], search: Callable[[], str]) -> str:
+        """What was found before, else what a search finds; check: raises InputError for a text that is not whole."""
         if self.gone:
             raise self.gone
-        name = hashlib.sha256(json.dumps([self.settings, sequence]).encode()).hexdigest()
+        name = hashlib.sha256(json.dumps(key).encode()).hexdigest()
         path = cache_folder() / "alignments" / f"{name}.a3m"
         with held(path):  # waits for another run that searches for the same
-            if _holds(path, sequence):
-                return path.read_text(encoding="utf-8")
+            with contextlib.suppress(InputError):
+                text = read_text(path, separator=True)
+                check(text, path)
+                return text
             try:
-                text = self.search.search(sequence, progress)
+                text = search()
             except Unavailable as error:
                 self.gone = error
                 raise
-            parse_alignments(text, path)
+            check(text, path)
             write_atomic(path, text)
             return text
-
-
-def _holds(path: Path, sequence: str) -> bool:
-    """Whether a cached file is there and complete."""
-    try:
-        return list(read_alignments(path)) == [sequence]
-    except InputError:
-        return False
 
 
 def open_finder(config: FoldConfig, threads: int) -> Finder | None:

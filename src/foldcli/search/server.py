@@ -1,18 +1,20 @@
 """Client of ColabFold's MSA server (Mirdita et al. 2022): submit a query, poll its ticket, download the archive."""
 
+import contextlib
 import http.client
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
 
 from foldcli.cache_folder import cache_folder
 from foldcli.data.formats.alignment import join_a3m, parse_alignments
+from foldcli.data.formats.complex_a3m import paired_rows
 from foldcli.errors import FoldcliError, InputError
 from foldcli.search.progress import SearchProgress
-from foldcli.search.server_archive import members
+from foldcli.search.server_archive import ALIGNMENTS, PAIRS, members
 from foldcli.web import BrokenError, RefusedError, ask, read_some
 from foldcli.weights.download import held
 
@@ -74,29 +76,48 @@ class Server:
 
     def search(self, sequence: str, progress: SearchProgress) -> str:
         """Find homologs of a sequence, as A3M with the sequence first; FoldcliError: the server failed or timed out."""
-        with held(cache_folder() / "alignments" / f"{urlsplit(self.host).hostname}.server"):  # one ticket at a time
+        with self._one_at_a_time():
+            return self._checked(self._archive("msa", MODE, [sequence], progress), sequence)
+
+    def search_pairs(self, sequences: Sequence[str], strategy: str, progress: SearchProgress) -> str:
+        """Find homologs of several sequences that are paired by species, as `paired_rows` reads them; errors as above.
+
+        strategy: greedy, where some of the sequences have partners, or complete, where all have.
+        """
+        with self._one_at_a_time():
+            archive = self._archive("pair", f"pair{strategy}", sequences, progress)
+            where = Path(urlsplit(self.host).netloc)
+            text = members(archive, str(where), PAIRS)[PAIRS[0]]
+            paired_rows(text, where / PAIRS[0], sequences)
+            return text
+
+    @contextlib.contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """One ticket at a time, and what to do instead in every error."""
+        with held(cache_folder() / "alignments" / f"{urlsplit(self.host).hostname}.server"):
             try:
-                return self._checked(self._download(self._finished(sequence, progress), progress), sequence)
+                yield
             except FoldcliError as error:
                 raise type(error)(f"{error}; {INSTEAD}") from error
 
-    def _finished(self, sequence: str, progress: SearchProgress) -> str:
-        """Submit until a ticket is COMPLETE. The record's number is part of the ticket's name: with a new number the
-        server searches again instead of returning the failed ticket."""
+    def _archive(self, kind: str, mode: str, sequences: Sequence[str], progress: SearchProgress) -> bytes:
+        """Submit until a ticket is COMPLETE, and download what it found. The records' numbers are part of the ticket's
+        name: with new numbers the server searches again instead of returning the failed ticket."""
         lost = "none was drawn"
-        for number in range(FIRST_NUMBER, FIRST_NUMBER + self.deadlines.tickets):
+        for attempt in range(self.deadlines.tickets):
+            first = FIRST_NUMBER + attempt * len(sequences)
+            query = "".join(f">{number}\n{sequence}\n" for number, sequence in enumerate(sequences, start=first))
             try:
-                ticket = self._submit(f">{number}\n{sequence}\n", progress)
+                ticket = self._submit(kind, {"q": query, "mode": mode}, progress)
                 self._finish(ticket, progress)
-                return ticket
+                return self._download(ticket, progress)
             except LostTicketError as error:
                 lost = str(error)
         raise FoldcliError(f"{self.host}: {self.deadlines.tickets} tickets came to nothing, the last because {lost}")
 
-    def _submit(self, query: str, progress: SearchProgress) -> str:
+    def _submit(self, kind: str, query: Mapping[str, str], progress: SearchProgress) -> str:
         """Submit a query and return its ticket once the server accepts it."""
-        form = urlencode({"q": query, "mode": MODE}).encode()
-        for state, ticket in self._states("ticket/msa", form, progress):
+        for state, ticket in self._states(f"ticket/{kind}", urlencode(query).encode(), progress):
             if state in ("PENDING", "RUNNING", "COMPLETE"):
                 return ticket
             if state in ("ERROR", "UNKNOWN"):
@@ -184,7 +205,7 @@ class Server:
     def _checked(self, archive: bytes, sequence: str) -> str:
         """The alignment in an archive; FoldcliError if missing or of another sequence."""
         where = Path(urlsplit(self.host).netloc)
-        texts = members(archive, str(where))
+        texts = members(archive, str(where), ALIGNMENTS)
         for name, text in texts.items():
             found = parse_alignments(text, where / name)
             if list(found) != [sequence]:

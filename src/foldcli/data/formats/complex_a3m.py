@@ -137,11 +137,25 @@ def _split(rows: ParsedAlignment, columns: Sequence[slice]) -> tuple[EntityMsa, 
     return tuple(msas)
 
 
+def paired_rows(text: str, path: Path, sequences: Sequence[str]) -> list[ParsedAlignment]:
+    """Rows of each sequence, of which row k belongs to row k of the others; NUL separates the sequences.
+
+    InputError: as of `parse_a3m`, or they are of other sequences or not as many of each.
+    """
+    rows = [parse_a3m(block, path) for block in text.split("\0") if block.strip()]
+    if [one.query for one in rows] != list(sequences):
+        raise InputError(f"{path}: is the alignment of other sequences than those sent")
+    if len({len(one.letters) for one in rows}) > 1:
+        raise InputError(f"{path}: has {', '.join(str(len(one.letters)) for one in rows)} rows, which are no pairs")
+    return rows
+
+
 def join_paired(parts: Sequence[ParsedAlignment]) -> list[Alignment]:
     """Alignments whose rows are paired by their numbers, without those that come twice in all of them."""
     ends = np.cumsum([part.letters.shape[1] for part in parts])
     columns = [slice(end - part.letters.shape[1], end) for end, part in zip(ends, parts, strict=True)]
-    titles = ["\t".join(of_row) for of_row in zip(*(part.titles for part in parts), strict=True)]
+    names = ([title.replace("\t", " ") for title in part.titles] for part in parts)
+    titles = ["\t".join(of_row) for of_row in zip(*names, strict=True)]
     letters, deletions = (np.hstack([getattr(part, name) for part in parts]) for name in ("letters", "deletions"))
     return _of_columns(ParsedAlignment(tuple(titles), letters, deletions), columns)
 
