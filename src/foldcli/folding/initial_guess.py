@@ -3,6 +3,7 @@
 doi:10.1038/s41467-023-38328-5
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from foldcli.weights.files import sha256
 
 
 class InitialGuess:
-    """The chains of a structure file. InputError: it is no structure, or has no chain for a query."""
+    """The chains of a structure file. InputError: it is no structure, or has no chain for one of a query."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -31,26 +32,36 @@ class InitialGuess:
         return self._digest
 
     def positions(self, query: Query) -> NDArray[np.float32]:
-        """[i, 37, 3] in angstrom: CA, and CB or CA in its place, of the chain of this sequence, else of this length."""
-        chain = self._chain(query)
-        missing = np.flatnonzero(~chain.mask[:, CA])
-        if len(missing):
-            raise InputError(f"--initial-guess {self.path}: {chain.name} has no CA atom at position {missing[0] + 1}")
-        guess = np.zeros_like(chain.positions)
-        guess[:, CA] = chain.positions[:, CA]
-        guess[:, CB] = np.where(chain.mask[:, CB, None], chain.positions[:, CB], chain.positions[:, CA])
-        return guess
+        """[i, 37, 3] in angstrom: CA, and CB or CA in its place, of a chain of the file for each chain of the query.
+
+        That is the first of the same sequence that no chain before has taken, else the first of the same length.
+        """
+        left, guesses = list(self.chains), list[NDArray[np.float32]]()
+        for sequence in query.chains:
+            chain = left.pop(self._place(sequence, left, query))
+            missing = np.flatnonzero(~chain.mask[:, CA])
+            if len(missing):
+                where = f"{chain.name} has no CA atom at position {missing[0] + 1}"
+                raise InputError(f"--initial-guess {self.path}: {where}")
+            guess = np.zeros_like(chain.positions)
+            guess[:, CA] = chain.positions[:, CA]
+            guess[:, CB] = np.where(chain.mask[:, CB, None], chain.positions[:, CB], chain.positions[:, CA])
+            guesses.append(guess)
+        return np.concatenate(guesses)
 
     @cached_property
     def _digest(self) -> str:
         return sha256(self.path)
 
-    def _chain(self, query: Query) -> Chain:
-        length = len(query.sequence)
-        fitting = [chain for chain in self.chains if len(chain.sequence) == length]
+    def _place(self, sequence: str, left: Sequence[Chain], query: Query) -> int:
+        """Which of the chains left is taken for this sequence."""
+        length = len(sequence)
+        fitting = [place for place, chain in enumerate(left) if len(chain.sequence) == length]
         if not fitting:
-            there = ", ".join(f"{chain.name} of {len(chain.sequence)}" for chain in self.chains)
+            there = ", ".join(f"{chain.name} of {len(chain.sequence)}" for chain in left) or "none left"
+            one = ": a chain of it" if query.chain_lengths else ""
             raise InputError(
-                f"--initial-guess {self.path}: {query.name} has {length} residues, and no chain does; there is {there}"
+                f"--initial-guess {self.path}: {query.name}{one} has {length} residues, and no chain does; "
+                f"there is {there}"
             )
-        return next((chain for chain in fitting if chain.sequence == query.sequence), fitting[0])
+        return next((place for place in fitting if left[place].sequence == sequence), fitting[0])

@@ -1,0 +1,29 @@
+"""Positions of a structure file as the guess for the chains of a query."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foldcli.data.query import Query
+from foldcli.errors import InputError
+from foldcli.folding.initial_guess import InitialGuess
+from foldcli.protein.residues import CA
+
+COMPLEX = Path(__file__).parents[1] / "golden/complex.pdb"
+
+
+def test_each_chain_takes_the_chain_of_its_sequence() -> None:
+    guess = InitialGuess(COMPLEX)
+    first, second = guess.chains
+    swapped = Query.of_chains((second.sequence, first.sequence), "a", "a", "here")
+    expected = np.concatenate([second.positions[:, CA], first.positions[:, CA]])
+    np.testing.assert_array_equal(guess.positions(swapped)[:, CA], expected)
+    np.testing.assert_array_equal(
+        guess.positions(Query("b", "b", second.sequence, "here"))[:, CA], second.positions[:, CA]
+    )
+    twice = Query.of_chains((first.sequence, first.sequence), "a", "a", "here")
+    with pytest.raises(
+        InputError, match=r"a: a chain of it has 19 residues, and no chain does; there is complex_B of 20"
+    ):
+        guess.positions(twice)
