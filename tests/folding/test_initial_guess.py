@@ -16,13 +16,13 @@ COMPLEX = Path(__file__).parents[1] / "golden/complex.pdb"
 def test_each_chain_takes_the_chain_of_its_sequence() -> None:
     guess = InitialGuess(COMPLEX)
     first, second = guess.chains
-    swapped = Query.of_chains((second.sequence, first.sequence), "a", "a", "here")
+    swapped = Query("a", "a", second.sequence + first.sequence, "here", chain_lengths=(20, 19))
     expected = np.concatenate([second.positions[:, CA], first.positions[:, CA]])
     np.testing.assert_array_equal(guess.positions(swapped)[:, CA], expected)
     np.testing.assert_array_equal(
         guess.positions(Query("b", "b", second.sequence, "here"))[:, CA], second.positions[:, CA]
     )
-    twice = Query.of_chains((first.sequence, first.sequence), "a", "a", "here")
+    twice = Query("a", "a", 2 * first.sequence, "here", chain_lengths=(19, 19))
     with pytest.raises(
         InputError, match=r"a: a chain of it has 19 residues, and no chain does; there is complex_B of 20"
     ):
