@@ -18,42 +18,40 @@ class JobLocks:
 
     def __init__(self, out: Path) -> None:
         self.folder = out / ".locks"
+        self._taken: dict[str, FileLock] = {}
 
-    @contextlib.contextmanager
-    def tried(self, job: Job, group: RankGroup) -> Iterator[bool]:
-        """Whether the job could be locked for the block."""
+    def take(self, job: Job, group: RankGroup) -> bool:
+        """Whether the job could be locked for this group of ranks; it then is until its release, by any thread."""
         self.folder.mkdir(exist_ok=True)
-        lock = FileLock(self.folder / job.query.name)
-        try:
-            if group.first:
-                with contextlib.suppress(Timeout):
-                    lock.acquire(blocking=False)
-            yield group.any(lock.is_locked)
-        finally:
+        lock = FileLock(self.folder / job.query.name, thread_local=False)
+        if group.first:
+            with contextlib.suppress(Timeout):
+                lock.acquire(blocking=False)
+                self._taken[job.query.name] = lock
+        return group.any(lock.is_locked)
+
+    def release(self, job: Job) -> None:
+        """Unlock a job, if this process has locked it."""
+        if lock := self._taken.pop(job.query.name, None):
             lock.release()
 
+    def release_all(self) -> None:
+        while self._taken:
+            self._taken.popitem()[1].release()
+
     def locked(self, jobs: Iterable[Job], group: RankGroup, held: Callable[[Job], None]) -> Iterator[Job]:
-        """Yield each job, locked for this group of ranks until the next one is asked for.
+        """Yield each job once it is locked for this group of ranks; who takes it releases it.
 
         Jobs that other processes have locked come last: `held` is told of each, and it is waited for.
         """
         later = []
         for job in jobs:
-            with self.tried(job, group) as taken:
-                if taken:
-                    yield job
-                else:
-                    later.append(job)
+            if self.take(job, group):
+                yield job
+            else:
+                later.append(job)
         for job in later:
             held(job)
-            with self._awaited(job, group):
-                yield job
-
-    @contextlib.contextmanager
-    def _awaited(self, job: Job, group: RankGroup) -> Iterator[None]:
-        while True:
-            with self.tried(job, group) as taken:
-                if taken:
-                    yield
-                    return
-            time.sleep(POLL_SECONDS)
+            while not self.take(job, group):
+                time.sleep(POLL_SECONDS)
+            yield job

@@ -1,6 +1,6 @@
 """A job's HTML report, and its BibTeX file with the papers to cite."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -19,9 +19,15 @@ REPORT: Final = "report.html"
 BIBTEX: Final = "cite.bibtex"
 
 
-def write_report(folder: Path, job: Job, ranked: Sequence[tuple[Prediction, Provenance]], predictor: Predictor) -> None:
-    """Write a job's report and BibTeX file; its other files, which the report lists, are written already."""
-    papers = citations(_methods(job, predictor))
+def write_report(
+    folder: Path, job: Job, ranked: Sequence[tuple[Prediction, Provenance]], settings: Mapping[str, object],
+    methods: Sequence[str], seconds: Mapping[str, float],
+) -> None:  # fmt: skip
+    """Write a job's report and BibTeX file; its other files, which the report lists, are written already.
+
+    settings, methods: as `settings_of` and `methods_of` tell them; seconds: of each phase of the job.
+    """
+    papers = citations([*methods, *(["relaxation by OpenMM"] if job.relaxed else [])])
     write_atomic(folder / BIBTEX, "\n".join(paper.bibtex for paper in papers))
     contents = Contents(
         ranked=ranked,
@@ -29,15 +35,15 @@ def write_report(folder: Path, job: Job, ranked: Sequence[tuple[Prediction, Prov
         tokens=shown_alignment(job.query).tokens,
         files=sorted(path.name for path in folder.iterdir()),
         notes=job.notes,
-        settings=_settings(predictor),
-        timings=predictor.timers.seconds,
+        settings=settings,
+        timings=seconds,
         citations=papers,
     )
     write_atomic(folder / REPORT, report_html(contents))
 
 
-def _methods(job: Job, predictor: Predictor) -> Iterator[str]:
-    """What the job used, by the names in `report.citations`."""
+def methods_of(job: Job, predictor: Predictor) -> Iterator[str]:
+    """What the job that the predictor folded last has used, by the names in `report.citations`."""
     if job.query.chain_lengths:
         yield from ("complexes", "confidence of interfaces")
     yield from predictor.alignments.methods(job)
@@ -47,11 +53,9 @@ def _methods(job: Job, predictor: Predictor) -> Iterator[str]:
         yield "one prediction over several devices"
     if predictor.placement.in_chunks:
         yield "chunks that fit into memory (AutoChunk)"
-    if job.relaxed:
-        yield "relaxation by OpenMM"
 
 
-def _settings(predictor: Predictor) -> dict[str, object]:
+def settings_of(predictor: Predictor) -> dict[str, object]:
     """The settings by their names in conf/, with the device and precision that were chosen."""
     config = asdict(predictor.config) | {"device": predictor.device, "precision": predictor.precision}
     model = config.pop("model")

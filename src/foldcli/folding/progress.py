@@ -30,7 +30,10 @@ class Pass:
 
 
 class Watcher(Protocol):
-    """Is told of every event of a run."""
+    """Is told of every event of a run, by several threads.
+
+    A job ends once its files are whole, which may be after the start of the next job.
+    """
 
     def run_started(self, header: str, jobs: int) -> None: ...
 
@@ -108,6 +111,7 @@ class LiveBars(PlainLines):
         self.all = bars.add_task("jobs", total=None, detail="")
         self.search = bars.add_task("", total=None, detail="", visible=False)
         self.one = bars.add_task("", total=None, detail="", visible=False)
+        self.folded = ""  # the job whose passes are shown
 
     def run_started(self, header: str, jobs: int) -> None:
         super().run_started(header, jobs)
@@ -122,6 +126,7 @@ class LiveBars(PlainLines):
         self.bars.update(self.search, visible=False)
 
     def job_started(self, name: str, detail: str, passes: int) -> None:
+        self.folded = name
         self.bars.reset(self.one, total=passes, description=name, detail=detail, visible=True)
 
     def passed(self, name: str, done: Pass) -> None:
@@ -129,7 +134,8 @@ class LiveBars(PlainLines):
 
     def job_ended(self, record: Record, skipped: bool) -> None:
         super().job_ended(record, skipped)
-        self.bars.update(self.one, visible=False)
+        if record.job == self.folded:  # else the next one is being folded already
+            self.bars.update(self.one, visible=False)
         self.bars.advance(self.all)
 
 

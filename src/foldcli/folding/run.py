@@ -3,7 +3,6 @@
 import time
 import traceback
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -16,23 +15,25 @@ from foldcli.config import FoldConfig
 from foldcli.data.formats.input import require_foldable
 from foldcli.data.query import Query
 from foldcli.errors import FoldcliError, InputError, Interrupted
-from foldcli.folding.archive import zip_file, zip_job
+from foldcli.folding.archive import zip_file
 from foldcli.folding.job import Job
 from foldcli.folding.job_locks import JobLocks
-from foldcli.folding.job_report import write_report
+from foldcli.folding.job_report import methods_of, settings_of
 from foldcli.folding.job_scheduler import JobScheduler, take_jobs
 from foldcli.folding.kept import KeptPredictions
 from foldcli.folding.models import Source
-from foldcli.folding.output import job_folder, write_job, write_plots, write_timings
 from foldcli.folding.predictor import Predictor
 from foldcli.folding.progress import Watcher
-from foldcli.folding.record import Record, job_key, read_record, write_record
-from foldcli.folding.relax import relax_ranked, require_openmm
+from foldcli.folding.record import Record, job_key, read_record
+from foldcli.folding.relax import require_openmm
 from foldcli.folding.results import INDEX, RESULTS, SUMMARY, Results
+from foldcli.folding.tally import Tally
 from foldcli.folding.templates import takes_templates
+from foldcli.folding.writing import Folded, WritingThread, archive_job, write_folded
 from foldcli.parallel.mesh import RankGroup, RankMesh, world_group
 from foldcli.protein.structure import Prediction
 from foldcli.report.pdb import LAST_RESIDUE
+from foldcli.report.plots import load_matplotlib
 from foldcli.report.provenance import Provenance, ascii_line
 from foldcli.system_memory import is_lack_of_memory, peak_bytes
 from foldcli.timers import Timers
@@ -54,6 +55,7 @@ class FoldRun:
         self.locks = JobLocks(out)
         self.scheduler = JobScheduler(self.world)
         self.predictor = Predictor(sources, self.world, timers)
+        self.writing = WritingThread()
         self.too_large: set[str] = set()
 
     def __str__(self) -> str:
@@ -73,48 +75,45 @@ class FoldRun:
         jobs = [self._job(query) for query in self._ordered(queries)]
         ended = {job.query.name: self._done_before(job) or job.record("waiting") for job in jobs}
         waiting = [job for job in jobs if ended[job.query.name].status == "waiting"]
-        results = self._open(ended.values())
+        tally = Tally(ended, self._open(ended.values()), watcher)
         self._forget_kept([job for job in jobs if ended[job.query.name].status == "done"])
         self.world.barrier()
         watcher.run_started(str(self), len(jobs))
         for record in ended.values():
             if record.status == "done":
                 if self.world.first and self.config.zip and not zip_file(self.out / record.job).exists():
-                    self._zip(record.job)
+                    archive_job(self.out / record.job, True)
                 watcher.job_ended(record, True)
-        ended = self._fold_waiting(waiting, ended, results, watcher)
-        return [ended[query.name] for query in queries]
+        self._fold_waiting(waiting, tally, watcher)
+        return [tally.records[query.name] for query in queries]
 
-    def _fold_waiting(
-        self, jobs: Sequence[Job], ended: dict[str, Record], results: Results, watcher: Watcher
-    ) -> dict[str, Record]:
-        """Fold the jobs that this rank takes part in; the records of all jobs, of other ranks too."""
+    def _fold_waiting(self, jobs: Sequence[Job], tally: Tally, watcher: Watcher) -> None:
+        """Fold the jobs that this rank takes part in; the tally then has all records, of other ranks' jobs too."""
         present: list[Job] = []
         self.predictor.timers.add_rest("start")
         try:
             if jobs:  # all models first: a damaged parameter file is found before an hour of work
+                self.writing.begin(load_matplotlib)
                 self.predictor.load()
             for job in self._assigned_jobs(jobs, watcher):
                 present = [job]
                 self.predictor.timers.add_rest("between_jobs")
-                record = self._done_meanwhile(job) or self._attempt(job, watcher)
-                if self.predictor.group.first:
-                    ended = _announced(ended, results.add([record]), watcher)
-                present = []
+                self._finish(job, self._done_meanwhile(job) or self._attempt(job, watcher), tally)
+                self.predictor.timers, present = Timers(), []
+            self.writing.wait()
             self.world.barrier()
         except BaseException as error:
-            known = results.add([job.record("interrupted") for job in present if self.predictor.group.first])
+            self.writing.wait()  # what is folded is not lost
+            present = [job for job in present if tally.records[job.query.name].status == "waiting"]
+            tally.add([job.record("interrupted") for job in present if self.predictor.group.first])
             if isinstance(error, KeyboardInterrupt):
-                raise self._interrupted([known[name] for name in ended]) from None
+                raise self._interrupted(tally.records.values()) from None
             raise
         finally:
             self.predictor.alignments.close()
-        known = results.read()
-        for name in [name for name, record in ended.items() if known[name].key != record.key]:
-            watcher.told(
-                name, "another process folded it with other settings into this folder, which holds its files now"
-            )
-        return _announced(ended, known, watcher)
+            self.writing.close()
+            self.locks.release_all()
+        tally.read()
 
     def _assigned_jobs(self, jobs: Sequence[Job], watcher: Watcher) -> Iterator[Job]:
         """Yield the jobs that this rank takes part in; before each, the predictor joins the ranks that share it."""
@@ -154,10 +153,9 @@ class FoldRun:
         """Remove kept predictions of jobs that are done, left where a process was killed at its very end."""
         for job in done:
             kept = KeptPredictions(self.out, job)
-            if self.world.first and kept.folder.exists():
-                with self.locks.tried(job, RankGroup()) as taken:
-                    if taken:
-                        kept.remove()
+            if self.world.first and kept.folder.exists() and self.locks.take(job, RankGroup()):
+                kept.remove()
+                self.locks.release(job)
 
     def _open(self, records: Collection[Record]) -> Results:
         """Make the output folder and write its tables for the first time; InputError if that cannot be done."""
@@ -178,9 +176,10 @@ class FoldRun:
         way_on = f"the same command{again} goes on with the rest"
         return Interrupted(f"interrupted: {done} of {len(records)} jobs are done, in {self.out}; {way_on}")
 
-    def _attempt(self, job: Job, watcher: Watcher) -> Record:
+    def _attempt(self, job: Job, watcher: Watcher) -> Folded | Record:
+        """What a job's files are written from; else its record, of one that failed or that another rank writes."""
         try:
-            return self._fold_one(job, watcher)
+            return self._fold_one(job, watcher) or job.record("done")
         except Exception as error:  # whatever it is, the other jobs are folded
             if self.predictor.group.size > 1 and not isinstance(error, FoldcliError):
                 self._end_all(job, error)
@@ -188,8 +187,28 @@ class FoldRun:
                 self.too_large.add(job.query.name)
                 return job.record("waiting")
             return job.record("failed", self._reason(job, error))
-        finally:
-            self.predictor.timers = Timers()
+
+    def _finish(self, job: Job, result: Folded | Record, tally: Tally) -> None:
+        """Have a job's files written in a thread of their own, once those of the job before are; else end it."""
+        with self.predictor.timers.timed("wait_for_files"):
+            self.writing.wait()
+        if isinstance(result, Record):
+            if self.predictor.group.first:
+                tally.add([result])
+            self.locks.release(job)
+            return
+        self.writing.begin(partial(self._write, result, tally))
+        if self.config.relax != "none":  # OpenMM wants all cores, or much of the GPU's memory
+            self.writing.wait()
+
+    def _write(self, folded: Folded, tally: Tally) -> None:
+        """Write a job's files, and end it once they are whole."""
+        try:
+            record = write_folded(self.out, folded, self.config)
+        except Exception as error:
+            record = folded.job.record("failed", self._reason(folded.job, error))
+        tally.add([record])
+        self.locks.release(folded.job)
 
     def _end_all(self, job: Job, error: Exception) -> NoReturn:
         """Raise the error of one rank of a group: its peers wait for it, so the whole run must end."""
@@ -206,41 +225,17 @@ class FoldRun:
         place = traceback.extract_tb(error.__traceback__)[-1]
         return f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}: {text}"
 
-    def _fold_one(self, job: Job, watcher: Watcher) -> Record:
-        start, timers = time.perf_counter(), self.predictor.timers
-        job = self.predictor.with_evidence(job)
-        kept = KeptPredictions(self.out, job)
-        ranked = self.predictor.ranked(job, watcher, kept)
-        if not self.predictor.group.first:
-            return job.record("done")
-        best, peak = ranked[0], peak_bytes(self.predictor.device) / GIB
-        shown = [(prediction, self._provenance(prediction, job)) for prediction in ranked]
-        with job_folder(self.out, job.query.name, self.config.overwrite) as folder:
-            with timers.timed("write"):
-                limits = write_job(folder, job.query, job.a3m, shown, self.config.rank_by)
-            with timers.timed("plots"):
-                write_plots(folder, job.query, ranked)
-            relaxed = relax_ranked(folder, shown, self.config.relax, self.predictor.device.type == "cuda", timers)
-            job = replace(job, remarks=[*job.remarks, *limits], relaxed=list(relaxed))
-            write_timings(folder, timers)  # now for the report, which lists it, and again with the report's own time
-            with timers.timed("report"):
-                write_report(folder, job, shown, self.predictor)
-            write_timings(folder, timers)
-            record = replace(
-                job.record("done"), model=best.model, seed=best.seed, plddt=best.mean_plddt, ptm=best.ptm,
-                iptm=best.iptm, templates=job.templates, notes=job.notes, memory_gib=peak, trained=self.trained,
-                seconds=time.perf_counter() - start, files=sorted(path.name for path in folder.iterdir()),
-            )  # fmt: skip
-            write_record(folder, record)
-        kept.remove()
-        self._zip(record.job)
-        return record
-
-    def _zip(self, name: str) -> None:
-        if self.config.zip:
-            zip_job(self.out / name)
-        else:
-            zip_file(self.out / name).unlink(missing_ok=True)  # of the folder that this one replaced
+    def _fold_one(self, job: Job, watcher: Watcher) -> Folded | None:
+        """The folded job on the first of the ranks that share it, None on the others."""
+        start, on = time.perf_counter(), self.predictor
+        job = on.with_evidence(job)
+        ranked = on.ranked(job, watcher, KeptPredictions(self.out, job))
+        if not on.group.first:
+            return None
+        return Folded(
+            job, [(prediction, self._provenance(prediction, job)) for prediction in ranked], settings_of(on),
+            list(methods_of(job, on)), on.timers, start, peak_bytes(on.device) / GIB, on.device.type == "cuda",
+        )  # fmt: skip
 
     def _provenance(self, prediction: Prediction, job: Job) -> Provenance:
         source = next(source for source in self.sources if source.name == prediction.model)
@@ -250,18 +245,6 @@ class FoldRun:
             parameters=source.parameters(job.depth, len(templates)), templates=templates,
             given=tuple(map(ascii_line, self.config.given)),
         )  # fmt: skip
-
-
-def _announced(before: dict[str, Record], known: dict[str, Record], watcher: Watcher) -> dict[str, Record]:
-    """The newest record of each job in `before`; the watcher is told of those that ended since.
-
-    Records of another process, which folds into the same folder with other settings, are not this run's.
-    """
-    now = {name: known[name] if known[name].key == record.key else record for name, record in before.items()}
-    for name, record in now.items():
-        if record != before[name] and record.status in ("done", "failed"):
-            watcher.job_ended(record, False)
-    return now
 
 
 def _tell_held(watcher: Watcher, job: Job) -> None:

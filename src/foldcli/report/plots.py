@@ -49,6 +49,15 @@ MOST_CHAIN_NAMES: Final = 40  # chains along an axis; the names of shorter ones 
 DOTS: Final[dict[str, Any]] = {"color": "black", "markersize": 4, "clip_on": False}
 
 
+def load_matplotlib() -> None:
+    """Import what the plots need, ahead of the first one; if that fails, the first plot says why."""
+    with contextlib.suppress(Exception):
+        import matplotlib.backends.backend_agg
+        import matplotlib.figure
+        import matplotlib.patheffects
+        import matplotlib.ticker  # noqa: F401
+
+
 def plddt_png(predictions: Sequence[Prediction], path: Path) -> None:
     """Draw pLDDT along the sequence over AlphaFold's confidence bands, one line for each rank, best first.
 
