@@ -16,14 +16,16 @@ from triton.runtime import interpreter, jit
 from foldcli_kernels.aot import AotConfig
 
 # Which target is asked matters not: all of NVIDIA's tell arguments apart in the same way.
+Launch = tuple[Any, tuple[Any, ...], dict[str, Any]]  # the kernel, its arguments, and those given by name
 _BACKEND = make_backend(GPUTarget("cuda", 90, 32))
 
 
 @contextlib.contextmanager
-def recorded() -> Iterator[list[AotConfig]]:
+def recorded(keep: Callable[[Launch], None] | None = None) -> Iterator[list[AotConfig]]:
     """Note each distinct launch inside the block instead of running it: results stay as uninitialised as they were.
 
-    RuntimeError where Triton interprets kernels (TRITON_INTERPRET=1), which knows no specialisation.
+    keep: is given each of them as it was made. RuntimeError where Triton interprets kernels (TRITON_INTERPRET=1), which
+    knows no specialisation.
     """
     if triton.knobs.runtime.interpret:
         raise RuntimeError("launches cannot be noted where Triton interprets kernels: unset TRITON_INTERPRET")
@@ -39,6 +41,8 @@ def recorded() -> Iterator[list[AotConfig]]:
         if repr(config) not in known:
             known.add(repr(config))
             found.append(config)
+            if keep:
+                keep((function, arguments, named))
 
     before = jit.JITFunction.run
     jit.JITFunction.run = note

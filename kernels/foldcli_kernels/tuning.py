@@ -43,6 +43,7 @@ class Declared:
 
 declared: dict[str, Declared] = {}
 _forced: dict[str, Parameters] = {}
+_planned_for: tuple[str, tuple[int, int]] | None = None
 _asked: set[tuple[str, torch.dtype, str]] | None = None
 
 
@@ -102,12 +103,20 @@ def _default(kernel: str, dtype: torch.dtype) -> Parameters:
     return declared[kernel].by_dtype.get(dtype, declared[kernel].default)
 
 
+def plan_for(name: str, capability: tuple[int, int]) -> None:
+    """Launch on any device with the parameters of this GPU from now on, for what compiles for it without using it."""
+    global _planned_for
+    _planned_for = name, capability
+    _resolve.cache_clear()
+
+
 @functools.lru_cache(maxsize=4096)
 def _resolve(kernel: str, dtype: torch.dtype, size: str, device: torch.device) -> Parameters:
     default = _default(kernel, dtype)
-    if device.type != "cuda":
+    if device.type != "cuda" and not _planned_for:
         return default
-    tables = (_tuned().get(torch.cuda.get_device_name(device), {}), shipped(_architecture(device)))
+    name, capability = _planned_for or (torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device))
+    tables = (_tuned().get(name, {}), shipped(_architecture(capability)))
     for table in tables:
         found = _nearest(table.get(kernel, {}).get(str(dtype).removeprefix("torch."), {}), size)
         # A file written by another version may name parameters that are gone, or lack new ones.
@@ -122,9 +131,9 @@ def _nearest(classes: Mapping[str, Parameters], size: str) -> Parameters | None:
     return None if key is None else classes[key]
 
 
-def _architecture(device: torch.device) -> str:
-    """Return the newest architecture with shipped parameters that is not newer than this device."""
-    return "sm_90" if torch.cuda.get_device_capability(device) >= (9, 0) else "sm_80"
+def _architecture(capability: tuple[int, int]) -> str:
+    """Return the newest architecture with shipped parameters that is not newer than a device of this capability."""
+    return "sm_90" if capability >= (9, 0) else "sm_80"
 
 
 @functools.cache
@@ -183,7 +192,7 @@ def record(found: Table, device: torch.device) -> Path:
 
 def ship(device: torch.device) -> Path:
     """Add what is tuned on a device to the parameters that ship for its architecture; return their path."""
-    path = SHIPPED / f"{_architecture(device)}.json"
+    path = SHIPPED / f"{_architecture(torch.cuda.get_device_capability(device))}.json"
     table = _read(path)
     _merge(table, _tuned().get(torch.cuda.get_device_name(device), {}))
     write(path, table)

@@ -1,13 +1,20 @@
 """Print launches of two folds that those of other sizes of the same classes lack, and every count that Triton knows.
 
+And those that the process which compiles ahead of a run does not make on meta tensors of the same sizes.
+
 A script: launches can be noted only where Triton interprets no kernels, as it does in the tests' own process.
 """
+
+from dataclasses import replace
 
 import torch
 from foldcli_kernels.aot import AotConfig
 
-from foldcli.bench.cases import Sizes
+from foldcli.bench.cases import TEMPLATES, Cases, Sizes
 from foldcli.bench.launches import fold, one_block_model, sizes_of
+from foldcli.folding.compile_kernels import work
+from foldcli.folding.forecast import meta_model
+from foldcli.folding.fused_blocks import fused_copy
 from foldcli.ops.kernel_launches import recorded_launches
 
 # Sizes that are compiled ahead of time -> others of their class: all multiples of 4, and a single sequence.
@@ -32,7 +39,28 @@ def main() -> None:
     described = {repr(config) for config in known}
     print(*(f"not compiled: {config.name}" for config in found if repr(config) not in described), sep="\n")
     print(*(f"known count: {config.name}" for config in found if known_counts(config)), sep="\n")
+    print(*(f"not compiled ahead: {name}" for name in not_ahead(cases)), sep="\n")
     print(f"{len(found)} launches")
+
+
+@torch.inference_mode()
+def not_ahead(cases: Cases) -> list[str]:
+    """Name launches of passes, first and later ones of both forms, that passes on meta tensors lack."""
+    made, ahead = list[AotConfig](), set[str]()
+    for cases.sizes in SAME.values():
+        msa = replace(cases.config.msa, max_clusters=cases.sizes.depth, max_extra=cases.sizes.extra)
+        size = cases.sizes.residues, cases.sizes.depth + cases.sizes.extra, TEMPLATES
+        blank = meta_model(replace(cases.config, msa=msa), cases.dtype)
+        recycled = cases.recycled()
+        for model, ghost in ((cases.model, blank), (fused_copy(cases.model), fused_copy(blank))):
+            with recorded_launches() as found:
+                model(cases.features(), None)
+                model(cases.features(), replace(recycled, pair=recycled.pair.to(cases.dtype)))
+            made += found
+            with recorded_launches() as found:
+                work(ghost, cases.dtype, False, size)
+            ahead |= set(map(repr, found))
+    return [config.name for config in made if repr(config) not in ahead]
 
 
 def known_counts(config: AotConfig) -> set[str]:

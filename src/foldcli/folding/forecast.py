@@ -52,8 +52,8 @@ class Forecaster:
 
     def __init__(self, source: Source, device: torch.device, precision: torch.dtype, budget: float) -> None:
         self.source, self.device, self.precision, self.budget = source, device, precision, budget
-        self.chunked = Chunked(_meta(source.config.model, precision), Planner.tightest)
-        self.shallow = Chunked(_meta(_shallow(source.config.model), precision), Planner.tightest)
+        self.chunked = Chunked(meta_model(source.config.model, precision), Planner.tightest)
+        self.shallow = Chunked(meta_model(shallow(source.config.model), precision), Planner.tightest)
         self.growth = cache(self._growth)
         self.templates = MAX_TEMPLATES if takes_templates(source.config) else 0  # the most that a search may find
 
@@ -97,7 +97,7 @@ class Forecaster:
         return max(0, int(((b * b + 4 * c * ranks * max(0.0, self.budget)) ** 0.5 - b) / (2 * c)))
 
 
-def _meta(config: ModelConfig, precision: torch.dtype) -> AlphaFold:
+def meta_model(config: ModelConfig, precision: torch.dtype) -> AlphaFold:
     """A model without memory for its parameters."""
     with torch.device("meta"):
         model = AlphaFold(config).eval().requires_grad_(False)
@@ -105,7 +105,7 @@ def _meta(config: ModelConfig, precision: torch.dtype) -> AlphaFold:
     return model
 
 
-def _shallow(config: ModelConfig) -> ModelConfig:
+def shallow(config: ModelConfig) -> ModelConfig:
     """The same model with at most DEPTH blocks of each kind."""
     return replace(
         config,

@@ -21,6 +21,7 @@ from foldcli.folding.job_locks import JobLocks
 from foldcli.folding.job_report import methods_of, settings_of
 from foldcli.folding.job_scheduler import JobScheduler, take_jobs
 from foldcli.folding.kept import KeptPredictions
+from foldcli.folding.kernels_ahead import KernelsAhead
 from foldcli.folding.models import Source
 from foldcli.folding.predictor import Predictor
 from foldcli.folding.progress import Watcher
@@ -56,6 +57,7 @@ class FoldRun:
         self.scheduler = JobScheduler(self.world)
         self.predictor = Predictor(sources, self.world, timers)
         self.writing = WritingThread()
+        self.kernels = KernelsAhead(sources, self.predictor.device, self.predictor.precision)
         self.too_large: set[str] = set()
 
     def __str__(self) -> str:
@@ -93,6 +95,7 @@ class FoldRun:
         self.predictor.timers.add_rest("start")
         try:
             if jobs:  # all models first: a damaged parameter file is found before an hour of work
+                self.kernels.begin(jobs, self.world.size)
                 self.writing.begin(load_matplotlib)
                 self.predictor.load()
             for job in self._assigned_jobs(jobs, watcher):
@@ -112,6 +115,7 @@ class FoldRun:
         finally:
             self.predictor.alignments.close()
             self.writing.close()
+            self.kernels.close()
             self.locks.release_all()
         tally.read()
 

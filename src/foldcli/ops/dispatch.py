@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from functools import wraps
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -67,6 +68,11 @@ def too_wide(channels: int, most: int) -> str:
     return f"{channels} channels, and its kernel takes at most {most}" if channels > most else ""
 
 
+def kernel_cache() -> Path:
+    """The folder of compiled kernels, from now on: with all else that foldcli keeps, unless the user names another."""
+    return Path(os.environ.setdefault("TRITON_CACHE_DIR", str(cache_folder() / "kernels")))
+
+
 class LazyKernel:
     """The kernel of an operation, named "module:function" and imported when first needed."""
 
@@ -79,8 +85,7 @@ class LazyKernel:
         raise AssertionError(f"{self.module} was called before it was loaded")
 
     def load(self) -> None:
-        # Compiled kernels stay with all else that foldcli keeps, unless the user names a place.
-        os.environ.setdefault("TRITON_CACHE_DIR", str(cache_folder() / "kernels"))
+        kernel_cache()
         self.function = getattr(importlib.import_module(self.module), self.attribute)
 
 
