@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 from foldcli.config import FoldConfig
-from foldcli.data.features.model_input import features_of_passes
 from foldcli.data.features.ring import in_ring
 from foldcli.data.formats.input import read_input, require_foldable
 from foldcli.data.query import Query
@@ -17,6 +16,7 @@ from foldcli.devices import choose_device, choose_precision
 from foldcli.errors import FoldcliError, InputError
 from foldcli.folding.alignments import Alignments, expected_depth
 from foldcli.folding.chunking import RETRY_SHARE
+from foldcli.folding.features_ahead import FeaturesAhead, Wanted
 from foldcli.folding.initial_guess import InitialGuess
 from foldcli.folding.job import Job
 from foldcli.folding.kept import KeptPredictions
@@ -55,6 +55,8 @@ class Predictor:
         self.placement = MemoryPlacement(sources, self.device, self.precision, world)
         self.group = RankGroup()
         self.timers = timers or Timers()
+        self.features = FeaturesAhead()
+        self.next_query: Query | None = None  # of the job that is likely to come next
 
     def load(self) -> None:
         """Load every model's weights; WeightsError if they do not fit the model."""
@@ -136,19 +138,29 @@ class Predictor:
     ) -> Iterator[Prediction]:
         wanted = [(source, seed) for source in self.sources for seed in source.config.seeds]
         store = kept if self.group.first and len(wanted) > 1 else None
-        for source, seed in wanted:
+        after: list[Wanted | None] = [Wanted(job.query, source.config, seed) for source, seed in wanted[1:]]
+        for (source, seed), then in zip(wanted, [*after, self._next_job()], strict=True):
             made = store.read(source.name, seed) if store else None
             if self.group.any(made is not None):
                 watcher.told(job.query.name, f"{source.name} seed {seed} was made before the run was interrupted")
             else:
-                made = self._predict(source, models[source.name], job, seed, watcher)
+                made = self._predict(source, models[source.name], job, seed, watcher, then)
                 if store:
                     with self.timers.timed("keep"):
                         store.write(made)
             if made:
                 yield made
 
-    def _predict(self, source: Source, model: AlphaFold, job: Job, seed: int, watcher: Watcher) -> Prediction:
+    def _next_job(self) -> Wanted | None:
+        """The first prediction of the next job, if its alignment is known."""
+        config = self.sources[0].config
+        known = self.next_query is not None and not self.alignments.wanted(self.next_query)
+        return Wanted(self.next_query, config, config.seeds[0]) if self.next_query and known else None
+
+    def _predict(
+        self, source: Source, model: AlphaFold, job: Job, seed: int, watcher: Watcher, then: Wanted | None
+    ) -> Prediction:
+        """then: the prediction whose features are made at the end of this one."""
         query, config, label = job.query, source.config, f"{source.name}_seed_{seed:03d}"
         passes = config.num_recycle + 1
         watcher.job_started(query.name, f"{job.length} residues, {job.input_kind}, {source.name} seed {seed}", passes)
@@ -159,7 +171,8 @@ class Predictor:
 
         if config.use_dropout:
             torch.manual_seed(seed)
-        features = self.timers.timed_items(f"{label}_features", features_of_passes(query, config, seed))
+        made = self.features.of(Wanted(query, config, seed), then)
+        features = self.timers.timed_items(f"{label}_features", made)
         features = self.templates.shown(in_ring(features) if config.cyclic else features, job.found, config)
         timed, first = partial(self._timed, label), self._first_recycled(query, config)
         return predict(model, query, features, config, self.precision, seed, passed, timed, first)

@@ -4,6 +4,7 @@ import time
 import traceback
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -92,6 +93,8 @@ class FoldRun:
     def _fold_waiting(self, jobs: Sequence[Job], tally: Tally, watcher: Watcher) -> None:
         """Fold the jobs that this rank takes part in; the tally then has all records, of other ranks' jobs too."""
         present: list[Job] = []
+        alone = self.world.size == 1  # else other ranks may take the next job
+        following = {one.query.name: then.query for one, then in pairwise(jobs)} if alone else {}
         self.predictor.timers.add_rest("start")
         try:
             if jobs:  # all models first: a damaged parameter file is found before an hour of work
@@ -101,6 +104,7 @@ class FoldRun:
             for job in self._assigned_jobs(jobs, watcher):
                 present = [job]
                 self.predictor.timers.add_rest("between_jobs")
+                self.predictor.next_query = following.get(job.query.name)
                 self._finish(job, self._done_meanwhile(job) or self._attempt(job, watcher), tally)
                 self.predictor.timers, present = Timers(), []
             self.writing.wait()
