@@ -57,7 +57,7 @@ report-picture: fold  ## take the README's picture of a report, of what `make fo
 	$(PIP) playwright
 	FOLDCLI_CHROMIUM="$(CHROMIUM)" $(BIN)/python -m tests.report.picture results/1UBQ examples/report.png
 
-parity: $(VENV)/installed-dev  ## compare with DeepMind's model at full depth, fresh seeds (about 25 minutes)
+parity: $(VENV)/installed-dev  ## compare with DeepMind's model at full depth, fresh seeds (about 20 minutes)
 	$(BIN)/foldcli bench peers --prepare
 	$(BIN)/python -m tests.parity
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,10 @@ import torch
 from foldcli.bench.peers.alphafold_arrays import features_of, seeded_model
 from foldcli.compose import model_config
 from foldcli.config import ModelConfig
+from foldcli.geometry.atoms import pseudo_beta
+from foldcli.geometry.lddt import distances
 from foldcli.model.alphafold import AlphaFold, Output
+from foldcli.model.embedders import RecyclingEmbedder
 from foldcli.model.features import Features
 
 
@@ -46,11 +50,21 @@ class ReferenceRun:
     def outputs(self) -> dict[str, np.ndarray]:
         return dict(np.load(self.folder / "outputs.npz"))
 
-    @torch.inference_mode()
     def fold(self, model: AlphaFold) -> Output:
-        previous, output = None, None
+        return self.fold_by_pass(model)[-1]
+
+    def nearest_edge(self, model: AlphaFold) -> float:
+        """Angstrom from any recycled distance to the edge between two bins, at which rounding chooses the bin."""
+        first, last, count = RecyclingEmbedder.FIRST_BIN, RecyclingEmbedder.LAST_BIN, RecyclingEmbedder.BINS
+        gaps = []
+        for features, output in list(zip(self.passes(), self.fold_by_pass(model), strict=True))[:-1]:
+            beta = pseudo_beta(features.aatype, output.positions)
+            gaps.append((distances(beta, beta).unsqueeze(-1) - torch.linspace(first, last, count)).abs().min())
+        return min((float(gap) for gap in gaps), default=math.inf)
+
+    @torch.inference_mode()
+    def fold_by_pass(self, model: AlphaFold) -> list[Output]:
+        outputs: list[Output] = []
         for features in self.passes():
-            output = model(features, previous)
-            previous = output.recycled()
-        assert output is not None
-        return output
+            outputs.append(model(features, outputs[-1].recycled() if outputs else None))
+        return outputs
