@@ -43,6 +43,9 @@ def test_colabfolds_file_is_read(tmp_path):
     assert a3m_rows(first.unpaired) == ["MADQ", "xMAD-"]
     assert a3m_rows(second.unpaired) == ["LTE", "-Tx-"]
     assert (first.unpaired.titles[1], second.unpaired.titles[1]) == ("a3 x", "b2")
+    assert query.notes == ()
+    (tmp_path / "x.a3m").write_text(COLABFOLD.replace("MA-QaaLTD", "MA-Q---"))
+    assert read_queries(tmp_path / "x.a3m")[0].notes[0].startswith("no rows are paired")
 
 
 def test_copies_of_one_sequence_and_one_copy(tmp_path):

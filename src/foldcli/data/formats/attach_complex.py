@@ -176,4 +176,4 @@ def with_msas(
 def pairing_notes(msas: Sequence[EntityMsa]) -> tuple[str, ...]:
     """A line that says so if no row but the query has letters of several sequences."""
     there = [(one.paired.tokens[1:] != GAP).any(axis=1).astype(int) for one in msas if one.paired]
-    return () if len(msas) == 1 or (there and (sum(there) > 1).any()) else (NOT_PAIRED,)
+    return () if len(msas) < 2 or (there and (sum(there) > 1).any()) else (NOT_PAIRED,)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from foldcli.data.formats.alignment import parse_alignments
+from foldcli.data.formats.attach_complex import pairing_notes
 from foldcli.data.formats.complex_a3m import is_complex, parse_complex
 from foldcli.data.formats.fasta_records import fasta_records
 from foldcli.data.formats.letters import LIKE_DNA, chains_of
@@ -77,6 +78,7 @@ def _checked(written: Query) -> Query:
     for note in notes:
         if note.endswith(LIKE_DNA):
             _log.warning("%s %s", where, note)
+    notes += pairing_notes(written.msas)
     return dataclasses.replace(written, sequence="".join(chains), notes=notes, chain_lengths=lengths_of(chains))
 
 
