@@ -31,7 +31,7 @@ ADDED = {width: _forward(rows, 64, width, 8, 2) | {"block_u": 32} for width, row
 FORWARD_FLOAT32 = _forward(64, 32, 32, 4, 2)
 # By the width rounded up to a power of two: the default in half precision, that in float32, and what tuning tries.
 INPUT = {
-    64: (_backward(128, 64, 4, 3), _backward(64, 32, 4, 2), [_backward(64, 64, 4, 3)]),
+    64: (_backward(128, 64, 8, 3), _backward(64, 32, 4, 2), [_backward(64, 64, 4, 3)]),
     128: (_backward(128, 64, 8, 3), _backward(64, 16, 8, 2), [_backward(64, 64, 4, 3)]),
     256: (_backward(64, 64, 8, 3), _backward(32, 16, 8, 2), [_backward(64, 32, 8, 3)]),
     512: (_backward(32, 32, 8, 2), _backward(16, 16, 8, 2), []),

@@ -130,7 +130,7 @@ def triangle_update_backward_weights(
         grad_gate = grad_update * update * (1.0 - opened)
         # IEEE: with TF32X3 here too, 128 channels spill registers
         output_along = matmul(grad_update.to(outputs.dtype), centred, output_along)
-        gate_along = matmul(grad_gate.to(gates.dtype), standard, gate_along)
+        gate_along = matmul(grad_gate.to(gates.dtype), standard, gate_along, TF32X3)
         output_sum += tl.sum(grad_update, axis=1)
         gate_sum += tl.sum(grad_gate, axis=1)
     line = tl.program_id(1) * WIDTH
