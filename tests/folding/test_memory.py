@@ -9,12 +9,14 @@ import torch
 
 from foldcli.autochunk import Chunked
 from foldcli.autochunk.cost import DeviceRates
+from foldcli.autochunk.graph import tensors
 from foldcli.autochunk.region_selection import Planner
 from foldcli.compose import fold_config
 from foldcli.folding.chunking import blank_inputs, held_bytes
 from foldcli.folding.memory import longest_that_fits, predicted_bytes
 from foldcli.model.alphafold import AlphaFold
 from foldcli.system_memory import available_bytes, free_in_groups, is_lack_of_memory
+from tests.golden.reference_run import ReferenceRun
 
 # In a process of its own, whose peak is the fold's; its environment makes glibc return large blocks at once.
 MEASURE = """
@@ -118,3 +120,11 @@ def test_other_errors_are_no_lack_of_memory() -> None:
     errors = pytest.importorskip("triton.runtime.errors")
     # what a kernel asks of the chip is the same for a shorter plan
     assert not is_lack_of_memory(errors.OutOfResources(258048, 232448, "shared memory"))
+
+
+def test_fake_inputs_of_a_complex_are_as_real_ones() -> None:
+    """Those of a reference run: six templates of three chains share four slots."""
+    real = ReferenceRun(Path(__file__).parents[1] / "golden" / "complex_templates").passes()[0]
+    model = fold_config("model_4_multimer_v3", ["model.msa.max_clusters=16", "model.msa.max_extra=20"]).model
+    fake, _ = blank_inputs(model, 20, 36, torch.device("cpu"), torch.float32, templates=6)
+    assert [(x.shape, x.dtype) for x in tensors(fake)] == [(x.shape, x.dtype) for x in tensors(real)]

@@ -18,6 +18,7 @@ from foldcli.errors import FoldcliError
 from foldcli.folding.memory import savings
 from foldcli.model.alphafold import AlphaFold
 from foldcli.model.features import ChainFeatures, Features, Recycled, TemplateFeatures
+from foldcli.search.templates import MAX_TEMPLATES
 from foldcli.system_memory import available_bytes
 
 # Part of the free memory that is planned for: the allocator rounds up, and other processes need some.
@@ -39,9 +40,12 @@ def blank_inputs(
 ) -> tuple[Features, Recycled]:
     """Fake inputs of a pass over i residues and an alignment of `depth` rows, with the previous pass's results.
 
-    templates: how many are shown, if the model takes any; cyclic: whether the chain is a ring.
+    templates: how many are shown, if the model takes any; those of a complex share as many slots as one chain may have.
+    cyclic: whether the chain is a ring.
     """
     c_m, s, t = config.evoformer.c_m, min(depth, config.msa.max_clusters), templates
+    if config.complexes and templates:
+        t = MAX_TEMPLATES
     e = min(max(depth - s, 1), config.msa.max_extra)
 
     def real(*shape: int) -> torch.Tensor:
