@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 
 from foldcli.compose import fold_config
 from foldcli.data.query import Query
-from foldcli.folding import compile_kernels
+from foldcli.folding import compile_kernels, kernels_ahead
 from foldcli.folding.job import Job
 from foldcli.folding.kernels_ahead import KernelsAhead
 from foldcli.folding.models import Source
@@ -57,6 +58,18 @@ def test_sizes_of_one_class_are_compiled_once_and_never_again(ahead: KernelsAhea
 
 def test_nothing_starts_without_a_gpu(ahead: KernelsAhead, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(KernelsAhead, "start", lambda *_: pytest.fail("started"))
+    ahead.begin(_jobs(40), 1)
+    ahead.close()
+
+
+def test_a_run_goes_on_where_nothing_can_be_started(ahead: KernelsAhead, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels_ahead, "obstacle_on", lambda *_: "")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "H100")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    ahead.device = torch.device("cuda")
+    ahead.begin(_jobs(40), 1)
+    monkeypatch.setattr(metadata, "version", lambda name: {}[name])  # a build of Triton under another name
     ahead.begin(_jobs(40), 1)
     ahead.close()
 

@@ -43,10 +43,11 @@ class KernelsAhead:
         wanted = self.device.type == "cuda" and chosen() != "reference" and os.environ.get("LOCAL_RANK", "0") == "0"
         if not wanted or obstacle_on(self.device, self.precision, False):
             return
-        request = self.request(jobs, torch.cuda.get_device_name(self.device), ranks)
-        request["capability"] = torch.cuda.get_device_capability(self.device)
-        if request["markers"]:
-            self.start(request)
+        with contextlib.suppress(Exception):  # whatever it is, kernels are compiled when launched
+            request = self.request(jobs, torch.cuda.get_device_name(self.device), ranks)
+            request["capability"] = torch.cuda.get_device_capability(self.device)
+            if request["markers"]:
+                self.start(request)
 
     def request(self, jobs: Sequence[Job], gpu: str, ranks: int) -> dict[str, object]:
         """What `compile_kernels` reads, but for the GPU's capability."""
@@ -69,13 +70,12 @@ class KernelsAhead:
     def start(self, request: dict[str, object]) -> None:
         command = [sys.executable, "-P", "-m", "foldcli.folding.compile_kernels"]
         quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        with contextlib.suppress(OSError):
-            kernel_cache().mkdir(parents=True, exist_ok=True)
-            # A session of its own: all its processes end by one signal.
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True, **quiet)
-            assert self._process.stdin is not None
-            with self._process.stdin as file:
-                json.dump(request, file)
+        kernel_cache().mkdir(parents=True, exist_ok=True)
+        # A session of its own: all its processes end by one signal.
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True, **quiet)
+        assert self._process.stdin is not None
+        with self._process.stdin as file:
+            json.dump(request, file)
 
     def close(self) -> None:
         """End what is still being compiled; nobody waits for it any more."""
