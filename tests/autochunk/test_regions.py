@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from foldcli.autochunk.capture import capture, fake_tensors, named_tensors
+from foldcli.autochunk.capture import FakeParameters, capture, fake_tensors, named_tensors
 from foldcli.autochunk.executor import Executor, output_of
 from foldcli.autochunk.graph import tensors
 from foldcli.autochunk.liveness import Program
@@ -22,8 +22,8 @@ MODE = FakeTensorMode(allow_non_fake_inputs=True)
 
 def program(module: nn.Module, x: Tensor) -> Program:
     blank = fake_tensors((x,), MODE)
-    parameters = fake_tensors(named_tensors(module), MODE)
-    return Program(propagate_shapes(capture(module, blank, MODE), tensors(blank), parameters, MODE), frozenset())
+    parameter = FakeParameters(module, MODE, x.device)
+    return Program(propagate_shapes(capture(module, blank, parameter), tensors(blank), parameter, MODE), frozenset())
 
 
 def run_with(module: nn.Module, found: Program, region: Region, steps: int, x: Tensor) -> object:

@@ -13,8 +13,8 @@ from foldcli_kernels.aot import AotConfig
 from foldcli.bench.cases import TEMPLATES, Cases, Sizes
 from foldcli.bench.launches import fold, one_block_model, sizes_of
 from foldcli.folding.compile_kernels import work
-from foldcli.folding.forecast import meta_model
 from foldcli.folding.fused_blocks import fused_copy
+from foldcli.folding.models import meta_model
 from foldcli.ops.kernel_launches import recorded_launches
 
 # Sizes that are compiled ahead of time -> others of their class: all multiples of 4, and a single sequence.

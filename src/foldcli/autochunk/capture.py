@@ -18,6 +18,8 @@ from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
 from torch.overrides import TorchFunctionMode
 
 from foldcli.autochunk.graph import Block, Call, Graph, Ref, Size, leaves, mapped, name_of, tensors
+from foldcli.autochunk.known_calls import call_key, known_calls, run_call
+from foldcli.autochunk.tensor_spec import specs_of
 
 # Functions that read sizes, computed from the symbolic shape. Where Python needs an int, torch adds a guard.
 SIZES: dict[str, Callable[..., Any]] = {
@@ -49,15 +51,36 @@ def named_tensors(module: nn.Module) -> dict[str, Tensor]:
     }  # fmt: skip
 
 
-def capture(module: nn.Module, inputs: tuple[Any, ...], mode: FakeTensorMode) -> Graph:
+class FakeParameters:
+    """A module's parameters and buffers as fake tensors on a device, each made when it is first asked for."""
+
+    def __init__(self, module: nn.Module, mode: FakeTensorMode, device: torch.device) -> None:
+        self.real, self.mode, self.device = named_tensors(module), mode, device
+        self.made: dict[str, Tensor] = {}
+
+    def __call__(self, name: str) -> Tensor:
+        if name not in self.made:
+            self.made[name] = fake_tensors(self.real[name], self.mode, self.device)
+        return self.made[name]
+
+
+def capture(
+    module: nn.Module, inputs: tuple[Any, ...], parameter: FakeParameters, kinds: tuple[type[nn.Module], ...] = ()
+) -> Graph:
     """The graph of `module(*inputs)`; each block in a module list is one call, with a graph of its own.
 
-    inputs: fake tensors of `mode`. Raises what the module raises if its control flow depends on a tensor's data.
+    inputs: fake tensors of the parameters' mode; kinds: of modules that are one call too. Raises what the module raises
+    if its control flow depends on a tensor's data.
     """
-    parameters = fake_tensors(named_tensors(module), mode, tensors(inputs)[0].device)
-    recorder = Recorder(parameters)
-    with torch.inference_mode(False), torch.no_grad(), mode, recorder.blocks_as_calls(module), recorder:
-        return recorder.tape_of(lambda: torch.func.functional_call(module, parameters, inputs), tensors(inputs), "")
+    recorder = Recorder(parameter)
+    with (
+        torch.inference_mode(False),
+        torch.no_grad(),
+        parameter.mode,
+        recorder.blocks_as_calls(module, kinds),
+        recorder,
+    ):
+        return recorder.tape_of(lambda: module(*inputs), tensors(inputs), "")
 
 
 @dataclass(frozen=True)
@@ -69,6 +92,13 @@ class _SymbolSource(Source):
     @property
     def name(self) -> str:
         return self.label
+
+
+class _Symbols(ShapeEnv):
+    """Makes symbols, and notes no place in the model that read a size: to find one imports all of torch.export."""
+
+    def _get_user_frame(self) -> None:
+        return None
 
 
 @dataclass
@@ -96,14 +126,17 @@ class Recorder(TorchFunctionMode):
     """Records every torch function that returns or changes a tensor on the current tape.
 
     The fake tensors have plain sizes, which is fast. Only a size that the module reads becomes a symbol; integers
-    computed from symbols become expressions, and comparisons of symbols become guards.
+    computed from symbols become expressions, and comparisons of symbols become guards. The module has its own
+    parameters: each call gets fake ones in their place.
     """
 
-    def __init__(self, parameters: Mapping[str, Tensor]) -> None:
+    def __init__(self, parameter: FakeParameters) -> None:
         super().__init__()
-        self.names = {id(tensor): name for name, tensor in parameters.items()}
+        self.parameter = parameter
+        self.names = {id(tensor): name for name, tensor in parameter.real.items()}
+        self.known = known_calls(parameter.mode)
         self.tape = Tape("")
-        self.symbols = ShapeEnv()
+        self.symbols = _Symbols()
         self.graphs: dict[str, tuple[Graph, Any]] = {}
 
     def __torch_function__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -112,18 +145,26 @@ class Recorder(TorchFunctionMode):
         if name_of(function) == "__iter__":
             with self:
                 return iter(torch.unbind(args[0]))
-        plain_args, plain_kwargs = mapped(_plain, (args, dict(kwargs or {})))
+        plain_args, plain_kwargs = mapped(self._plain, (args, dict(kwargs or {})))
         operands = tensors((plain_args, plain_kwargs))
         versions = [tensor._version for tensor in operands]
-        result = function(*plain_args, **plain_kwargs)
+        result, taken = run_call(function, plain_args, plain_kwargs)
         changed = versions != [tensor._version for tensor in operands]
         if not changed and not tensors(result):
             return result
-        if not changed:  # a result that is an operand itself, as of contiguous(), gets a value of its own
+        if not changed:
+            self.known[call_key(function, plain_args, plain_kwargs, specs_of(operands))] = taken
+            # a result that is an operand itself, as of contiguous(), gets a value of its own
             same = {id(tensor) for tensor in operands}
             result = mapped(lambda x: torch.ops.aten.alias(x) if id(x) in same else x, result)
         self._write(function, args, dict(kwargs or {}), result, changed or _fixed_in_order(function, plain_kwargs))
         return result
+
+    def _plain(self, leaf: Any) -> Any:
+        """What a function gets: a symbol's size, and a fake tensor in place of a parameter."""
+        if isinstance(leaf, torch.SymInt):
+            return leaf.node.hint
+        return self.parameter(self.names[id(leaf)]) if id(leaf) in self.names else leaf
 
     def _write(self, function: Callable[..., Any], args: Any, kwargs: Any, result: Any, pinned: bool = False) -> None:
         refs = mapped(self._ref, args), mapped(self._ref, kwargs)
@@ -183,15 +224,15 @@ class Recorder(TorchFunctionMode):
         return self.tape_of(kept, inputs, prefix), results[0]
 
     @contextmanager
-    def blocks_as_calls(self, module: nn.Module) -> Iterator[None]:
-        """Inside the context, every block of a module list is recorded as one call."""
+    def blocks_as_calls(self, module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> Iterator[None]:
+        """Inside the context, each block of a module list is recorded as one call, and each module of these kinds."""
+        listed = {id(block) for several in module.modules() if isinstance(several, nn.ModuleList) for block in several}
         blocks = [
-            (f"{name}.{index}." if name else f"{index}.", block)
-            for name, several in module.named_modules() if isinstance(several, nn.ModuleList)
-            for index, block in enumerate(several) if any(True for _ in block.children())
+            (name, block) for name, block in module.named_modules()
+            if isinstance(block, kinds) or (id(block) in listed and any(True for _ in block.children()))
         ]  # fmt: skip
-        for prefix, block in blocks:
-            block.forward = self._as_one_call(prefix, block, block.forward)
+        for name, block in blocks:
+            block.forward = self._as_one_call(f"{name}.", block, block.forward)
         try:
             yield
         finally:
@@ -199,16 +240,17 @@ class Recorder(TorchFunctionMode):
                 del block.forward
 
     def _as_one_call(self, prefix: str, block: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
-        shapes = [(name, p.shape, p.dtype) for name, p in block.named_parameters()]
-
-        def call(*args: Any) -> Any:
-            key = repr((type(block), block.training, shapes, [_signature(leaf) for leaf in leaves(args)]))
+        def call(*args: Any, **kwargs: Any) -> Any:
+            given = args, kwargs
+            with torch._C.DisableTorchFunction():
+                shapes = [(name, p.shape, p.dtype) for name, p in block.named_parameters()]
+                key = repr((type(block), block.training, shapes, [_signature(leaf) for leaf in leaves(given)]))
             if key not in self.graphs:
-                self.graphs[key] = self._block(lambda: forward(*args), tensors(args), prefix)
+                self.graphs[key] = self._block(lambda: forward(*args, **kwargs), tensors(given), prefix)
             graph, like = self.graphs[key]
             with torch._C.DisableTorchFunction():
                 result = mapped(lambda x: torch.empty_like(x) if isinstance(x, Tensor) else x, like)
-            self._write(Block(prefix, graph), tuple(tensors(args)), {}, result)
+            self._write(Block(prefix.removeprefix(self.tape.prefix), graph), tuple(tensors(given)), {}, result)
             return result
 
         return call
@@ -240,15 +282,8 @@ def _trimmed(call: Call, read: set[int]) -> Call:
     return replace(call, function=block, results=tuple(compress(call.results, chosen)))
 
 
-def _plain(leaf: Any) -> Any:
-    return leaf.node.hint if isinstance(leaf, torch.SymInt) else leaf
-
-
 def _signature(leaf: Any) -> Any:
-    if isinstance(leaf, Tensor):
-        with torch._C.DisableTorchFunction():
-            return tuple(leaf.shape), leaf.stride(), leaf.dtype, leaf.device
-    return leaf
+    return (tuple(leaf.shape), leaf.stride(), leaf.dtype, leaf.device) if isinstance(leaf, Tensor) else leaf
 
 
 def _fixed_in_order(function: Callable[..., Any], kwargs: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foldcli.autochunk import rules_ops, rules_pointwise, rules_products, rules_views  # noqa: F401 - register rules
-from foldcli.autochunk.capture import capture, fake_tensors, named_tensors
+from foldcli.autochunk.capture import FakeParameters, capture, fake_tensors, named_tensors
 from foldcli.autochunk.cost import DeviceRates, device_rates
 from foldcli.autochunk.executor import Executor, output_of
 from foldcli.autochunk.graph import Graph, leaves, tensors
@@ -25,15 +25,18 @@ class Chunked(nn.Module):
     """A module that runs by a plan; inputs of new shapes are planned for on their first call.
 
     choose: Planner → Plan, may raise. rates: the device's, calibrated if None. like: a wrapper of a module with the
-    same graph, with which captures and plans are shared.
+    same graph, with which captures and plans are shared. repeated: kinds of modules that run several times, each time
+    by the same plan.
     """
 
     def __init__(
-        self, module: nn.Module, choose: Choose, rates: DeviceRates | None = None, like: "Chunked | None" = None
-    ) -> None:
+        self, module: nn.Module, choose: Choose, rates: DeviceRates | None = None, like: "Chunked | None" = None,
+        repeated: tuple[type[nn.Module], ...] = (),
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.module, self.choose, self.rates = module, choose, rates
+        self.module, self.choose, self.rates, self.repeated = module, choose, rates, repeated
         self.extra_key: Any = None
+        self.fakes: dict[torch.device, FakeParameters] = {}
         self.mode: FakeTensorMode = like.mode if like else FakeTensorMode(allow_non_fake_inputs=True)
         self.graphs: dict[Any, list[Graph]] = like.graphs if like else {}
         self.executors: dict[Any, Executor] = like.executors if like else {}
@@ -62,22 +65,27 @@ class Chunked(nn.Module):
     def planner(self, *args: Any) -> Planner:
         """The planner for arguments of these shapes; fake tensors will do."""
         given = tensors(args)
-        dtype = next((tensor.dtype for tensor in named_tensors(self.module).values()), torch.float32)
+        dtype = next((tensor.dtype for tensor in self.module.parameters()), torch.float32)
         rates = self.rates or device_rates(given[0].device, dtype)
         return Planner(self._shaped(fake_tensors(args, self.mode)), frozenset(), rates, self.mode)
 
     def _shaped(self, args: tuple[Any, ...]) -> ShapedGraph:
         """The graph at these shapes: a captured one whose guards hold, else a new capture."""
         given = tensors(args)
-        parameters = fake_tensors(named_tensors(self.module), self.mode, given[0].device)
+        parameter = self._parameter(given[0].device)
         known = self.graphs.setdefault(tuple(_kind(leaf) for leaf in leaves(args)), [])
         for graph in known:
             try:
-                return propagate_shapes(graph, given, parameters, self.mode)
+                return propagate_shapes(graph, given, parameter, self.mode)
             except GuardFailed:
                 continue
-        known.append(capture(self.module, args, self.mode))
-        return propagate_shapes(known[-1], given, parameters, self.mode)
+        known.append(capture(self.module, args, parameter, self.repeated))
+        return propagate_shapes(known[-1], given, parameter, self.mode)
+
+    def _parameter(self, device: torch.device) -> FakeParameters:
+        if device not in self.fakes:
+            self.fakes[device] = FakeParameters(self.module, self.mode, device)
+        return self.fakes[device]
 
 
 def autochunk(module: nn.Module, budget: float) -> Chunked:

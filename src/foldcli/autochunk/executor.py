@@ -15,7 +15,7 @@ from foldcli.autochunk.dimensions import Adapt, Cut
 from foldcli.autochunk.graph import Call, Ref, mapped, tensors
 from foldcli.autochunk.plan import Loop, Plan, Single
 from foldcli.autochunk.region_search import ChunkedCall, Region
-from foldcli.autochunk.shape_prop import TensorSpec
+from foldcli.autochunk.tensor_spec import TensorSpec
 
 Parameter = Callable[[str], Tensor]
 Operands = Callable[[int], Tensor]

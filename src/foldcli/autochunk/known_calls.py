@@ -1,6 +1,6 @@
 """What calls on fake tensors give and take, found once for all calls that do the same.
 
-Equal layers make the same calls, and so do the passes that go through one graph in turn.
+Equal layers make the same calls, and so do capture and the passes that go through one graph after it.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foldcli.autochunk.footprint import Footprint, measure_footprint
-from foldcli.autochunk.graph import mapped, tensors
+from foldcli.autochunk.graph import Ref, leaves, mapped, tensors
+from foldcli.autochunk.tensor_spec import TensorSpec, memory_of, spec_of
 from foldcli.ops.dispatch import chosen
 
 Function = Callable[..., Any]
@@ -22,72 +24,105 @@ Kwargs = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class _Layout:
-    """A result's; source: the one of the call's tensors that it is a view of, None if it has memory of its own."""
+class Result:
+    """A result's layout; source: the one of the call's tensors that it is a view of, None if it has its own memory."""
 
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-    offset: int
-    dtype: torch.dtype
-    device: torch.device
+    layout: TensorSpec
     source: int | None
 
-    def tensor(self, given: Sequence[Tensor]) -> Tensor:
-        """A new fake tensor of this layout."""
-        if self.source is not None:
-            return given[self.source].as_strided(self.shape, self.stride, self.offset)
-        return torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=self.device)
+    def spec(self, value: int, given: Sequence[TensorSpec]) -> TensorSpec:
+        """The metadata of this result of another call that does the same, as a value; given: that call's tensors."""
+        own, layout = self.layout, (self.layout.shape, self.layout.stride, self.layout.dtype, self.layout.device)
+        if self.source is None:
+            return TensorSpec(*layout, value, own.storage_bytes, own.offset)
+        return TensorSpec(*layout, given[self.source].storage, given[self.source].storage_bytes, own.offset)
 
 
 @dataclass(frozen=True)
-class _Known:
+class Known:
     """A call's results, None if they cannot be made without it, and its footprint."""
 
-    results: list[_Layout] | None
+    results: list[Result] | None
     footprint: Footprint
 
 
-_known: WeakKeyDictionary[FakeTensorMode, dict[Any, _Known]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[FakeTensorMode, dict[Any, Known]] = WeakKeyDictionary()
 
 
-def run_call(mode: FakeTensorMode, function: Function, args: Args, kwargs: Kwargs) -> tuple[list[Tensor], Footprint]:
-    """The results of a call that writes into none of its tensors, fake ones of an entered mode, and its footprint."""
-    known, given, key = _known.setdefault(mode, {}), tensors((args, kwargs)), _key(function, args, kwargs)
-    before = known.get(key)
-    if before is not None and before.results is not None:
-        return [result.tensor(given) for result in before.results], before.footprint
-    found, footprint = measure_footprint(lambda: tensors(function(*args, **kwargs)), given)
-    known[key] = _Known(_layouts(found, given), footprint)
-    return found, footprint
+def known_calls(mode: FakeTensorMode) -> dict[Any, Known]:
+    """What is known of calls on the fake tensors of a mode, by `call_key`."""
+    return _known.setdefault(mode, {})
 
 
-def footprint_of(mode: FakeTensorMode, function: Function, args: Args, kwargs: Kwargs) -> Footprint:
-    """The footprint of such a call."""
-    before = _known.setdefault(mode, {}).get(_key(function, args, kwargs))
-    return before.footprint if before else run_call(mode, function, args, kwargs)[1]
+def call_key(function: Function, args: Args, kwargs: Kwargs, given: Sequence[TensorSpec]) -> Any:
+    """The same for calls that do the same: function, layouts of tensors and which share memory, constants.
 
-
-def _layouts(found: Sequence[Tensor], given: Sequence[Tensor]) -> list[_Layout] | None:
-    """The results' layouts; None if one has more memory than its elements take, or shares it with another result."""
-    sources = {x.untyped_storage()._cdata: place for place, x in enumerate(given)}
-    layouts = [
-        _Layout(tuple(x.shape), x.stride(), int(x.storage_offset()), x.dtype, x.device,
-                sources.get(x.untyped_storage()._cdata))
-        for x in found
-    ]  # fmt: skip
-    own = [(x, layout) for x, layout in zip(found, layouts, strict=True) if layout.source is None]
-    whole = all(layout.tensor(()).untyped_storage().nbytes() == x.untyped_storage().nbytes() for x, layout in own)
-    return layouts if whole and len({x.untyped_storage()._cdata for x, _ in own}) == len(own) else None
-
-
-def _key(function: Function, args: Args, kwargs: Kwargs) -> Any:
-    """The same for calls that do the same: function, layouts of tensors and which share memory, constants."""
-    storages: dict[int, int] = {}
+    given: of the tensors among the arguments, in whose places are `Ref`s or, for constants, the tensors themselves.
+    """
+    queue, storages = iter(given), dict[int, int]()
 
     def described(leaf: Any) -> Any:
-        if not isinstance(leaf, Tensor):
+        if isinstance(leaf, np.ndarray):
+            return leaf.shape, leaf.dtype  # the text of a large one leaves out most of it
+        if not isinstance(leaf, Ref | Tensor):
             return leaf
-        storage = storages.setdefault(leaf.untyped_storage()._cdata, len(storages))
-        return tuple(leaf.shape), leaf.stride(), leaf.storage_offset(), leaf.dtype, leaf.device, storage
+        x = next(queue)
+        return x.shape, x.stride, x.offset, x.dtype, x.device, storages.setdefault(x.storage, len(storages))
 
     return function, repr(mapped(described, (args, kwargs))), chosen(), torch.get_num_threads()
+
+
+def given_specs(args: Args, kwargs: Kwargs, spec: Callable[[int], TensorSpec]) -> list[TensorSpec]:
+    """The metadata of a call's tensors: of its operands, by `spec`, and of tensors that are constants."""
+    found = (leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, Ref | Tensor))
+    return [spec(leaf.value) if isinstance(leaf, Ref) else spec_of(leaf, memory_of(leaf)) for leaf in found]
+
+
+def run_call(function: Function, args: Args, kwargs: Kwargs) -> tuple[Any, Known]:
+    """What a call returns on fake tensors, inside their mode, and what is then known of calls that do the same.
+
+    Only of a call that writes into none of its tensors is that true of others.
+    """
+    given = tensors((args, kwargs))
+    result, footprint = measure_footprint(lambda: function(*args, **kwargs), given)
+    return result, Known(_results(tensors(result), given), footprint)
+
+
+def footprint_of(
+    mode: FakeTensorMode, function: Function, args: Args, kwargs: Kwargs, given: Sequence[TensorSpec]
+) -> Footprint:
+    """The footprint of a call that writes into none of its tensors; given: their metadata, in the order of its `Ref`s.
+
+    The call is made, if none that does the same has been.
+    """
+    queue = iter(given)
+    specs = given_specs(args, kwargs, lambda _: next(queue))
+    key, known = call_key(function, args, kwargs, specs), known_calls(mode)
+    if key not in known:
+        made: dict[int, Tensor] = {}
+        queue = iter(given)
+
+        def fake(leaf: Any) -> Any:
+            if not isinstance(leaf, Ref):
+                return leaf
+            x = next(queue)
+            return made.setdefault(x.storage, x.empty())
+
+        with mode, torch.inference_mode(False), torch.no_grad():
+            known[key] = run_call(function, *mapped(fake, (args, kwargs)))[1]
+    return known[key].footprint
+
+
+def _results(found: Sequence[Tensor], given: Sequence[Tensor]) -> list[Result] | None:
+    """The results' layouts; None if one has more memory than its elements take, or shares it with another result."""
+    sources = {memory_of(x): place for place, x in enumerate(given)}
+    results = [Result(spec_of(x, -1), sources.get(memory_of(x))) for x in found]
+    own = [x for x, result in zip(found, results, strict=True) if result.source is None]
+    whole = all(spec_of(x, -1).storage_bytes == _reach(x) for x in own)
+    return results if whole and len(set(map(memory_of, own))) == len(own) else None
+
+
+def _reach(x: Tensor) -> int:
+    """Bytes of memory that just holds a tensor of this layout."""
+    last = sum((size - 1) * stride for size, stride in zip(x.shape, x.stride(), strict=True))
+    return (last + 1) * x.itemsize if x.numel() else 0

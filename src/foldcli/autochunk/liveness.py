@@ -7,7 +7,8 @@ from functools import cache, cached_property
 
 from foldcli.autochunk.dimensions import Chunking, chunkings
 from foldcli.autochunk.graph import Call
-from foldcli.autochunk.shape_prop import ShapedGraph, TensorSpec
+from foldcli.autochunk.shape_prop import ShapedGraph
+from foldcli.autochunk.tensor_spec import TensorSpec
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Program:
         self.calls: tuple[Call, ...] = shaped.graph.calls
         self.values = shaped.values
         self.chunkings: Callable[[int], list[Chunking]] = cache(self._chunkings)
+        self.freed_by: Callable[[int], Sequence[int]] = cache(self._freed_by)
 
     def _chunkings(self, index: int) -> list[Chunking]:
         call = self.calls[index]
@@ -98,7 +100,7 @@ class Program:
             found.append(total)
         return found
 
-    def freed_by(self, index: int) -> Sequence[int]:
+    def _freed_by(self, index: int) -> Sequence[int]:
         """Operands of a call whose memory is freed after it: it is their last use."""
         call = self.calls[index]
         return [

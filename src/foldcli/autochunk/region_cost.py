@@ -1,12 +1,10 @@
 """Memory and time estimation of a chunk region, as linear functions of the chunk size."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 
-import torch
-from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foldcli.autochunk.cost import DeviceRates
@@ -15,7 +13,8 @@ from foldcli.autochunk.footprint import Footprint
 from foldcli.autochunk.known_calls import footprint_of
 from foldcli.autochunk.liveness import Program
 from foldcli.autochunk.plan import Loop, Single
-from foldcli.autochunk.region_search import ChunkedCall, Region, regions_of_all_calls
+from foldcli.autochunk.region_search import ChunkedCall, Region, needed_after, regions_of_all_calls
+from foldcli.autochunk.tensor_spec import TensorSpec
 
 # Hoisted calls run in a loop of so many chunks, if that takes at most this share of their memory.
 HOISTED_CHUNKS, HOISTED_SHARE = 16, 0.75
@@ -76,9 +75,9 @@ class RegionCost:
         self.footprint = cache(self._footprint)
         self.estimate = cache(self._estimate)
         self.lower_bound = cache(self._lower_bound)
+        self.quick_bound = cache(self._quick_bound)
         self.hoisted = cache(self._hoisted)
         self.in_loop = cache(self._in_loop)
-        self.whole: Callable[[int], Tensor] = cache(lambda value: program.spec(value).empty())  # under the mode
 
     def _estimate(self, region: Region) -> RegionEstimate:
         live, hoisted_peak = self._before_loop(region)
@@ -96,9 +95,23 @@ class RegionCost:
         )  # fmt: skip
 
     def _lower_bound(self, region: Region) -> float:
-        """A peak that no chunk size can go below: the hoisted calls', and the loop's results. Quick to compute."""
+        """A peak that no chunk size can go below: the hoisted calls', and the loop's results."""
         live, peak = self._before_loop(region)
         return max(peak, live + self._buffers(region))
+
+    def _quick_bound(self, region: Region) -> float:
+        """A lower one that is quick to compute: it leaves out what hoisted calls take while they run."""
+        program, made, freed = self.program, dict[int, int](), set[int]()
+        body = {value for member in region.body for value in program.calls[member.index].operands}
+        for index in region.hoisted:
+            for value in program.calls[index].results:
+                spec = program.spec(value)
+                if spec.storage == value and (value in body or needed_after(program, value, region.stop)):
+                    made[value] = spec.nbytes
+            freed.update(program.spec(value).storage for value in program.freed_by(index))
+        live = program.live[region.start]
+        gone = sum(program.storages[storage].bytes for storage in freed)
+        return max(live, live + sum(made.values()) + self._buffers(region) - gone)
 
     def _hoisted(self, region: Region) -> tuple[Single | Loop, ...]:
         """How a region's hoisted calls run: in loops, as many calls in each as can be, where that saves memory."""
@@ -114,10 +127,11 @@ class RegionCost:
     def _in_loop(self, start: int, stop: int) -> Loop | None:
         """These calls in a loop of HOISTED_CHUNKS; None if they cannot be chunked, or take hardly less."""
         regions = regions_of_all_calls(self.program, start, stop)
-        loops = [Loop(region, math.ceil(region.length / HOISTED_CHUNKS), ()) for region in regions]
+        most = HOISTED_SHARE * max(footprint.peak for footprint in self.program.shaped.footprints[start:stop])
+        loops = [Loop(region, math.ceil(region.length / HOISTED_CHUNKS), ())
+                 for region in regions if self._buffers(region) < most]  # fmt: skip
         best = min(loops, key=self._loop_peak, default=None)
-        whole = max(footprint.peak for footprint in self.program.shaped.footprints[start:stop])
-        return best if best and self._loop_peak(best) < HOISTED_SHARE * whole else None
+        return best if best and self._loop_peak(best) < most else None
 
     def _loop_peak(self, loop: Loop) -> float:
         return self._buffers(loop.region) + self._body_peak(loop.region, loop.chunk_size)
@@ -191,25 +205,23 @@ class RegionCost:
         call = self.program.calls[member.index]
         if chunk_size * member.factor == member.chunking.length:
             return self.program.shaped.footprints[member.index]
-        with self.mode, torch.inference_mode(False), torch.no_grad():
-            given = [
-                self._operand(value, cut, own, chunk_size)
-                for value, cut, own in zip(call.operands, member.operand_cuts(), internal, strict=True)
-            ]
-            queue = iter(given)
-            args, kwargs = call.filled(lambda _: next(queue))
-            if member.chunking.adapt:
-                args, kwargs = member.chunking.adapt(args, kwargs, chunk_size * member.factor)
-            return footprint_of(self.mode, call.function, args, kwargs)
+        specs = [
+            self._operand(place, value, cut, own, chunk_size)
+            for place, (value, cut, own) in enumerate(zip(call.operands, member.operand_cuts(), internal, strict=True))
+        ]
+        args, kwargs = call.args, dict(call.kwargs)
+        if member.chunking.adapt:
+            args, kwargs = member.chunking.adapt(args, kwargs, chunk_size * member.factor)
+        return footprint_of(self.mode, call.function, args, kwargs, specs)
 
-    def _operand(self, value: int, cut: Cut | None, internal: bool, chunk_size: int) -> Tensor:
-        """A fake operand on one chunk: the whole tensor, a slice of it, or (internal) a chunk that the body made."""
+    def _operand(self, place: int, value: int, cut: Cut | None, internal: bool, chunk_size: int) -> TensorSpec:
+        """An operand on one chunk: the whole tensor, a slice of it, or (internal) a chunk that the body made."""
         spec = self.program.spec(value)
         if cut is None:
-            return self.whole(value)
+            return replace(spec, storage=value, offset=0)
         shape = (*spec.shape[: cut.dim], cut.step * chunk_size, *spec.shape[cut.dim + 1 :])
         stride = dense_strides(shape, spec.stride) if internal else spec.stride
-        return torch.empty_strided(shape, stride, dtype=spec.dtype, device=spec.device)
+        return replace(spec, shape=shape, stride=stride, storage=-1 - place, offset=0)
 
     def _body_seconds(self, region: Region, chunk_size: int) -> float:
         total = sum(self.rates.seconds(footprint) for footprint in self._footprints(region, chunk_size))

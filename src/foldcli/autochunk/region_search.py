@@ -50,13 +50,14 @@ class _Conflict(Exception):
 
 
 class _Flow:
-    """The chunk flow of one dimension through the window of calls [start, stop).
+    """The chunk flow of one dimension through the window of calls [start, stop), which grows towards the first call.
 
     members: the calls that it reaches; cuts: of values made in the window; reads: cuts of values from outside.
     """
 
-    def __init__(self, program: Program, start: int, stop: int, length: int) -> None:
-        self.program, self.start, self.stop, self.length = program, start, stop, length
+    def __init__(self, program: Program, stop: int, chunking: Chunking) -> None:
+        self.program, self.start, self.stop, self.length = program, stop, stop, chunking.length
+        self.seed = ChunkedCall(stop - 1, chunking, 1)
         self.members: dict[int, ChunkedCall] = {}
         self.cuts: dict[int, Cut] = {}
         self.reads: dict[int, set[Cut]] = {}
@@ -65,9 +66,21 @@ class _Flow:
         """Whether a value is made in the window."""
         return self.start <= self.program.producer.get(value, -1) < self.stop
 
-    def follow(self, seed: ChunkedCall) -> None:
-        """Follow the dimension of a call to all calls that it must be chunked with; _Conflict if there is no flow."""
-        pending = [seed]
+    def grow(self) -> None:
+        """Take one more call into the window; _Conflict if there is no flow, nor through any longer window."""
+        self.start -= 1
+        pending = [] if self.members else [self.seed]
+        for value in self.program.calls[self.start].results:
+            if value in self.reads:
+                cut, *others = self.reads.pop(value)
+                if others:
+                    raise _Conflict
+                self.cuts[value] = cut
+                pending += self._neighbours(value, cut)
+        self._follow(pending)
+
+    def _follow(self, pending: list[ChunkedCall]) -> None:
+        """Follow the dimension of some calls to all calls that they must be chunked with."""
         while pending:
             member = pending.pop()
             known = self.members.setdefault(member.index, member)
@@ -124,31 +137,30 @@ class _Flow:
 
 def regions_of_all_calls(program: Program, start: int, stop: int) -> Iterator[Region]:
     """Regions with every call of [start, stop) in the body, and none in place: its inputs may still be read."""
-    for chunking in program.chunkings(stop - 1):
-        flow = _Flow(program, start, stop, chunking.length)
-        with suppress(_Conflict):
-            flow.follow(ChunkedCall(stop - 1, chunking, 1))
-            if len(flow.members) == stop - start:
-                yield replace(_region(flow, set()), in_place=())
+    for flow in _flows(program, start, stop):
+        if flow.start == start and len(flow.members) == stop - start:
+            yield replace(_region(flow, set()), in_place=())
 
 
 def candidate_regions(program: Program, stop: int) -> Iterator[Region]:
     """Regions that end before `stop`, from short to long, along each chunkable dimension of the last call."""
+    for flow in _flows(program, max(0, stop - MAX_REGION_CALLS), stop):
+        if flow.start in flow.members:
+            yield _region(flow, flow.read_whole())
+
+
+def _flows(program: Program, first: int, stop: int) -> Iterator[_Flow]:
+    """The flows of each chunkable dimension of the last call before `stop`, as their windows grow to call `first`."""
     for chunking in program.chunkings(stop - 1):
-        for start in range(stop - 1, max(-1, stop - 1 - MAX_REGION_CALLS), -1):
-            if program.calls[start].pinned:
-                break
-            flow = _Flow(program, start, stop, chunking.length)
-            try:
-                flow.follow(ChunkedCall(stop - 1, chunking, 1))
-            except _Conflict:
-                break  # every longer window has the same conflict
-            if start in flow.members:
-                yield _region(flow, flow.read_whole())
+        flow = _Flow(program, stop, chunking)
+        with suppress(_Conflict):
+            while flow.start > first and not program.calls[flow.start - 1].pinned:
+                flow.grow()
+                yield flow
 
 
 def _region(flow: _Flow, whole: set[int]) -> Region:
-    outputs = tuple((value, cut) for value, cut in flow.cuts.items() if _needed_after(flow.program, value, flow.stop))
+    outputs = tuple((value, cut) for value, cut in flow.cuts.items() if needed_after(flow.program, value, flow.stop))
     return Region(
         flow.start, flow.stop, flow.length,
         tuple(index for index in range(flow.start, flow.stop) if index not in flow.members),
@@ -156,7 +168,8 @@ def _region(flow: _Flow, whole: set[int]) -> Region:
     )  # fmt: skip
 
 
-def _needed_after(program: Program, value: int, stop: int) -> bool:
+def needed_after(program: Program, value: int, stop: int) -> bool:
+    """Whether a value is used by calls from `stop` on, or returned."""
     return any(reader >= stop for reader in program.users[value]) or value in program.shaped.graph.outputs
 
 

@@ -70,7 +70,7 @@ class Planner:
         """The fastest plan whose peak stays within `budget` bytes; None if there is none."""
         if self.whole().peak <= budget:
             return self.whole()
-        return self.scheduled().fit(budget)
+        return self.scheduled().fit(budget) if self.least(budget) <= budget else None
 
     def _whole(self) -> Plan:
         """The plan without loops, with the calls in the order of capture."""
@@ -78,9 +78,11 @@ class Planner:
         assert plan is not None
         return plan
 
-    def _least(self) -> float:
-        """The least budget that a plan fits in, in bytes."""
-        return min(self.whole().peak, self.scheduled().least())
+    def _least(self, above: float = 0.0) -> float:
+        """The least budget that a plan fits in, in bytes; `above` if one fits in that, which is quicker to find."""
+        if self.whole().peak <= above:
+            return above
+        return min(self.whole().peak, self.scheduled().least(above))
 
     def tightest(self) -> Plan:
         """The plan of least memory; of those the fastest."""
@@ -133,7 +135,7 @@ class _Selector:
         for stop in range(1, len(fits) + 1):
             edges = [fits[stop - 1]]
             if stop - last_misfit[stop] <= MAX_REGION_CALLS:
-                edges += self._loops(stop, last_misfit[stop], budget)
+                edges += self._loops(stop, last_misfit[stop], budget, best)
             best.append(_best(best, [edge for edge in edges if edge is not None]))
         return self._plan(best) if best[-1] is not None else None
 
@@ -153,12 +155,12 @@ class _Selector:
         most = max((self.program.spec(value).storage_bytes for value in dying), default=0)
         return [value for value in dying if SMALL * self.program.spec(value).storage_bytes > most]
 
-    def _loops(self, stop: int, last_misfit: int, budget: float) -> Iterator[_Choice]:
-        """The edges of regions that end before `stop` and contain the call that does not fit alone."""
+    def _loops(self, stop: int, last_misfit: int, budget: float, best: list[_Choice | None]) -> Iterator[_Choice]:
+        """The edges of regions that end before `stop`, contain the call that does not fit alone, and can be reached."""
         for region in self.regions(stop):
-            if region.start > last_misfit:
+            if region.start > last_misfit or best[region.start] is None:
                 continue
-            if self.cost.lower_bound(region) > budget:
+            if self.cost.quick_bound(region) > budget or self.cost.lower_bound(region) > budget:
                 continue
             estimate = self.cost.estimate(region)
             chunk_size = estimate.largest_chunk(budget, region.length)
@@ -168,48 +170,56 @@ class _Selector:
                 peak = max(estimate.hoisted_peak, estimate.peak.at(chunk_size))
                 yield _Choice(extra, peak, region.start, Loop(region, chunk_size, self.cost.hoisted(region)))
 
-    def least(self) -> int:
-        """The least budget in bytes that `fit` finds a plan for: the least peak of any path, of each its highest edge.
+    def least(self, above: float) -> float:
+        """The least budget that `fit` finds a plan for: the least peak of any path, of each its highest edge.
 
-        Whole bytes, so that a budget less what is alive beside a block is exact.
+        In whole bytes, so that a budget less what is alive beside a block is exact; `above` if a plan fits in that.
         """
-        alone = [self._least_alone(index) for index in range(len(self.program.calls))]
-        lowest: list[float] = [self._floor(alone)]
+        program = self.program
+        floor = max(above, program.live[0])
+        blocks = (self._block(index) for index in program.shaped.blocks)  # no loop has one in its body
+        for others, planner in sorted(blocks, key=lambda block: -block[0]):
+            floor = max(floor, others + planner.least(floor - others))
+        alone = [floor if index in program.shaped.blocks else program.live[index] + footprint.peak
+                 for index, footprint in enumerate(program.shaped.footprints)]  # fmt: skip
+        floor = self._floor(alone, floor)
+        found = self._lowest(alone, floor, floor)
+        found = found if found <= floor else self._lowest(alone, floor, math.inf)
+        return above if found <= above else math.ceil(found)
+
+    def _floor(self, alone: list[float], floor: float) -> float:
+        """What no path is below, by what each call takes alone: the least of any edge around those that take most."""
+        around: dict[int, list[Region]] = {}
+        for index, peak in enumerate(alone):
+            if peak > floor:
+                stops = range(index + 1, min(index + MAX_REGION_CALLS, len(alone)) + 1)
+                found = (region for stop in stops for region in self.regions(stop) if region.start <= index)
+                around[index] = sorted(found, key=self.cost.quick_bound)
+        least = (min([alone[index], *map(self.cost.quick_bound, regions[:1])]) for index, regions in around.items())
+        floor = max([floor, *least])
+        for index, regions in around.items():
+            best = alone[index]
+            for region in regions:
+                best = self._lower(region, floor, best) if best > floor else best
+            floor = max(floor, best)
+        return floor
+
+    def _lowest(self, alone: list[float], floor: float, limit: float) -> float:
+        """The least peak of any path, which is `floor` at least; anything above `limit` if it is higher than that."""
+        lowest = [floor]
         for stop in range(1, len(alone) + 1):
-            best = max(lowest[stop - 1], alone[stop - 1])
+            best = min(max(lowest[stop - 1], alone[stop - 1]), limit + 1)
             reached = lowest[max(0, stop - MAX_REGION_CALLS) :]
             for region in self.regions(stop) if min(reached) < best else ():
                 best = self._lower(region, lowest[region.start], best)
             lowest.append(best)
-        return math.ceil(lowest[-1])
-
-    def _floor(self, alone: list[float]) -> float:
-        """What no path is below, by what each call takes alone: the least of any edge around the calls that take most.
-
-        No loop has a block in its body.
-        """
-        floor = max([self.program.live[0], *(alone[index] for index in self.program.shaped.blocks)])
-        for index in sorted(range(len(alone)), key=alone.__getitem__, reverse=True):
-            best = alone[index]
-            for stop in range(index + 1, min(index + MAX_REGION_CALLS, len(alone)) + 1):
-                for region in self.regions(stop) if best > floor else ():
-                    if region.start <= index:
-                        best = self._lower(region, floor, best)
-            floor = max(floor, best)
-        return floor
+        return lowest[-1]
 
     def _lower(self, region: Region, before: float, best: float) -> float:
         """The lower of the best peak so far and that of a path that ends with a region; before: the path's up to it."""
-        if max(before, self.cost.lower_bound(region)) >= best:
+        if max(before, self.cost.quick_bound(region)) >= best or self.cost.lower_bound(region) >= best:
             return best
         return min(best, max(before, self.cost.estimate(region).least))
-
-    def _least_alone(self, index: int) -> float:
-        """The least budget that a call alone fits in."""
-        if index not in self.program.shaped.blocks:
-            return self.program.live[index] + self.program.shaped.footprints[index].peak
-        others, planner = self._block(index)
-        return others + planner.least()
 
     def _block(self, index: int) -> tuple[int, Planner]:
         """The bytes alive beside a block while it runs, and its planner."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from foldcli.autochunk.graph import Block, Call, Graph, Ref, mapped
-from foldcli.autochunk.shape_prop import TensorSpec
+from foldcli.autochunk.tensor_spec import TensorSpec
 
 
 def as_late_as_possible(graph: Graph, values: Mapping[int, TensorSpec]) -> Graph:

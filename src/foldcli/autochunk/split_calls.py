@@ -10,7 +10,7 @@ from torch import Tensor
 
 from foldcli import ops
 from foldcli.autochunk.graph import Call, Graph, Ref, name_of
-from foldcli.autochunk.shape_prop import TensorSpec
+from foldcli.autochunk.tensor_spec import TensorSpec
 
 
 def triangle_operand(z: Tensor, norm: Any, projection: Any, side: int, mask: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ def _laid_out(call: Call, known: dict[int, TensorSpec], fresh: Iterator[int]) ->
     for operand, dim in ((left, -3), (right, -2)):
         number, spec = next(fresh), known[operand.value]
         stride = adjacent(spec.empty(), dim).stride()
-        known[number] = replace(spec, stride=stride, storage=number, storage_bytes=spec.nbytes)
+        known[number] = replace(spec, stride=stride, storage=number, storage_bytes=spec.nbytes, offset=0)
         calls.append(Call(adjacent, (operand, dim), {}, (number,)))
         laid.append(Ref(number))
     return [*calls, replace(call, args=(*laid, *others))]

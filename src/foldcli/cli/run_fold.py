@@ -1,8 +1,9 @@
 """What `foldcli fold` does: read the input, run, print the table."""
 
 import contextlib
+import gc
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +37,11 @@ def run_fold(
     queries = read_input(source, msa, skip_bad)
     # Imported once the input is known to be good: torch alone takes more than a second.
     if dry_run:
-        from foldcli.folding.forecast import forecasts
-        from foldcli.folding.models import resolve
+        with kept_for_good():
+            import torch._dynamo  # noqa: F401 - what fake tensors import when the first is made
+
+            from foldcli.folding.forecast import forecasts
+            from foldcli.folding.models import resolve
 
         _print(forecast_table(forecasts(resolve(models, weights, overrides, settings, queries), queries)))
         return 0
@@ -70,6 +74,17 @@ def run_fold(
             measured = dict.fromkeys(default.measured(record.depth, len(record.templates)) for record in by_default)
             _print(f"{default.NAME}, {default.MEASURED} {', '.join(measured)}. {default.BETTER}")
     return int(any(record.status != "done" for record in records))
+
+
+@contextlib.contextmanager
+def kept_for_good() -> Iterator[None]:
+    """Make what stays to the end of the process, such as modules, without looking for garbage in it meanwhile."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _print(grid: Table | str) -> None:

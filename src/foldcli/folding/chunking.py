@@ -18,6 +18,7 @@ from foldcli.errors import FoldcliError
 from foldcli.folding.memory import savings
 from foldcli.model.alphafold import AlphaFold
 from foldcli.model.features import ChainFeatures, Features, Recycled, TemplateFeatures
+from foldcli.model.structure import StructureLayer
 from foldcli.search.templates import MAX_TEMPLATES
 from foldcli.system_memory import available_bytes
 
@@ -74,6 +75,11 @@ def held_bytes(inputs: tuple[Features, Recycled]) -> int:
     return sum(x.numel() * x.element_size() for x in tensors((inputs, inputs[0])))
 
 
+def chunked(model: AlphaFold, like: Chunked | None = None) -> Chunked:
+    """A model wrapped by AutoChunk; like: a wrapper of a model that differs only in its weights."""
+    return Chunked(model, Planner.tightest, like=like, repeated=(StructureLayer,))
+
+
 class ChunkedModels:
     """The run's models, each wrapped by AutoChunk when first needed; captures and plans are kept for later jobs."""
 
@@ -105,7 +111,7 @@ class ChunkedModels:
         """The wrapper of a model; models that differ only in their weights share captures and plans."""
         if name not in self.wrapped:
             kind = replace(model.config, name="")
-            self.wrapped[name] = Chunked(model, Planner.tightest, like=self.first_of_kind.get(kind))
+            self.wrapped[name] = chunked(model, self.first_of_kind.get(kind))
             self.first_of_kind.setdefault(kind, self.wrapped[name])
         return self.wrapped[name]
 

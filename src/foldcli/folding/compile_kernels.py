@@ -17,12 +17,13 @@ import torch
 from foldcli.config import ModelConfig
 from foldcli.config.build import build
 from foldcli.folding.chunking import blank_inputs
-from foldcli.folding.forecast import meta_model, shallow
 from foldcli.folding.fused_blocks import fused_copy
+from foldcli.folding.models import meta_model
 from foldcli.model.alphafold import AlphaFold
 from foldcli.model.features import Features, Recycled, TemplateFeatures
 from foldcli.ops.kernel_compilation import compile_launches
 
+DEPTH = 2  # blocks of each kind, which launch all that more of them would
 T = TypeVar("T", Features, Recycled, TemplateFeatures)
 
 
@@ -39,6 +40,16 @@ def main() -> None:
     compile_launches(request["gpu"], tuple(request["capability"]), len(os.sched_getaffinity(0)), *works)
     for marker in request["markers"]:
         Path(marker).touch()
+
+
+def shallow(config: ModelConfig) -> ModelConfig:
+    """The same model with at most DEPTH blocks of each kind."""
+    return replace(
+        config,
+        evoformer=replace(config.evoformer, blocks=min(DEPTH, config.evoformer.blocks)),
+        extra_msa=replace(config.extra_msa, blocks=min(DEPTH, config.extra_msa.blocks)),
+        structure=replace(config.structure, layers=min(DEPTH, config.structure.layers)),
+    )
 
 
 @torch.inference_mode()

@@ -6,23 +6,21 @@ from functools import cache
 
 import torch
 
-from foldcli.autochunk import Chunked
 from foldcli.autochunk.region_selection import Planner
 from foldcli.config import ModelConfig
 from foldcli.data.formats.input import require_foldable
 from foldcli.data.query import Query
 from foldcli.devices import choose_device, choose_precision
 from foldcli.folding.alignments import expected_depth
-from foldcli.folding.chunking import blank_inputs, held_bytes, pass_budget
+from foldcli.folding.chunking import blank_inputs, chunked, held_bytes, pass_budget
 from foldcli.folding.memory import predicted_bytes
-from foldcli.folding.models import Source
+from foldcli.folding.models import Source, meta_model
 from foldcli.folding.templates import takes_templates
-from foldcli.model.alphafold import AlphaFold
 from foldcli.search.templates import MAX_TEMPLATES
 
-# The least memory is b·N + c·N² bytes for N residues; b and c are fitted at these lengths, on a model with fewer blocks
-# of each kind: equal ones take the same memory one after the other. Two, since the first one's inputs may be freed.
-LENGTHS, DEPTH = (384, 1024), 2
+# The least memory of a pass over N residues is taken as b·N + c·N² bytes, fitted at two lengths: a job's, and about the
+# longest that fits, but not within this factor of the job's.
+APART = 1.5
 # Seconds a residue to close its peptide, after the passes of a model without side chains; on one core of a processor.
 CLOSING_SECONDS = 0.001
 
@@ -52,15 +50,16 @@ class Forecaster:
 
     def __init__(self, source: Source, device: torch.device, precision: torch.dtype, budget: float) -> None:
         self.source, self.device, self.precision, self.budget = source, device, precision, budget
-        self.chunked = Chunked(meta_model(source.config.model, precision), Planner.tightest)
-        self.shallow = Chunked(meta_model(shallow(source.config.model), precision), Planner.tightest)
-        self.growth = cache(self._growth)
+        self.chunked = chunked(meta_model(source.config.model, precision))
+        self.planner = cache(self._planner)
+        self.least = cache(self._least)
+        self.fitted_at: dict[int, int] = {}  # by depth, the length of the first job that has it
         self.templates = MAX_TEMPLATES if takes_templates(source.config) else 0  # the most that a search may find
 
     def forecast(self, query: Query) -> Forecast:
         """The forecast of a query's job; lengths that fit are given for 1, 2, 4 and 8 devices."""
         depth = expected_depth(query, self.source.config)
-        planner, given = self._planner(self.chunked, len(query.sequence), depth)
+        planner, given = self.planner(len(query.sequence), depth)
         plan = planner.fit(self.budget - given)
         shown = plan or planner.whole()
         config = self.source.config
@@ -70,49 +69,37 @@ class Forecaster:
         planned = None if plan is None else plan.peak + given
         sizes = len(query.sequence), depth, self.precision.itemsize, self.templates
         whole = predicted_bytes(self.source.config.model, *sizes)
-        longest = {ranks: self._longest(depth, ranks) for ranks in (1, 2, 4, 8)}
+        growth = self._growth(self.fitted_at.setdefault(depth, len(query.sequence)), depth)
+        longest = {ranks: self._longest(growth, ranks) for ranks in (1, 2, 4, 8)}
         return Forecast(
             query.name, self.source.name, len(query.sequence), parameters, whole, planned,
             seconds, tuple(shown.describe()), longest,
         )  # fmt: skip
 
-    def _planner(self, model: Chunked, length: int, depth: int) -> tuple[Planner, int]:
+    def _planner(self, length: int, depth: int) -> tuple[Planner, int]:
         """The planner for a pass after the first, and the bytes of its inputs."""
         sizes = length, depth, self.device, self.precision, self.templates, self.source.config.cyclic
         inputs = blank_inputs(self.source.config.model, *sizes)
-        return model.planner(*inputs), held_bytes(inputs)
+        return self.chunked.planner(*inputs), held_bytes(inputs)
 
-    def _growth(self, depth: int) -> tuple[float, float]:
+    def _growth(self, length: int, depth: int) -> tuple[float, float]:
         """(b, c): the least memory for N residues is b·N + c·N² bytes."""
-        low, high = (
-            (planner.least() + given) / length
-            for length in LENGTHS for planner, given in [self._planner(self.shallow, length, depth)]
-        )  # fmt: skip
-        each = (high - low) / (LENGTHS[1] - LENGTHS[0])
-        return low - each * LENGTHS[0], each
+        least = self.least(length, depth)
+        other = max(1, round(length * (max(self.budget, 1.0) / least) ** 0.5))
+        if 1 / APART < other / length < APART:
+            other = 2 * length
+        each = (self.least(other, depth) / other - least / length) / (other - length)
+        return least / length - each * length, each
 
-    def _longest(self, depth: int, ranks: int) -> int:
+    def _least(self, length: int, depth: int) -> float:
+        """The least memory that a pass over so many residues takes."""
+        planner, given = self.planner(length, depth)
+        return planner.least() + given
+
+    def _longest(self, growth: tuple[float, float], ranks: int) -> int:
         """The longest sequence whose least memory, split over so many ranks, is within the budget of each."""
-        b, c = self.growth(depth)
+        b, c = growth
         return max(0, int(((b * b + 4 * c * ranks * max(0.0, self.budget)) ** 0.5 - b) / (2 * c)))
-
-
-def meta_model(config: ModelConfig, precision: torch.dtype) -> AlphaFold:
-    """A model without memory for its parameters."""
-    with torch.device("meta"):
-        model = AlphaFold(config).eval().requires_grad_(False)
-    model.trunk.to(precision)
-    return model
-
-
-def shallow(config: ModelConfig) -> ModelConfig:
-    """The same model with at most DEPTH blocks of each kind."""
-    return replace(
-        config,
-        evoformer=replace(config.evoformer, blocks=min(DEPTH, config.evoformer.blocks)),
-        extra_msa=replace(config.extra_msa, blocks=min(DEPTH, config.extra_msa.blocks)),
-        structure=replace(config.structure, layers=min(DEPTH, config.structure.layers)),
-    )
 
 
 def forecasts(sources: Sequence[Source], queries: Sequence[Query]) -> list[Forecast]:

@@ -194,6 +194,14 @@ def load_model(source: Source, device: torch.device, precision: torch.dtype) -> 
     return model
 
 
+def meta_model(config: ModelConfig, precision: torch.dtype) -> AlphaFold:
+    """A model without memory for its parameters."""
+    with torch.device("meta"):
+        model = AlphaFold(config).eval().requires_grad_(False)
+    model.trunk.to(precision)
+    return model
+
+
 def read_parameters(path: Path | None, config: ModelConfig) -> dict[str, torch.Tensor]:
     """The state dict from a file in any published layout; without a file, untrained, rebuilt from their names."""
     if path is None:

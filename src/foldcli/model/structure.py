@@ -42,6 +42,18 @@ class TorsionAngles(nn.Module):
         return self.angles(a.relu()).unflatten(-1, (7, 2))
 
 
+@dataclass(frozen=True)
+class Backbone:
+    """Each residue's frame, in the structure module's units of length, and the unit quaternion of its rotation."""
+
+    frames: Rigid
+    quaternion: Float[Tensor, "*b i 4"]
+
+    @classmethod
+    def at(cls, translation: Float[Tensor, "*b i 3"], quaternion: Float[Tensor, "*b i 4"]) -> "Backbone":
+        return cls(Rigid(quaternion_to_rotation(quaternion), translation), quaternion)
+
+
 class StructureLayer(nn.Module):
     """One layer; all layers share these weights (Suppl. Alg. 20, lines 6 to 10)."""
 
@@ -55,10 +67,16 @@ class StructureLayer(nn.Module):
         self.backbone = nn.Linear(c_s, 6)
         self.torsions = TorsionAngles(config, c_s)
 
-    def forward(self, s: Single, z: Pair, mask: Float[Tensor, "*b j"], frames: Rigid) -> Single:
+    def forward(self, s: Single, z: Pair, mask: Float[Tensor, "*b j"], before: Backbone) -> tuple[Single, Backbone]:
+        # no gradient through earlier layers' rotations (line 20)
+        frames = Rigid(before.frames.rotation.detach(), before.frames.translation)
         s = self.norm(self.dropout(s + self.attention(s, z, mask, frames)))
         first, second, third = self.transition
-        return self.transition_norm(self.dropout(s + third(second(first(s).relu()).relu())))
+        s = self.transition_norm(self.dropout(s + third(second(first(s).relu()).relu())))
+        turn, shift = self.backbone(s).split([3, 3], dim=-1)
+        translation = frames.translation + (frames.rotation @ shift.unsqueeze(-1)).squeeze(-1)
+        quaternion = update_quaternion(before.quaternion.detach(), turn)
+        return s, Backbone.at(translation, quaternion)
 
 
 class StructureModule(nn.Module):
@@ -81,27 +99,24 @@ class StructureModule(nn.Module):
     ) -> tuple[Single, list[StructureState]]:
         initial, z = self.norm_s(s), self.norm_z(z)
         s = self.initial(initial)
-        quaternion = constant((1.0, 0.0, 0.0, 0.0), s).expand(*s.shape[:-1], 4)
-        translation = s.new_zeros(*s.shape[:-1], 3)
-        rotation = quaternion_to_rotation(quaternion)
+        unturned = s.new_zeros(*s.shape[:-1], 4) + constant((1.0, 0.0, 0.0, 0.0), s)
+        backbone = Backbone.at(s.new_zeros(*s.shape[:-1], 3), unturned)
         moved, found = list[Rigid](), list[Tensor]()
         for layer in range(self.layers):
             if layer == 1 and start is not None:
-                there = start.any(-1, keepdim=True)
-                quaternion = torch.where(there, start[..., :4], quaternion)
-                translation = torch.where(there, start[..., 4:] / self.scale, translation)
-                rotation = quaternion_to_rotation(quaternion)
-            frames = Rigid(rotation.detach(), translation)  # no gradient through earlier layers' rotations (line 20)
-            s = self.layer(s, z, mask, frames)
-            turn, shift = self.layer.backbone(s).split([3, 3], dim=-1)
-            translation = translation + (frames.rotation @ shift.unsqueeze(-1)).squeeze(-1)
-            quaternion = update_quaternion(quaternion.detach(), turn)
-            rotation = quaternion_to_rotation(quaternion)
-            moved.append(Rigid(rotation, translation).scaled(self.scale))
+                backbone = self._replaced(backbone, start)
+            s, backbone = self.layer(s, z, mask, backbone)
+            moved.append(backbone.frames.scaled(self.scale))
             found.append(s)
         raw = self.layer.torsions(torch.stack(found), initial)
         parts = zip(moved, _unit(raw).unbind(), raw.unbind(), strict=True)
         return s, [StructureState(frames, torsions, each) for frames, torsions, each in parts]
+
+    def _replaced(self, backbone: Backbone, start: StartFrames) -> Backbone:
+        """The frames in `start`; where it is zero, those that were found."""
+        there = start.any(-1, keepdim=True)
+        translation = torch.where(there, start[..., 4:] / self.scale, backbone.frames.translation)
+        return Backbone.at(translation, torch.where(there, start[..., :4], backbone.quaternion))
 
 
 def all_atoms(aatype: ResidueIndex, state: StructureState) -> Atoms37:
