@@ -72,6 +72,32 @@ def test_a_dry_run_says_what_would_be_taken_and_folds_nothing(command: Command, 
     assert longest == sorted(longest) and longest[0] > 40
 
 
+def test_a_dry_run_says_that_nothing_fits_and_what_to_do(command: Command, longer: Path) -> None:
+    for options in (["--memory-budget", "1MiB"], ["--memory-budget", "5MiB", "--no-autochunk"]):
+        outcome = command(longer, "--out", "out", *options, "--dry-run", usual=SMALL)
+        assert outcome.code == 0
+        cells = [cell.strip() for cell in outcome.out.splitlines()[3].split("│")[1:-1]]
+        assert cells[5:7] == ["does not fit", ""]
+        assert cells[-1] == "none fits; to save memory take --precision bf16 or a shorter sequence"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("--dap 2", "--dap 2: there is one process; add --gpus 2"),
+        ("--initial-guess none.cif", "none.cif: no such file"),
+        ("--template none.cif", "--template none.cif: no such file or folder"),
+        ("--template-hits none.m8 --template-dir .", "none.m8: no such file"),
+        ("--first-residue 9990", "--first-residue 9990: the last residue has number 10059"),
+        ("--msa-mode server --host-url nowhere", "nowhere"),
+        ("--msa-only", "--dry-run: tells what folds would take, and --msa-only folds nothing"),
+    ],
+)
+def test_a_dry_run_refuses_what_a_run_refuses(command: Command, longer: Path, options: str, reason: str) -> None:
+    outcome = command(longer, *options.split(), "--dry-run", usual=SMALL)
+    assert outcome.code == 2 and reason in outcome.error
+
+
 def test_a_dry_run_plans_once_for_models_that_differ_in_their_weights(
     command: Command, longer: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

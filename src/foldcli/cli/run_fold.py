@@ -3,7 +3,7 @@
 import contextlib
 import gc
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from rich.table import Table
 from foldcli.byte_units import GIB, amount
 from foldcli.compose import fold_config
 from foldcli.data.formats.input import read_input
+from foldcli.data.query import Query
+from foldcli.errors import InputError
 from foldcli.folding.api import fold
 from foldcli.timers import Timers, process_age
 from foldcli.weights import default
@@ -34,16 +36,12 @@ def run_fold(
     settings: typed values by their keys in conf/fold.yaml; overrides: KEY=VALUE texts, which win over them. Errors as
     of `folding.api.fold`.
     """
+    if dry_run and msa_only:
+        raise InputError("--dry-run: tells what folds would take, and --msa-only folds nothing; leave one out")
     queries = read_input(source, msa, skip_bad)
     # Imported once the input is known to be good: torch alone takes more than a second.
     if dry_run:
-        with kept_for_good():
-            import torch._dynamo  # noqa: F401 - what fake tensors import when the first is made
-
-            from foldcli.folding.forecast import forecasts
-            from foldcli.folding.models import resolve
-
-        _print(forecast_table(forecasts(resolve(models, weights, overrides, settings, queries), queries)))
+        _print(dry_run_table(queries, models, weights, settings, overrides))
         return 0
     from foldcli.folding.align import align
     from foldcli.folding.job_scheduler import RanksNotStarted
@@ -76,15 +74,23 @@ def run_fold(
     return int(any(record.status != "done" for record in records))
 
 
-@contextlib.contextmanager
-def kept_for_good() -> Iterator[None]:
-    """Make what stays to the end of the process, such as modules, without looking for garbage in it meanwhile."""
-    gc.disable()
+def dry_run_table(
+    queries: Sequence[Query], models: list[str], weights: str | None, settings: Mapping[str, Any], overrides: list[str]
+) -> Table:
+    """What a fold of the queries would take."""
+    gc.disable()  # torch's modules stay: to look for garbage in them, again and again, takes half a second
     try:
-        yield
-    finally:
+        import torch._dynamo  # noqa: F401 - comes with the first fake tensor
+
+        from foldcli.folding.forecast import forecasts
+        from foldcli.folding.models import resolve
+
         gc.freeze()
         gc.enable()
+        return forecast_table(forecasts(resolve(models, weights, overrides, settings, queries), queries))
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 def _print(grid: Table | str) -> None:
@@ -101,7 +107,8 @@ def forecast_table(forecasts: "Sequence[Forecast]") -> Table:
         planned = "does not fit" if f.planned is None else amount(f.planned)
         size = (str(f.tokens), f"{f.parameters / 1e6:.1f} M", amount(f.whole), planned)
         longest = ", ".join(str(length) for length in f.longest.values())
-        grid.add_row(f.job, f.model, *size, f"{f.seconds / 60:.1f}", longest, "\n".join(f.words) or "whole")
+        minutes = "" if f.planned is None else f"{f.seconds / 60:.1f}"
+        grid.add_row(f.job, f.model, *size, minutes, longest, "\n".join(f.words) or "whole")
     return grid
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Collection, Iterator, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,6 +61,14 @@ def require_smallest(config: Any, smallest: Mapping[str, int]) -> None:
     for key, least in smallest.items():
         if getattr(config, key) < least:
             raise InputError(f"configuration: '{key}' is {getattr(config, key)}, expected {least} or more")
+
+
+def is_date(text: str) -> bool:
+    """Whether a text is a day of the calendar, as YYYY-MM-DD."""
+    try:
+        return date.fromisoformat(text).isoformat() == text  # other forms of ISO 8601 are read too
+    except ValueError:
+        return False
 
 
 def require_amounts(config: Any, signed: Collection[str] = ()) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from foldcli.byte_units import BYTES
-from foldcli.config.build import require_amounts, require_choices, require_smallest
+from foldcli.config.build import is_date, require_amounts, require_choices, require_smallest
 from foldcli.config.model import DEVICES, PRECISIONS, ModelConfig
 from foldcli.errors import InputError
 
@@ -133,10 +133,12 @@ class FoldConfig:
             raise InputError("--template-hits and --template-dir go together; name the hits and their mmCIF files")
         if self.library and own:
             raise InputError(f"--library {self.library}: templates are named as well; leave one of the two out")
+        if self.max_template_date and not is_date(self.max_template_date):
+            raise InputError(
+                f"--max-template-date {self.max_template_date}: no date as YYYY-MM-DD; give one such as 2018-04-30"
+            )
         if self.max_template_date and not own:
             raise InputError("--max-template-date is for --template and --template-hits; the library has no dates")
-        if self.max_template_date and not re.fullmatch(r"\d{4}-\d\d-\d\d", self.max_template_date):
-            raise InputError(f"--max-template-date {self.max_template_date}: no date; give one such as 2018-04-30")
 
     def __post_init__(self) -> None:
         require_choices(self, self.CHOICES)

@@ -2,25 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
+from pathlib import Path
 
 import torch
 
 from foldcli.autochunk.region_selection import Planner
 from foldcli.config import ModelConfig
-from foldcli.data.formats.input import require_foldable
 from foldcli.data.query import Query
 from foldcli.devices import choose_device, choose_precision
 from foldcli.folding.alignments import expected_depth
 from foldcli.folding.chunking import blank_inputs, chunked, held_bytes, pass_budget
-from foldcli.folding.memory import predicted_bytes
+from foldcli.folding.job_scheduler import require_ranks
+from foldcli.folding.memory import predicted_bytes, savings
 from foldcli.folding.models import Source, meta_model
+from foldcli.folding.run import FoldRun
 from foldcli.folding.templates import takes_templates
 from foldcli.search.templates import MAX_TEMPLATES
+from foldcli.timers import Timers
 
 # The least memory of a pass over N residues is taken as b·N + c·N² bytes, fitted at two lengths: a job's, and about the
-# longest that fits, but not within this factor of the job's.
-APART = 1.5
+# longest that fits, but not within this factor of the job's. Below this length, what does not grow takes the most.
+APART, SHORTEST = 1.5, 64
 # Seconds a residue to close its peptide, after the passes of a model without side chains; on one core of a processor.
 CLOSING_SECONDS = 0.001
 
@@ -31,7 +34,7 @@ class Forecast:
 
     tokens: residues; parameters: their number; whole: peak bytes without the parameters if not chunked; planned: the
     same by the plan, None if none fits; seconds: of all passes and of closing peptides; words: the plan's loops, a line
-    each; longest: residues that would fit, by number of devices like this one.
+    each, or what to do where none fits; longest: residues that would fit, by number of devices like this one.
     """
 
     job: str
@@ -51,7 +54,7 @@ class Forecaster:
     def __init__(self, source: Source, device: torch.device, precision: torch.dtype, budget: float) -> None:
         self.source, self.device, self.precision, self.budget = source, device, precision, budget
         self.chunked = chunked(meta_model(source.config.model, precision))
-        self.planner = cache(self._planner)
+        self.planner = lru_cache(4)(self._planner)
         self.least = cache(self._least)
         self.fitted_at: dict[int, int] = {}  # by depth, the length of the first job that has it
         self.templates = MAX_TEMPLATES if takes_templates(source.config) else 0  # the most that a search may find
@@ -60,20 +63,22 @@ class Forecaster:
         """The forecast of a query's job; lengths that fit are given for 1, 2, 4 and 8 devices."""
         depth = expected_depth(query, self.source.config)
         planner, given = self.planner(len(query.sequence), depth)
-        plan = planner.fit(self.budget - given)
-        shown = plan or planner.whole()
         config = self.source.config
+        room = self.budget - given
+        plan = planner.fit(room) if config.autochunk or planner.whole().peak <= room else None
+        shown = plan or planner.whole()
+        words = tuple(plan.describe()) if plan else (f"none fits; {savings(self.precision.itemsize, depth)}",)
         closing = 0.0 if config.model.side_chains else CLOSING_SECONDS * len(query.sequence)
         seconds = len(config.seeds) * ((config.num_recycle + 1) * shown.seconds + closing)
         parameters = sum(p.numel() for p in self.chunked.parameters())
         planned = None if plan is None else plan.peak + given
         sizes = len(query.sequence), depth, self.precision.itemsize, self.templates
         whole = predicted_bytes(self.source.config.model, *sizes)
-        growth = self._growth(self.fitted_at.setdefault(depth, len(query.sequence)), depth)
+        growth = self._growth(self.fitted_at.setdefault(depth, max(SHORTEST, len(query.sequence))), depth)
         longest = {ranks: self._longest(growth, ranks) for ranks in (1, 2, 4, 8)}
         return Forecast(
             query.name, self.source.name, len(query.sequence), parameters, whole, planned,
-            seconds, tuple(shown.describe()), longest,
+            seconds, words, longest,
         )  # fmt: skip
 
     def _planner(self, length: int, depth: int) -> tuple[Planner, int]:
@@ -85,7 +90,7 @@ class Forecaster:
     def _growth(self, length: int, depth: int) -> tuple[float, float]:
         """(b, c): the least memory for N residues is b·N + c·N² bytes."""
         least = self.least(length, depth)
-        other = max(1, round(length * (max(self.budget, 1.0) / least) ** 0.5))
+        other = max(SHORTEST, round(length * (max(self.budget, 1.0) / least) ** 0.5))
         if 1 / APART < other / length < APART:
             other = 2 * length
         each = (self.least(other, depth) / other - least / length) / (other - length)
@@ -105,11 +110,11 @@ class Forecaster:
 def forecasts(sources: Sequence[Source], queries: Sequence[Query]) -> list[Forecast]:
     """Forecasts of every query with every model, on the device and in the budget that the settings give.
 
-    InputError: a query that a model cannot fold.
+    InputError: what a run would refuse.
     """
-    for query in queries:
-        require_foldable(query, [source.config.model for source in sources])
     config = sources[0].config
+    require_ranks(config)
+    FoldRun(sources, Path(), Timers()).check(queries)
     device = choose_device(config.device)
     budget = pass_budget(config, device)
     precision = choose_precision(config.precision, device)

@@ -39,12 +39,18 @@ def join_ranks(config: FoldConfig) -> Iterator[None]:
         with process_group(kind):
             yield
         return
+    require_ranks(config)
+    if config.gpus > 1:
+        raise RanksNotStarted(config.gpus)
+    yield
+
+
+def require_ranks(config: FoldConfig) -> None:
+    """InputError if this machine has too few devices for the ranks of a run, or the run too few for its jobs."""
     if config.gpus > 1:
         require_devices(config.device, config.gpus, "--device cpu")
-        raise RanksNotStarted(config.gpus)
-    if config.dap > 1:
+    elif config.dap > 1:
         raise InputError(f"--dap {config.dap}: there is one process; add --gpus {config.dap}, or a multiple of it")
-    yield
 
 
 class Sized(Protocol):

@@ -69,6 +69,12 @@ class FoldRun:
         mark = "" if self.trained else ", UNTRAINED parameters: the numbers mean nothing"
         return f"foldcli {__version__} on {on} in {str(precision).removeprefix('torch.')} with {names}{mark}"
 
+    def check(self, queries: Sequence[Query]) -> None:
+        """InputError for what `fold` would refuse before the first job, but that parameters and folder may be wrong."""
+        _require_foldable(queries, [source.config for source in self.sources])
+        for query in queries:
+            self._evidence(query)
+
     def fold(self, queries: Sequence[Query], watcher: Watcher) -> list[Record]:
         """Fold every query; one record each, in their order, with the error of a job that failed.
 
@@ -139,8 +145,12 @@ class FoldRun:
 
     def _job(self, query: Query) -> Job:
         on = self.predictor
-        shown = [source.digest(query) for source in (on.alignments, on.templates, on.guess) if source]
-        return Job(query, job_key(query, self.sources, shown, on.device.type, str(on.precision)))
+        return Job(query, job_key(query, self.sources, self._evidence(query), on.device.type, str(on.precision)))
+
+    def _evidence(self, query: Query) -> list[str]:
+        """Fingerprints of what a query is folded with; InputError if that cannot be used for it."""
+        on = self.predictor
+        return [source.digest(query) for source in (on.alignments, on.templates, on.guess) if source]
 
     def _ordered(self, queries: Sequence[Query]) -> list[Query]:
         if self.config.sort == "none":

@@ -1,9 +1,9 @@
 """Open the chain source that a configuration names."""
 
-import datetime
 from collections.abc import Callable
 
 from foldcli.config import SourceConfig
+from foldcli.config.build import is_date
 from foldcli.data.training.chain_source import ChainSource, describe_dropped
 from foldcli.data.training.openfold_layout import OpenFoldSource
 from foldcli.data.training.shards import ShardSource
@@ -19,15 +19,9 @@ def open_source(config: SourceConfig, key: str = "train") -> ChainSource:
     """
     if config.kind not in KINDS:
         raise InputError(f"'{key}.kind' is '{config.kind}', expected {' or '.join(KINDS)}")
-    _check_date(config.max_date, key)
+    if config.max_date and not is_date(config.max_date):
+        raise InputError(f"'{key}.max_date' is '{config.max_date}', expected YYYY-MM-DD")
     source = KINDS[config.kind](config, key)
     if not source.entries:
         raise InputError(f"'{key}': no chain is left: {describe_dropped(source.dropped) or 'there was none'}")
     return source
-
-
-def _check_date(date: str, key: str) -> None:
-    try:
-        datetime.date.fromisoformat(date or "2018-04-30")
-    except ValueError:
-        raise InputError(f"'{key}.max_date' is '{date}', expected YYYY-MM-DD") from None
