@@ -216,7 +216,8 @@ class FoldRun:
             self.locks.release(job)
             return
         self.writing.begin(partial(self._write, result, tally))
-        if self.config.relax != "none":  # OpenMM wants all cores, or much of the GPU's memory
+        # OpenMM wants all cores, or much of the GPU's memory; and a rank that dies ends the others at once.
+        if self.config.relax != "none" or self.world.size > 1:
             self.writing.wait()
 
     def _write(self, folded: Folded, tally: Tally) -> None:
