@@ -42,10 +42,10 @@ def predict(
 ) -> Prediction:
     """Fold a query by one pass for each of `passes`, which are a pass's features.
 
+    precision: of the model's trunk; passed: called after every pass with its number, the root mean square change of CA
+    distances in angstrom, and its seconds; timed: what comes after the passes runs in it, with the phase's name;
     previous: what the first pass recycles, None for zeros.
 
-    precision: of the model's trunk; passed: called after every pass with its number, the root mean square change of CA
-    distances in angstrom, and its seconds; timed: what comes after the passes runs in it, with the phase's name.
     Recycling ends early once that change is below config.recycle_early_stop_tolerance. The prediction is that of the
     last pass; of a model that says so, that of the surest pass, and recycling ends once confidence has fallen twice.
     """
@@ -74,9 +74,11 @@ def predict(
         features, count = following, count + 1
     made = made or [completed(output, query, config, seed, count, timed)]
     prediction = max(made, key=lambda one: one.mean_plddt) if surest else made[-1]
-    shown = made if config.save_recycles else []
-    bare: dict[str, Any] = {"pae": None, "max_pae": None, "interfaces": None, "representations": {}}
-    return replace(prediction, passes=[replace(one, **bare) for one in shown])
+    return replace(prediction, passes=[_without_errors(one) for one in made if config.save_recycles])
+
+
+def _without_errors(one: Prediction) -> Prediction:
+    return replace(one, pae=None, max_pae=None, interfaces=None, representations={})
 
 
 def _fell_twice(made: Sequence[Prediction]) -> bool:
