@@ -33,7 +33,7 @@ FORWARD_FLOAT32 = _forward(64, 32, 32, 4, 2)
 INPUT = {
     64: (_backward(128, 64, 8, 3), _backward(64, 32, 4, 2), [_backward(64, 64, 4, 3)]),
     128: (_backward(128, 64, 8, 3), _backward(64, 16, 8, 2), [_backward(64, 64, 4, 3)]),
-    256: (_backward(64, 64, 8, 3), _backward(32, 16, 8, 2), [_backward(64, 32, 8, 3)]),
+    256: (_backward(64, 64, 8, 3), _backward(32, 16, 8, 1), [_backward(64, 32, 8, 3)]),
     512: (_backward(32, 32, 8, 2), _backward(16, 16, 8, 2), []),
 }
 WEIGHTS = {
