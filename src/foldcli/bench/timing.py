@@ -45,14 +45,18 @@ def seconds(call: Callable[[], object], device: torch.device) -> float:
 
 
 def warm_times(call: Callable[[], object], device: torch.device, first: float, budget: float = 1.0) -> Times:
-    """Times of several calls after a first one of `first` seconds, which alone counts if it was longer than `LONG`.
+    """Times of several calls after a first one of `first` seconds; of calls longer than `LONG` one alone counts.
+
+    That is the first one, except on CUDA, where it compiles kernels.
 
     budget: seconds to spend on repeats, as far as `REPEATS` allows.
     """
-    if first > LONG:
+    if first > LONG and device.type == "cpu":
         return Times((first,))
     least, most = REPEATS
     warm = seconds(call, device)
+    if warm > LONG:
+        return Times((warm,))
     return Times(tuple(seconds(call, device) for _ in range(max(least, min(most, int(budget / warm))))))
 
 
