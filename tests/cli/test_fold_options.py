@@ -81,6 +81,6 @@ def test_a_guess_enters_the_first_pass(command: Command, fasta: Path) -> None:
     shutil.copy(best("out"), "guess.pdb")
     assert "(done before)" not in command(fasta, *guessed).err  # by its content
     fasta.write_text(f">a\n{SHORT}\n>b\n{LONG}\n")
-    refused = "foldcli: --initial-guess guess.pdb: b has 14 residues, and no chain does; there is guess_A of 10"
+    refused = "foldcli: --initial-guess guess.pdb: b has 14 residues; of its chains there is guess_A of 10"
     assert command(fasta, *guessed).error == refused
     assert results(Path("out")).keys() == {"a"}

@@ -1,5 +1,6 @@
 """`foldcli fold --memory-budget`, and `--dry-run`."""
 
+import json
 import re
 from pathlib import Path
 
@@ -70,6 +71,14 @@ def test_a_dry_run_says_what_would_be_taken_and_folds_nothing(command: Command, 
     assert re.fullmatch(r"\d+ MiB", cells[4]) and re.fullmatch(r"[1-5] MiB", cells[5])
     longest = [int(length) for length in cells[7].split(", ")]
     assert longest == sorted(longest) and longest[0] > 40
+    (line,) = command(longer, "--memory-budget", "5MiB", "--dry-run", "--json", usual=SMALL).out.splitlines()
+    told = json.loads(line)
+    assert (told["event"], told["job"], told["tokens"], list(told["longest"].values())) == (
+        "forecast",
+        "a",
+        70,
+        longest,
+    )
 
 
 def test_a_dry_run_says_that_nothing_fits_and_what_to_do(command: Command, longer: Path) -> None:

@@ -23,7 +23,5 @@ def test_each_chain_takes_the_chain_of_its_sequence() -> None:
         guess.positions(Query("b", "b", second.sequence, "here"))[:, CA], second.positions[:, CA]
     )
     twice = Query("a", "a", 2 * first.sequence, "here", chain_lengths=(19, 19))
-    with pytest.raises(
-        InputError, match=r"a: a chain of it has 19 residues, and no chain does; there is complex_B of 20"
-    ):
+    with pytest.raises(InputError, match=r"chain A of a has 19 residues; of its chains there is complex_B of 20"):
         guess.positions(twice)

@@ -2,8 +2,10 @@
 
 import contextlib
 import gc
+import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +43,11 @@ def run_fold(
     queries = read_input(source, msa, skip_bad)
     # Imported once the input is known to be good: torch alone takes more than a second.
     if dry_run:
-        _print(dry_run_table(queries, models, weights, settings, overrides))
+        found = dry_run_forecasts(queries, models, weights, settings, overrides)
+        if as_json:
+            print(*(json.dumps({"event": "forecast", **asdict(one)}) for one in found), sep="\n")
+        else:
+            _print(forecast_table(found))
         return 0
     from foldcli.folding.align import align
     from foldcli.folding.job_scheduler import RanksNotStarted
@@ -74,9 +80,9 @@ def run_fold(
     return int(any(record.status != "done" for record in records))
 
 
-def dry_run_table(
+def dry_run_forecasts(
     queries: Sequence[Query], models: list[str], weights: str | None, settings: Mapping[str, Any], overrides: list[str]
-) -> Table:
+) -> "list[Forecast]":
     """What a fold of the queries would take."""
     gc.disable()  # torch's modules stay: to look for garbage in them, again and again, takes half a second
     try:
@@ -87,7 +93,7 @@ def dry_run_table(
 
         gc.freeze()
         gc.enable()
-        return forecast_table(forecasts(resolve(models, weights, overrides, settings, queries), queries))
+        return forecasts(resolve(models, weights, overrides, settings, queries), queries)
     finally:
         gc.enable()
         gc.unfreeze()

@@ -59,4 +59,5 @@ def _taken(alignment: Alignment, numbers: Numbers) -> Alignment:
     missing = numbers == NO_ROW
     tokens, deletions = alignment.tokens[numbers], alignment.deletions[numbers]
     tokens[missing], deletions[missing] = GAP, 0
-    return Alignment(tokens, deletions, tuple("" if k == NO_ROW else alignment.titles[k] for k in numbers))
+    titles = alignment.titles or [""] * alignment.depth
+    return Alignment(tokens, deletions, tuple("" if k == NO_ROW else titles[k] for k in numbers))

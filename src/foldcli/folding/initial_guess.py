@@ -14,6 +14,7 @@ from foldcli.data.chain import Chain
 from foldcli.data.formats.structure_files import read_structure
 from foldcli.data.query import Query
 from foldcli.errors import InputError
+from foldcli.protein.chain_names import chain_name
 from foldcli.protein.residues import CA, CB
 from foldcli.weights.files import sha256
 
@@ -59,9 +60,12 @@ class InitialGuess:
         fitting = [place for place, chain in enumerate(left) if len(chain.sequence) == length]
         if not fitting:
             there = ", ".join(f"{chain.name} of {len(chain.sequence)}" for chain in left) or "none left"
-            one = ": a chain of it" if query.chain_lengths else ""
+            one = (
+                f"chain {chain_name(query.chains.index(sequence))} of {query.name}"
+                if query.chain_lengths
+                else query.name
+            )
             raise InputError(
-                f"--initial-guess {self.path}: {query.name}{one} has {length} residues, and no chain does; "
-                f"there is {there}"
+                f"--initial-guess {self.path}: {one} has {length} residues; of its chains there is {there}"
             )
         return next((place for place in fitting if left[place].sequence == sequence), fitting[0])

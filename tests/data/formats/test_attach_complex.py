@@ -135,3 +135,9 @@ def test_a_complex_with_its_own_alignment_takes_no_other(tmp_path):
     (tmp_path / "x.a3m").write_text(COLABFOLD)
     with pytest.raises(InputError, match="row 1 brings its own alignment; keep one of the two"):
         attach_alignments(read_queries(tmp_path / "x.a3m"), tmp_path / "x.a3m")
+
+
+def test_a_chain_without_an_alignment_has_its_sequence_alone(records, tmp_path):
+    query, _ = attach_alignments(records, folder(tmp_path, x_A_a3m=FIRST))
+    assert rows(query)[0] == ["MA-Q", "MAD-"] and rows(query)[2] == []
+    assert "chain B: no alignment, its sequence alone" in query.notes

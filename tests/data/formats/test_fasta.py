@@ -160,6 +160,9 @@ def test_chains_of_a_complex(tmp_path):
     assert (dimer.name, dimer.chains) == ("dimer", ("MAC", "MAC"))
     assert dimer.notes == tuple(f"chain {name}: U at position 3 is folded as C" for name in "AB")
     assert [query.chains for query in read_input("MADQ:LTE")] == [("MADQ", "LTE")]
+    for written in ("", "MADQ1", "madq"):
+        with pytest.raises(InputError, match=r"empty|no such file, and no sequence of capital one-letter codes"):
+            read_input(written)
 
 
 def test_hidden_files_are_passed_over(tmp_path):

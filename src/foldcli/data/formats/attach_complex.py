@@ -158,19 +158,21 @@ def with_msas(
     by_species: Mapping[str, Alignment] = MappingProxyType({}),
     paired: Sequence[Alignment] = (),
 ) -> Query:
-    """The complex with alignments of its sequences, whose rows are paired, and a note if no row is.
+    """The complex with alignments of its sequences, whose rows are paired; notes on chains without, and if no row is.
 
     by_species: those whose rows are paired by species, where they are others than `own`; paired: those that are paired
     already.
     """
     entities = query.entities
+    alone = [] if paired else [entity for entity in entities if entity not in own and entity not in by_species]
     if len(entities) > 1 and not paired:
         rows = [by_species.get(entity) or own.get(entity) or Alignment.of_sequence(entity) for entity in entities]
         paired = pair_by_species(rows, [query.chains.count(entity) for entity in entities])
     unpaired = [informative(own.get(entity)) for entity in entities]
     pairs = map(informative, paired) if paired else [None] * len(entities)
     msas = tuple(EntityMsa(*found) for found in zip(unpaired, pairs, strict=True))
-    return dataclasses.replace(query, msas=msas, notes=query.notes + pairing_notes(msas))
+    notes = tuple(f"chain {chain_name(query.chains.index(one))}: no alignment, its sequence alone" for one in alone)
+    return dataclasses.replace(query, msas=msas, notes=query.notes + notes + pairing_notes(msas))
 
 
 def pairing_notes(msas: Sequence[EntityMsa]) -> tuple[str, ...]:

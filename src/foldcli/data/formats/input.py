@@ -23,6 +23,10 @@ def read_input(
     if isinstance(source, str) and source and set(source) <= {*LETTERS_X, ":"}:
         chains, notes = chains_of(source, "the sequence")
         source = Query("query", "", "".join(chains), "the sequence", None, notes, lengths_of(chains))
+    if source == "":
+        raise InputError("the sequence is empty")
+    if isinstance(source, str) and not Path(source).exists():
+        raise InputError(f"{source}: no such file, and no sequence of capital one-letter codes")
     if isinstance(source, str | Path):
         queries = read_queries(Path(source), skip_bad)
     else:
