@@ -123,7 +123,8 @@ class Cases:
         z = self._pairs(self.dtype)
         mask = torch.ones_like(z[..., 0])
         if name == "template_pairs":
-            return Case(name, self.model.trunk.template_pairs, (z, self.features(), mask), 1)  # type: ignore[arg-type]
+            read = self.features(Sizes(self.sizes.residues, 1, 1))  # its rows are not read, nor are they to be counted
+            return Case(name, self.model.trunk.template_pairs, (z, read, mask), 1)  # type: ignore[arg-type]
         stack, _, unit = name.partition(".")
         return self._in_block(name, stack, unit, z, mask)
 
@@ -144,9 +145,10 @@ class Cases:
         inputs = {"block": (m, z, rows, mask), "row": (m, z, rows), "msa_transition": (m,)}
         return Case(name, module, inputs.get(unit, (m, rows)), 2 if unit in ("block", "row") else 1)
 
-    def features(self) -> Features:
-        """Random features of one pass."""
-        i, s, e = self.sizes.residues, self.sizes.depth, self.sizes.extra
+    def features(self, sizes: Sizes | None = None) -> Features:
+        """Random features of one pass, of these sizes, else the cases' own."""
+        sizes = sizes or self.sizes
+        i, s, e = sizes.residues, sizes.depth, sizes.extra
         return Features(
             self._integers(20, i), torch.arange(i, device=self.device), self._ones(i),
             self._normal(i, self.config.c_target),
