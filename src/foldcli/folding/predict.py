@@ -68,13 +68,14 @@ def predict(
         require_finite(output, query, precision)
         settled = count > 0 and moved < config.recycle_early_stop_tolerance
         if surest or config.save_recycles:
-            made.append(completed(output, query, config, seed, count, timed))
+            made.append(assemble(output, query, config, seed, count, timed))
         if following is None or settled or (surest and _fell_twice(made)):
             break
         features, count = following, count + 1
-    made = made or [completed(output, query, config, seed, count, timed)]
+    made = made or [assemble(output, query, config, seed, count, timed)]
     prediction = max(made, key=lambda one: one.mean_plddt) if surest else made[-1]
-    return replace(prediction, passes=[_without_errors(one) for one in made if config.save_recycles])
+    shown = [_without_errors(closed(one, config, timed)) for one in made if config.save_recycles]
+    return replace(closed(prediction, config, timed), passes=shown)
 
 
 def _without_errors(one: Prediction) -> Prediction:
@@ -86,13 +87,13 @@ def _fell_twice(made: Sequence[Prediction]) -> bool:
     return len(made) > 2 and made[-1].mean_plddt < made[-2].mean_plddt < made[-3].mean_plddt
 
 
-def completed(output: Output, query: Query, config: FoldConfig, seed: int, recycles: int, timed: Timed) -> Prediction:
-    """The prediction of a pass, with its peptides closed where the model has no side chains."""
+def closed(prediction: Prediction, config: FoldConfig, timed: Timed) -> Prediction:
+    """The prediction with its peptides closed where the model has no side chains."""
+    if config.model.side_chains:
+        return prediction
     with timed("peptides"):
-        positions = output.positions.float().cpu()
-        positions = positions if config.model.side_chains else close_peptides(positions, config.cyclic)
-    with timed("confidence"):
-        return assemble(output, positions, query, config, seed, recycles)
+        positions = close_peptides(torch.from_numpy(prediction.structure.positions), config.cyclic)
+    return replace(prediction, structure=replace(prediction.structure, positions=positions.numpy()))
 
 
 def recycled_guess(positions: np.ndarray, c_m: int, c_z: int, ranks: int, like: torch.Tensor) -> Recycled:
@@ -137,30 +138,31 @@ def distance_change(before: Atoms37, after: Atoms37) -> float:
     return float((old - new).square().mean().sqrt())
 
 
-def assemble(
-    output: Output, positions: Atoms37, query: Query, config: FoldConfig, seed: int, recycles: int
-) -> Prediction:
-    """The prediction, as numpy arrays, from the last pass's output and its positions, peptides closed."""
-    confidence = _array(plddt(output.lddt))
+def assemble(output: Output, query: Query, config: FoldConfig, seed: int, recycles: int, timed: Timed) -> Prediction:
+    """The prediction of a pass, as numpy arrays; its peptides are not closed yet."""
+    with timed("confidence"):
+        structure, last = _structure(output, query, config), config.model.heads.pae_last_break
+        errors = {} if output.pae is None else _of_aligned_errors(output, output.pae, last, structure)
+        return Prediction(
+            structure=structure, plddt=structure.b_factor, model=config.model.name, seed=seed, recycles=recycles,
+            representations=_representations(output, config), **errors,
+        )  # fmt: skip
+
+
+def _structure(output: Output, query: Query, config: FoldConfig) -> Structure:
     aatype = [residues.INDEX[letter] for letter in query.sequence]
     atoms = residues.ATOM37_MASK[aatype].astype(bool)
     if not config.model.side_chains:
         atoms[:, residues.O + 1 :] = False  # O is the last of N, CA, C, CB, O in the order of atom37
-    structure = Structure(
+    return Structure(
         sequence=query.sequence,
-        positions=positions.numpy(),
+        positions=_array(output.positions),
         mask=atoms,
         residue_index=np.concatenate([np.arange(len(chain)) for chain in query.chains]) + config.first_residue,
-        b_factor=confidence,
+        b_factor=_array(plddt(output.lddt)),
         cyclic=config.cyclic,
         chain_lengths=query.chain_lengths,
     )
-    last = config.model.heads.pae_last_break
-    errors = {} if output.pae is None else _of_aligned_errors(output, output.pae, last, structure)
-    return Prediction(
-        structure=structure, plddt=confidence, model=config.model.name, seed=seed, recycles=recycles,
-        representations=_representations(output, config), **errors,
-    )  # fmt: skip
 
 
 def _of_aligned_errors(output: Output, logits: torch.Tensor, last_break: float, structure: Structure) -> dict[str, Any]:
