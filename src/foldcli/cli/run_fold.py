@@ -43,11 +43,7 @@ def run_fold(
     queries = read_input(source, msa, skip_bad)
     # Imported once the input is known to be good: torch alone takes more than a second.
     if dry_run:
-        found = dry_run_forecasts(queries, models, weights, settings, overrides)
-        if as_json:
-            print(*(json.dumps({"event": "forecast", **asdict(one)}) for one in found), sep="\n")
-        else:
-            _print(forecast_table(found))
+        _print_forecasts(dry_run_forecasts(queries, models, weights, settings, overrides), as_json)
         return 0
     from foldcli.folding.align import align
     from foldcli.folding.job_scheduler import RanksNotStarted
@@ -97,6 +93,13 @@ def dry_run_forecasts(
     finally:
         gc.enable()
         gc.unfreeze()
+
+
+def _print_forecasts(found: "Sequence[Forecast]", as_json: bool) -> None:
+    if as_json:
+        print(*(json.dumps({"event": "forecast", **asdict(one)}) for one in found), sep="\n")
+    else:
+        _print(forecast_table(found))
 
 
 def _print(grid: Table | str) -> None:

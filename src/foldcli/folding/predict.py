@@ -72,14 +72,15 @@ def predict(
         if following is None or settled or (surest and _fell_twice(made)):
             break
         features, count = following, count + 1
-    made = made or [assemble(output, query, config, seed, count, timed)]
-    prediction = max(made, key=lambda one: one.mean_plddt) if surest else made[-1]
-    shown = [_without_errors(closed(one, config, timed)) for one in made if config.save_recycles]
-    return replace(closed(prediction, config, timed), passes=shown)
+    return chosen(made or [assemble(output, query, config, seed, count, timed)], config, timed)
 
 
-def _without_errors(one: Prediction) -> Prediction:
-    return replace(one, pae=None, max_pae=None, interfaces=None, representations={})
+def chosen(made: Sequence[Prediction], config: FoldConfig, timed: Timed) -> Prediction:
+    """The last pass's prediction, or the surest one's, with those of all passes where they are asked for."""
+    prediction = max(made, key=lambda one: one.mean_plddt) if config.model.surest_pass else made[-1]
+    shown = [closed(one, config, timed) for one in made if config.save_recycles]
+    bare: dict[str, Any] = {"pae": None, "max_pae": None, "interfaces": None, "representations": {}}
+    return replace(closed(prediction, config, timed), passes=[replace(one, **bare) for one in shown])
 
 
 def _fell_twice(made: Sequence[Prediction]) -> bool:
