@@ -55,7 +55,7 @@ def test_a_run_leaves_every_file_and_true_tables(command: Command, fasta: Path) 
     assert {"length", "depth", "plddt", "ptm", "seconds", "memory_gib", "error"} <= rows[0].keys()
 
     timings = json.loads(Path("out/b/timings.json").read_text())
-    phases = ("features", "pass_0", "pass_1", "peptides", "confidence")
+    phases = ("features", "pass_0", "pass_1", "confidence")
     made = [f"tiny_seed_000_{phase}" for phase in phases]
     writing = ["wait_for_files", "write", "plots", "other", "report"]
     assert list(timings) == ["between_jobs", "plan", *made, *writing]
