@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from foldcli.data.chain import Chain, Template
+from foldcli.data.features.templates import gaps_closed
 from foldcli.data.formats.name_list import read_names
 from foldcli.data.query import Query
 from foldcli.data.training.shards import Shard
@@ -64,9 +65,7 @@ def copy(chain: Chain, library: Library) -> Copied:
 
 def copied_lddt(chain: Chain, template: Template) -> float:
     """lDDT of the template's CA atoms, 0 to 1; residues not covered lie on straight lines between their neighbours."""
-    known = np.flatnonzero(template.mask[:, CA])
-    line = [np.interp(np.arange(len(template.mask)), known, template.positions[known, CA, axis]) for axis in range(3)]
-    points = torch.from_numpy(np.stack(line, axis=-1)).float()
+    points = torch.from_numpy(gaps_closed(template.positions[:, CA], np.flatnonzero(template.mask[:, CA]))).float()
     true = torch.from_numpy(chain.positions[:, CA])
     return float(lddt(points, true, torch.from_numpy(chain.mask[:, CA]).float()))
 

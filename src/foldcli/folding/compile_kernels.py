@@ -7,10 +7,9 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
 
 import torch
 
@@ -20,11 +19,10 @@ from foldcli.folding.chunking import blank_inputs
 from foldcli.folding.fused_blocks import fused_copy
 from foldcli.folding.models import meta_model
 from foldcli.model.alphafold import AlphaFold
-from foldcli.model.features import Features, Recycled, TemplateFeatures
+from foldcli.model.features import map_tensors
 from foldcli.ops.kernel_compilation import compile_launches
 
 DEPTH = 2  # blocks of each kind, which launch all that more of them would
-T = TypeVar("T", Features, Recycled, TemplateFeatures)
 
 
 def main() -> None:
@@ -57,20 +55,13 @@ def work(model: AlphaFold, precision: torch.dtype, cyclic: bool, size: tuple[int
     """Run a first and a later pass on meta tensors; size: residues, rows of the alignment, templates."""
     length, depth, templates = size
     given, recycled = blank_inputs(model.config, length, depth, torch.device("cpu"), precision, templates, cyclic)
-    features = _on_meta(given)
+    features = map_tensors(given, _on_meta)
     model(features, None)
-    model(features, _on_meta(recycled))
+    model(features, map_tensors(recycled, _on_meta))
 
 
-def _on_meta(values: T) -> T:
-    """The same with every tensor on the device meta."""
-    made: dict[str, Any] = {f.name: getattr(values, f.name) for f in fields(values)}
-    for name, value in made.items():
-        if isinstance(value, torch.Tensor):
-            made[name] = torch.empty(value.shape, dtype=value.dtype, device="meta")
-        elif value is not None:
-            made[name] = _on_meta(value)
-    return replace(values, **made)
+def _on_meta(x: torch.Tensor) -> torch.Tensor:
+    return torch.empty(x.shape, dtype=x.dtype, device="meta")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields, replace
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from foldcli.errors import FoldcliError
 from foldcli.geometry.backbone import close_peptides
 from foldcli.model.alphafold import AlphaFold, Output
 from foldcli.model.confidence import aligned_tm_scores, chain_tm_scores, error_bins, expected_aligned_error, plddt
-from foldcli.model.features import Features, Recycled, TemplateFeatures
+from foldcli.model.features import Features, Recycled, map_tensors
 from foldcli.parallel.shard import gather_rows
 from foldcli.protein import residues
 from foldcli.protein.interfaces import interfaces, iptm
@@ -25,7 +25,6 @@ from foldcli.shapes import Atoms37
 # Rows of the pair representation whose aligned errors are computed at once.
 ROWS = 64
 Timed = Callable[[str], AbstractContextManager[object]]
-T = TypeVar("T", Features, TemplateFeatures)
 
 
 @torch.inference_mode()
@@ -55,7 +54,7 @@ def predict(
     features, output, count = next(upcoming), None, 0
     while True:
         start = time.perf_counter()
-        on_device = to_device(features, device)
+        on_device = map_tensors(features, lambda x: x.to(device))
         before = previous.positions if previous else torch.zeros(*on_device.aatype.shape, 37, 3, device=device)
         output = None  # frees its logits before the next pass
         output = model(on_device, previous)
@@ -122,15 +121,6 @@ def require_finite(output: Output, query: Query, precision: torch.dtype) -> None
 def recycled(found: Recycled, precision: torch.dtype) -> Recycled:
     """What recycling passes on, with the pair representation in the trunk's dtype, from which it was widened."""
     return replace(found, pair=found.pair.to(precision))
-
-
-def to_device(features: T, device: torch.device) -> T:
-    """The same features with every tensor on the device."""
-    moved: dict[str, Any] = {f.name: getattr(features, f.name) for f in fields(features)}
-    for name, value in moved.items():
-        if value is not None:
-            moved[name] = value.to(device) if isinstance(value, torch.Tensor) else to_device(value, device)
-    return replace(features, **moved)
 
 
 def distance_change(before: Atoms37, after: Atoms37) -> float:

@@ -1,8 +1,12 @@
 """The input of one pass of the model."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 from foldcli.shapes import Float, Int, StartFrames, Tensor
+
+Inputs = TypeVar("Inputs", "Features", "TemplateFeatures", "ChainFeatures", "Recycled")
 
 
 @dataclass(frozen=True)
@@ -57,3 +61,12 @@ class Recycled:
     msa_first_row: Float[Tensor, "*b i c_m"]
     pair: Float[Tensor, "*b i j c_z"]
     positions: Float[Tensor, "*b i 37 3"]
+
+
+def map_tensors(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
+    """The same inputs with every tensor changed, those of templates and chains too."""
+    changed: dict[str, Any] = {f.name: getattr(inputs, f.name) for f in fields(inputs)}
+    for name, value in changed.items():
+        if value is not None:
+            changed[name] = change(value) if isinstance(value, Tensor) else map_tensors(value, change)
+    return replace(inputs, **changed)

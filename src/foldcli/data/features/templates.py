@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from foldcli.data.chain import Template
 from foldcli.geometry.rigid import rotation_to_quaternion
@@ -92,15 +93,20 @@ def start_frames(templates: Sequence[Template], window: slice) -> StartFrames:
     positions, mask = (torch.tensor(x[window]).float() for x in (templates[0].positions, templates[0].mask))
     alanines = torch.full((length,), INDEX["A"])  # a backbone's frame is the same for all kinds of residues
     frames, _, there = group_frames(alanines, positions, mask)
-    known, every = there[:, 0].bool().numpy().nonzero()[0], np.arange(length)
+    known = there[:, 0].bool().numpy().nonzero()[0]
     if not len(known):
         return start
-    nearest = known[np.abs(every[:, None] - known).argmin(-1)]
-    places = frames.translation[:, 0].numpy()
-    line = np.stack([np.interp(every, known, places[known, axis]) for axis in range(3)], axis=-1)
+    nearest = known[np.abs(np.arange(length)[:, None] - known).argmin(-1)]
+    line = gaps_closed(frames.translation[:, 0].numpy(), known)
     start[:, :4] = rotation_to_quaternion(frames.rotation[nearest, 0])
     start[:, 4:] = torch.from_numpy(line - line.mean(0))
     return start
+
+
+def gaps_closed(points: NDArray[np.float32], known: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Points [i, 3], of which those not among `known` are put on the straight line between their neighbours."""
+    every = np.arange(len(points))
+    return np.stack([np.interp(every, known, points[known, axis]) for axis in range(3)], axis=-1)
 
 
 def empty_templates(count: int, length: int) -> TemplateFeatures:
