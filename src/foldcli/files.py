@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,13 +27,14 @@ def require_writable(path: Path | None) -> Path | None:
     return path
 
 
-def write_atomic(path: Path, data: str | bytes) -> None:
-    """Write `data` to `path` in one step; FoldcliError if that fails, and an earlier file stays.
+def write_atomic(path: Path, data: str | bytes | Iterable[str]) -> None:
+    """Write `data`, or all its parts, to `path` in one step; FoldcliError if that fails, and an earlier file stays.
 
     Text is written as UTF-8, with `?` for bytes of a file's name that are none.
     """
     with atomic_file(path) as file:
-        file.write(data.encode("utf-8", "replace") if isinstance(data, str) else data)
+        for part in [data] if isinstance(data, str | bytes) else data:
+            file.write(part.encode("utf-8", "replace") if isinstance(part, str) else part)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from foldcli.data.query import Query
 from foldcli.folding import predict
 from foldcli.model.alphafold import AlphaFold, Output
 from foldcli.model.features import Features, Recycled
+from foldcli.protein import interfaces
 
 
 def test_next_features_are_made_while_a_gpu_runs_the_pass(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,6 +65,7 @@ def test_confidence_of_a_complex_does_not_depend_on_the_rows_at_once(monkeypatch
     query, made = Query("a", "a", "MKVLAAGIV", "here", chain_lengths=(5, 4)), []
     for rows in (64, 2):
         monkeypatch.setattr(predict, "ROWS", rows)
+        monkeypatch.setattr(interfaces, "ROWS", rows)
         passes = featurize(query, config.model.msa, 0, 1)
         made.append(predict.predict(model, query, passes, config, torch.float32, 0, lambda *told: None))
     whole, parts = made

@@ -1,6 +1,7 @@
 """Reports in a real Chromium; run by `make report-check`, not by every test run, since they need the browser."""
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -149,6 +150,21 @@ def test_without_aligned_errors_there_is_no_map_and_residues_are_typed(
     page.keyboard.press("Enter")
     assert "Give residues from 1 to" in page.inner_text("#selected")
     assert page.get_attribute("#aligned", "aria-invalid") == "true"
+
+
+def test_a_shrunk_map_says_so_and_is_read_by_residue(
+    browser: "Browser", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foldcli.report.aligned_errors.MAP_PIXELS", len(folded().plddt) // 3)
+    page = opened(browser, write_page(tmp_path / "job", [folded()]), *LAPTOP)
+    wait_until_drawn(page)
+    assert "Shown at 1 in 3: each point is the mean of 3 × 3 pairs" in page.inner_text("#map-blocks")
+    length = len(folded().plddt)
+    page.mouse.click(*at(page, 0.25, 0.75))
+    row, column = int(0.25 * length) + 1, int(0.75 * length) + 1
+    assert page.input_value("#aligned") == str(row) and page.input_value("#scored") == str(column)
+    found = re.search(r"mean expected error ([\d.]+) Å", page.inner_text("#selected"))
+    assert found and float(found[1]) == pytest.approx(min(31, column - row), abs=2.1)
 
 
 @pytest.mark.parametrize("size", [LAPTOP, PHONE])

@@ -115,6 +115,16 @@ def test_the_page_holds_structures_scores_and_their_motions(tmp_path: Path) -> N
     np.testing.assert_allclose(laid[1][known], laid[0][known], atol=0.01)
 
 
+def test_a_long_proteins_map_is_shrunk_and_the_page_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("foldcli.report.aligned_errors.MAP_PIXELS", 4)
+    shown = contents(tmp_path)
+    data = data_of(report_html(shown))
+    pae = shown.ranked[0][0].pae
+    assert data["paeBlock"] == 2 and pae is not None
+    found = np.frombuffer(unpacked(data["predictions"][0]["pae"]), np.uint8).reshape(5, 5) * PAE_STEP
+    np.testing.assert_allclose(found, pae.reshape(5, 2, 5, 2).mean((1, 3)), atol=PAE_STEP / 2 + 1e-4)
+
+
 def test_coverage_counts_residues_by_the_identity_of_their_row() -> None:
     tokens = np.array([[0] * 10, [0] * 5 + [GAP] * 5, [1] * 9 + [0]], np.int8)
     layers = coverage(tokens)

@@ -10,9 +10,7 @@ from foldcli.protein.structure import Prediction
 from foldcli.report.plots import (
     BANDS,
     COVERAGE_ROWS,
-    MAP_PIXELS,
     _rows_by_identity,
-    _shrunk,
     coverage_png,
     identities,
     pae_png,
@@ -75,15 +73,6 @@ def test_pae_has_the_scored_residue_on_x_and_a_fixed_scale(tmp_path: Path) -> No
     image = _pixels(path)
     assert image[200, 450].sum() > 700  # near white, above right
     assert image[500, 200].sum() < 300  # dark green, below left
-
-
-@pytest.mark.parametrize("side", [1, 2, 3])
-def test_a_large_map_is_drawn_as_means_of_its_blocks(side: int) -> None:
-    length = side * MAP_PIXELS + side - 1  # the last block is smaller, where there are blocks
-    rows = np.arange(length, dtype=np.float32)
-    shrunk = _shrunk(rows[:, None] + 1e4 * rows)
-    blocks = np.array([rows[k : k + side].mean() for k in range(0, length, side)])
-    np.testing.assert_allclose(shrunk, blocks[:, None] + 1e4 * blocks, rtol=1e-6)
 
 
 def test_pae_needs_one(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from foldcli.protein.structure import Prediction
+from foldcli.report.aligned_errors import database_json
 from foldcli.report.scores import (
-    confidence_json,
     ranking_score,
     ranking_scores_csv,
+    scores_json,
     summary_confidences_json,
 )
 from tests.report.complexes import complex_prediction
@@ -55,12 +56,13 @@ def alphafold_database(text: str) -> dict[str, Any]:
 def test_aligned_errors() -> None:
     predicted = prediction("MKVL")
     assert predicted.pae is not None
-    for text, most in zip(confidence_json(predicted)[::-1], (31.75, float(predicted.pae.max())), strict=True):
+    texts = "".join(database_json(predicted)), "".join(scores_json(predicted, True))
+    for text, most in zip(texts, (31.75, float(predicted.pae.max())), strict=True):
         errors, said = pae_viewer(text, 4)
         np.testing.assert_allclose(errors, predicted.pae, atol=0.0051)
         np.testing.assert_array_equal(chimerax(text), errors)
         assert said == pytest.approx(most)
-    assert alphafold_database(confidence_json(predicted)[1])["max_predicted_aligned_error"] == 31.75
+    assert alphafold_database(texts[0])["max_predicted_aligned_error"] == 31.75
 
 
 @pytest.mark.parametrize("ptm", [True, False])

@@ -5,9 +5,15 @@ import numpy as np
 import pytest
 
 from foldcli.errors import FoldcliError
-from foldcli.report.scores import confidence_json
+from foldcli.protein.structure import Prediction
+from foldcli.report.aligned_errors import database_json
+from foldcli.report.scores import scores_json
 from tests.report.complexes import complex_prediction
 from tests.report.samples import prediction
+
+
+def scores_of(predicted: Prediction, with_errors: bool = True) -> str:
+    return "".join(scores_json(predicted, with_errors))
 
 
 def test_scores_have_colabfolds_keys_and_rounding() -> None:
@@ -17,7 +23,7 @@ def test_scores_have_colabfolds_keys_and_rounding() -> None:
         pae=np.array([[0.25, 12.346], [30.004, 0.1]], np.float32),
         ptm=0.123456,
     )
-    scores = json.loads(confidence_json(predicted)[0])
+    scores = json.loads(scores_of(predicted))
     assert list(scores) == ["plddt", "max_pae", "pae", "ptm"]
     assert scores["plddt"] == [91.24, 7.0]
     assert scores["pae"] == [[0.25, 12.35], [30.0, 0.1]]
@@ -29,20 +35,26 @@ def test_every_number_is_written_as_json_writes_it() -> None:
     pae = np.append(np.arange(0, 32, 0.005), [0, 0, 100.01, 31.995]).astype(np.float32)[:6400].reshape(80, 80)
     predicted = replace(prediction("M" * 80), pae=pae)
     rounded = np.around(pae.astype(np.float64), 2).tolist()
-    scores, errors = confidence_json(predicted)
+    scores, errors = scores_of(predicted), "".join(database_json(predicted))
     assert errors == json.dumps([{"predicted_aligned_error": rounded, "max_predicted_aligned_error": 31.75}])
     assert scores == json.dumps(json.loads(scores)) and json.loads(scores)["pae"] == rounded
 
 
 def test_models_without_pae_have_plddt_alone() -> None:
     predicted = prediction("MK", ptm=False)
-    scores, errors = confidence_json(predicted)
-    assert list(json.loads(scores)) == ["plddt"] and not errors
+    assert list(json.loads(scores_of(predicted))) == ["plddt"]
+
+
+def test_scores_without_the_errors_have_their_largest() -> None:
+    predicted = prediction("MKV")
+    whole, bare = (json.loads(scores_of(predicted, with_errors)) for with_errors in (True, False))
+    del whole["pae"]
+    assert bare == whole and list(bare) == ["plddt", "max_pae", "ptm"]
 
 
 def test_pae_has_the_databases_form() -> None:
     predicted = replace(prediction("MK"), pae=np.array([[0.25, 12.346], [30.004, 0.1]], np.float32))
-    assert json.loads(confidence_json(predicted)[1]) == [
+    assert json.loads("".join(database_json(predicted))) == [
         {"predicted_aligned_error": [[0.25, 12.35], [30.0, 0.1]], "max_predicted_aligned_error": 31.75}
     ]
 
@@ -51,16 +63,16 @@ def test_pae_has_the_databases_form() -> None:
 def test_a_value_that_is_not_finite_is_refused(bad: float) -> None:
     predicted = prediction("MKV")
     with pytest.raises(FoldcliError, match="pLDDT at residue 2 is not finite"):
-        confidence_json(replace(predicted, plddt=np.array([1, bad, 3], np.float32)))
+        scores_of(replace(predicted, plddt=np.array([1, bad, 3], np.float32)))
     with pytest.raises(FoldcliError, match="PAE at residue 1 is not finite"):
-        confidence_json(replace(predicted, pae=np.full((3, 3), bad, np.float32)))
+        scores_of(replace(predicted, pae=np.full((3, 3), bad, np.float32)))
     with pytest.raises(FoldcliError, match="pTM is not finite"):
-        confidence_json(replace(predicted, ptm=bad))
+        scores_of(replace(predicted, ptm=bad))
 
 
 def test_a_complex_has_colabfolds_keys_by_chain_and_by_pair() -> None:
     predicted = complex_prediction()
-    scores, found = json.loads(confidence_json(predicted)[0]), predicted.interfaces
+    scores, found = json.loads(scores_of(predicted)), predicted.interfaces
     assert found is not None
     assert list(scores)[3:] == ["ptm", "iptm", "pairwise_iptm", "per_chain_ptm", "ipsae", "pdockq", "pdockq2"]
     assert scores["iptm"] == pytest.approx(predicted.iptm, abs=0.0051)

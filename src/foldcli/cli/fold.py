@@ -147,6 +147,12 @@ def fold(
         ),
     ] = None,
     first_residue: Annotated[int | None, results(help="Number of the first residue.", show_default="1")] = None,
+    pae: Annotated[
+        str | None,
+        results(
+            help="Predicted aligned errors as json, npz or none.", show_default="json", autocompletion=choices("pae")
+        ),
+    ] = None,
     save_recycles: Annotated[bool | None, results("--save-recycles", help="Save the structure of each pass.")] = None,
     save_single_representations: Annotated[bool | None, results(help="Save as .npy: residues x c_s.")] = None,
     save_pair_representations: Annotated[bool | None, results(help="Save as .npy: residues x residues x c_z.")] = None,
@@ -168,7 +174,7 @@ def fold(
         "max_template_date": max_template_date, "device": device, "precision": precision, "gpus": gpus,
         "dap": _ranks(dap), "memory_budget": memory_budget, "autochunk": autochunk, "overwrite": overwrite, "zip": zip,
         "cyclic": cyclic, "initial_guess": initial_guess, "first_residue": first_residue,
-        "save_recycles": save_recycles,
+        "pae": pae, "save_recycles": save_recycles,
         "save_single_representations": save_single_representations,
         "save_pair_representations": save_pair_representations,
     }  # fmt: skip

@@ -57,6 +57,7 @@ class FoldConfig:
     memory_budget: str  # memory that a pass may take besides the parameters, such as 12GiB; empty: all that is free
 
     # Results
+    pae: str  # how predicted aligned errors are written: json, npz, or none (report and scores have them anyway)
     save_single_representations: bool
     save_pair_representations: bool
     zip: bool  # whether each job's folder is written as NAME.zip as well
@@ -69,6 +70,7 @@ class FoldConfig:
         "pair_strategy": ("greedy", "complete"),
         "pair_mode": ("unpaired_paired", "paired", "unpaired"),
         "relax": ("none", "best", "all"),
+        "pae": ("json", "npz", "none"),
         "device": DEVICES,
         "precision": PRECISIONS,
     }

@@ -13,12 +13,15 @@ from foldcli.data.query import Query
 from foldcli.errors import FoldcliError
 from foldcli.files import atomic_file, write_atomic
 from foldcli.protein.structure import Prediction
+from foldcli.report.aligned_errors import database_json, write_npz
 from foldcli.report.modelcif import modelcif_text
 from foldcli.report.pdb import PdbLimitError, pdb_text
 from foldcli.report.plots import coverage_png, pae_png, plddt_png, ranking_png
 from foldcli.report.provenance import Provenance, remarks
-from foldcli.report.scores import confidence_json, ranking_scores_csv, summary_confidences_json
+from foldcli.report.scores import ranking_scores_csv, scores_json, summary_confidences_json
 from foldcli.timers import Timers
+
+ERRORS = "predicted_aligned_error"
 
 
 @contextlib.contextmanager
@@ -52,15 +55,15 @@ def _earlier_name(final: Path) -> Path:
 
 
 def write_job(
-    folder: Path, query: Query, a3m: str, ranked: Sequence[tuple[Prediction, Provenance]], rank_by: str
+    folder: Path, query: Query, a3m: str, ranked: Sequence[tuple[Prediction, Provenance]], rank_by: str, pae: str
 ) -> list[str]:
     """Write the structures and scores of a job, best prediction first; a3m: its alignment, empty for none.
 
-    rank_by: as the setting; what the predictions are sorted by. Returns why there are no PDB files, where there are
-    none.
+    rank_by, pae: as the settings; what the predictions are sorted by, and how their aligned errors are written. Returns
+    why there are no PDB files, where there are none.
     """
     notes = [
-        _write_prediction(folder, _label(rank, prediction), prediction, provenance)
+        _write_prediction(folder, _label(rank, prediction), prediction, provenance, pae)
         for rank, (prediction, provenance) in enumerate(ranked, start=1)
     ]
     predictions = [prediction for prediction, _ in ranked]
@@ -108,9 +111,10 @@ def _label(rank: int, prediction: Prediction) -> str:
     return f"rank_{rank:03d}_{prediction.model}_seed_{prediction.seed:03d}"
 
 
-def _errors_file(label: str, prediction: Prediction, provenance: Provenance) -> str:
-    """Name of the file of a prediction's aligned errors; empty if it has none."""
-    return "" if prediction.pae is None else f"{provenance.name}_predicted_aligned_error_{label}.json"
+def _errors_file(folder: Path, label: str, provenance: Provenance) -> str:
+    """Name of the file of a prediction's aligned errors; empty if none was written."""
+    names = (f"{provenance.name}_{ERRORS}_{label}.{kind}" for kind in ("json", "npz"))
+    return next((name for name in names if (folder / name).is_file()), "")
 
 
 def _write_structure(folder: Path, kind: str, label: str, prediction: Prediction, provenance: Provenance) -> str:
@@ -121,23 +125,29 @@ def _write_structure(folder: Path, kind: str, label: str, prediction: Prediction
         write_atomic(folder / f"{stem}.pdb", text)
     except PdbLimitError as error:
         note = str(error)
-    write_atomic(
-        folder / f"{stem}.cif", modelcif_text(prediction, provenance, _errors_file(label, prediction, provenance))
-    )
+    errors = "" if prediction.pae is None else _errors_file(folder, label, provenance)
+    write_atomic(folder / f"{stem}.cif", modelcif_text(prediction, provenance, errors))
     return note
 
 
-def _write_prediction(folder: Path, label: str, prediction: Prediction, provenance: Provenance) -> str:
+def _write_prediction(folder: Path, label: str, prediction: Prediction, provenance: Provenance, pae: str) -> str:
     """Write all of a prediction's files; returns why there is no PDB file, empty if there is one."""
     name = provenance.name
-    note = _write_structure(folder, "unrelaxed", label, prediction, provenance)
-    scores, errors = confidence_json(prediction)
-    write_atomic(folder / f"{name}_scores_{label}.json", scores)
+    write_atomic(folder / f"{name}_scores_{label}.json", scores_json(prediction, pae == "json"))
+    if prediction.pae is not None and pae != "none":
+        _write_errors(folder / f"{name}_{ERRORS}_{label}.{pae}", prediction)
+    note = _write_structure(folder, "unrelaxed", label, prediction, provenance)  # which names the file of errors
     for one in prediction.passes:
         _write_structure(folder, f"pass_{one.recycles}", label, one, provenance)
-    if errors:
-        write_atomic(folder / _errors_file(label, prediction, provenance), errors)
     for kind, values in prediction.representations.items():
         with atomic_file(folder / f"{name}_{kind}_repr_{label}.npy") as file:
             np.save(file, values, allow_pickle=False)
     return note
+
+
+def _write_errors(path: Path, prediction: Prediction) -> None:
+    if path.suffix == ".json":
+        write_atomic(path, database_json(prediction))
+    else:
+        with atomic_file(path) as file:
+            write_npz(file, prediction)

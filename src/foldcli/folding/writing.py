@@ -46,7 +46,7 @@ def write_folded(out: Path, folded: Folded, config: FoldConfig) -> Record:
     predictions = [prediction for prediction, _ in shown]
     with job_folder(out, job.query.name, config.overwrite) as folder:
         with timers.timed("write"):
-            limits = write_job(folder, job.query, job.a3m, shown, config.rank_by)
+            limits = write_job(folder, job.query, job.a3m, shown, config.rank_by, config.pae)
         with timers.timed("plots"):
             write_plots(folder, job.query, predictions)
         relaxed = list(relax_ranked(folder, shown, config.relax, folded.cuda, timers))

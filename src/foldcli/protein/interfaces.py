@@ -6,7 +6,8 @@ doi:10.1093/bioinformatics/btad424) are fits of DockQ. As in ColabFold, both are
 """
 
 import itertools
-from typing import Final
+from collections.abc import Iterator
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from foldcli.protein.residues import CA, CB
 from foldcli.protein.structure import Interfaces, Structure
 
+T = TypeVar("T", bound=Any)
 CONTACT: Final = 8.0  # angstrom between CB atoms, CA where there is none
 IPSAE_CUTOFF: Final = 15.0  # angstrom of aligned error, which its author gives for AlphaFold 2
 PDOCKQ2_D0: Final = 10.0  # angstrom
@@ -25,7 +27,7 @@ PDOCKQ2: Final = (1.31, 0.075, 84.733, 0.005)
 CLASH_REACH: Final = 1.1
 CLASHING_ATOMS: Final = 100
 CLASHING_SHARE: Final = 0.5
-ATOMS: Final = 256  # whose distances are computed at once
+ATOMS, ROWS = 256, 256  # atoms, and rows of pairs of residues, that are computed at once
 
 
 def iptm(scores: NDArray[np.floating], structure: Structure) -> float:
@@ -49,38 +51,50 @@ def interfaces(
     count = len(spans)
     one_way = np.array([[scores[a, k, 0].max() for k in range(count)] for a in spans], np.float64)
     found = {name: np.zeros((count, count)) for name in ("pae_min", "ipsae", "pdockq", "pdockq2")}
-    contacts = np.zeros((count, count), np.int64)
+    touching = np.zeros((count, count), np.int64)
     for k, m in itertools.product(range(count), repeat=2):
-        errors = pae[spans[k], spans[m]].astype(np.float64)
+        errors = pae[spans[k], spans[m]]
         found["pae_min"][k, m] = errors.min()
         if k != m:
-            touching = in_contact(structure, spans[k], spans[m])
-            surface = np.concatenate([plddt[spans[k]][touching.any(1)], plddt[spans[m]][touching.any(0)]])
-            contacts[k, m] = touching.sum()
-            found["ipsae"][k, m] = ipsae(errors)
-            found["pdockq"][k, m] = pdockq(surface, contacts[k, m])
-            found["pdockq2"][k, m] = pdockq2(surface, errors[touching])
+            rows, columns = contacts(structure, spans[k], spans[m])
+            surface = np.concatenate([plddt[spans[k]][np.unique(rows)], plddt[spans[m]][np.unique(columns)]])
+            touching[k, m] = len(rows)
+            found["ipsae"][k, m] = max(map(ipsae, _parts(errors)))
+            found["pdockq"][k, m] = pdockq(surface, len(rows))
+            found["pdockq2"][k, m] = pdockq2(surface, errors[rows, columns].astype(np.float64))
     return Interfaces(
         plddt=np.array([plddt[a].mean(dtype=np.float64) for a in spans]),
         ptm=np.array([scores[a, k, 1].max() for k, a in enumerate(spans)], np.float64),
         pair_ptm=np.maximum(one_way, one_way.T),
-        contacts=contacts,
+        contacts=touching,
         clash=has_clash(structure),
         **found,
     )
 
 
-def in_contact(structure: Structure, rows: slice, columns: slice) -> NDArray[np.bool_]:
-    """[i, j]: which of two ranges of residues are in contact; residues without atoms are in none."""
+def contacts(structure: Structure, rows: slice, columns: slice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The pairs of residues of two ranges that are in contact, counted in each; residues without atoms are in none."""
     mask = structure.mask
     points = np.where(mask[:, CB, None], structure.positions[:, CB], structure.positions[:, CA]).astype(np.float64)
-    known = mask[:, CA] | mask[:, CB]
-    squares = sum((points[rows, None, axis] - points[None, columns, axis]) ** 2 for axis in range(3))
-    return known[rows, None] & known[None, columns] & (squares <= CONTACT**2)
+    points[~(mask[:, CA] | mask[:, CB])] = np.nan
+
+    def near(some: NDArray[np.float64]) -> NDArray[np.bool_]:
+        squares = sum((some[:, None, axis] - points[None, columns, axis]) ** 2 for axis in range(3))
+        return np.asarray(squares <= CONTACT**2)
+
+    found = [np.argwhere(near(some)) + np.array([k * ROWS, 0]) for k, some in enumerate(_parts(points[rows]))]
+    first, second = np.concatenate(found).T
+    return first, second
 
 
-def ipsae(errors: NDArray[np.float64]) -> float:
+def _parts(values: NDArray[T]) -> Iterator[NDArray[T]]:
+    """A few rows at a time: pairs of all residues of long chains are gigabytes."""
+    return (values[start : start + ROWS] for start in range(0, len(values), ROWS))
+
+
+def ipsae(errors: NDArray[np.floating]) -> float:
     """The best residue i to align on, over the residues j whose error [i, j] is small, which set d0 by their number."""
+    errors = errors.astype(np.float64)
     small = errors < IPSAE_CUTOFF
     count = small.sum(1, keepdims=True)
     d0 = np.maximum(1, 1.24 * np.cbrt(count - 15) - 1.8)

@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from foldcli.geometry.superposition import superpose
-from foldcli.protein.interfaces import in_contact
+from foldcli.protein.interfaces import contacts
 from foldcli.protein.residues import CA, GAP
 from foldcli.protein.structure import Interfaces, Prediction, Structure
+from foldcli.report.aligned_errors import block_side, shrunk
 from foldcli.report.plots import BANDS, identities
 
 # Angstrom per unit of the PAE bytes: half a bin of the models' error distribution, and 0 to 63 Å fit into a byte.
@@ -41,6 +42,7 @@ def embedded(predictions: Sequence[Prediction], structures: Sequence[Path], toke
         ],
         "bands": BANDS,
         "paeStep": PAE_STEP,
+        "paeBlock": block_side(len(first.sequence)),
         "identities": IDENTITIES,
         "coverage": coverage(tokens, first.chain_lengths) if len(tokens) > 1 else [],
         "predictions": [
@@ -61,7 +63,7 @@ def coverage(tokens: NDArray[np.int8], chain_lengths: Sequence[int] = ()) -> lis
 
 
 def _prediction(prediction: Prediction, file: Path) -> dict[str, Any]:
-    pae = None if prediction.pae is None else np.around(prediction.pae / PAE_STEP).astype(np.uint8)
+    pae = None if prediction.pae is None else np.around(shrunk(prediction.pae) / PAE_STEP).astype(np.uint8)
     return {
         "plddt": np.around(prediction.plddt.astype(np.float64), 1).tolist(),
         "pae": None if pae is None else _packed(pae.tobytes()),
@@ -87,8 +89,7 @@ def _interfaces(prediction: Prediction) -> dict[str, Any]:
 def _interface(found: Interfaces, of: Structure, a: int, b: int) -> dict[str, Any]:
     """Values of two chains, of both directions the better, and the residues of both that are in contact."""
     spans = of.chains[a].span, of.chains[b].span
-    touching = in_contact(of, *spans)
-    surface = [np.flatnonzero(touching.any(1)) + spans[0].start, np.flatnonzero(touching.any(0)) + spans[1].start]
+    surface = [np.unique(side) + span.start for side, span in zip(contacts(of, *spans), spans, strict=True)]
     values = {"iptm": found.pair_ptm, "ipsae": found.ipsae, "pdockq": found.pdockq, "pdockq2": found.pdockq2}
     return {
         "pair": [a, b],

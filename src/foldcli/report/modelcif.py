@@ -55,10 +55,13 @@ class GlobalIpTM(qa.Global, qa.IpTM):
 
 
 class AlignedErrors(modelcif.associated.File):
-    """The JSON file of a prediction's aligned errors, which has one number for each pair of residues."""
+    """The file of a prediction's aligned errors, JSON or npz, which has one number for each pair of residues."""
 
     file_content = "QA metrics"
-    file_format = "json"
+
+    def __init__(self, path: str, details: str) -> None:
+        super().__init__(path, details)
+        self.file_format = "json" if path.endswith(".json") else "other"  # the dictionary has no npz
 
 
 @lru_cache(maxsize=1024)

@@ -14,6 +14,7 @@ from foldcli.files import atomic_file
 from foldcli.protein.chain_names import chain_name
 from foldcli.protein.residues import GAP
 from foldcli.protein.structure import Prediction, Structure
+from foldcli.report.aligned_errors import block_side, shrunk
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +34,6 @@ DASHES: Final = ("-", "--")
 MAPS_A_ROW: Final = 5
 COVERAGE_ROWS: Final = 1000  # more than the plot has pixels
 PNG_LEVEL: Final = 4  # of zlib: half the time of its default, for files a fifth larger
-MAP_PIXELS: Final = 1000  # more than a map has
 MOST_NAMED: Final = 40  # predictions in the ranking whose model and seed stand beside them
 # What all plots share: matplotlib's settings, and the inches of a plot along the residues.
 STYLE: Final[dict[Any, Any]] = {
@@ -129,7 +129,7 @@ def pae_png(predictions: Sequence[Prediction], path: Path) -> None:
         for k, (axes, (label, one, pae)) in enumerate(zip(grid.flat, maps, strict=False)):
             first, last = _numbers(one.structure)[[0, -1]]
             edges = (first - 0.5, last + 0.5, last + 0.5, first - 0.5)
-            image = axes.imshow(_shrunk(pae), cmap="Greens_r", vmin=0, vmax=ceiling, extent=edges)
+            image = axes.imshow(shrunk(pae), cmap="Greens_r", vmin=0, vmax=ceiling, extent=edges)
             lengths, most = one.structure.chain_lengths, 4 if columns > 3 else 6
             title: dict[str, Any] = {"pad": 16, "fontsize": 6 if columns > 3 else 9} if lengths else {}
             axes.set_title(label.replace(" · ", "\n"), **title)
@@ -139,7 +139,9 @@ def pae_png(predictions: Sequence[Prediction], path: Path) -> None:
             _label_edges(axes, bottom=k + columns >= len(maps), left=k % columns == 0)
         for axes in grid.flat[len(maps) :]:
             axes.set_visible(False)
-        figure.colorbar(image, ax=grid, shrink=1 if rows == 1 else 0.5, label="expected error (Å)")
+        side = block_side(len(maps[0][2]))
+        points = f", each point the mean of {side} × {side} pairs" if side > 1 else ""
+        figure.colorbar(image, ax=grid, shrink=1 if rows == 1 else 0.5, label=f"expected error (Å){points}")
 
 
 def coverage_png(
@@ -166,21 +168,13 @@ def coverage_png(
         steps = np.append(coverage, coverage[-1])
         style: dict[str, Any] = {"color": "black", "path_effects": outline, "label": "sequences that cover a residue"}
         axes.step(residues, steps, where="post", **style)
-        axes.set(xlabel="residue", ylabel="sequences", ylim=(0, depth * 1.02), xlim=edges[:2])
+        some = f" (the picture has {COVERAGE_ROWS} of them)" if depth > COVERAGE_ROWS else ""
+        axes.set(xlabel="residue", ylabel=f"sequences{some}", ylim=(0, depth * 1.02), xlim=edges[:2])
         _whole_ticks(axes.xaxis, 10)
         _whole_ticks(axes.yaxis, 8)
         _mark_chains(axes, chain_lengths, (axes.xaxis,), 10)
         figure.colorbar(image, ax=axes, label="identity to the query")
         figure.legend(loc="outside lower center")
-
-
-def _shrunk(pae: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The mean of each square block of a map, the blocks as large as leaves MAP_PIXELS or more on a side."""
-    length, side = len(pae), max(1, len(pae) // MAP_PIXELS)
-    starts = np.arange(0, length, side)
-    sizes = np.diff(starts, append=length).astype(np.float32)
-    sums = np.add.reduceat(np.add.reduceat(pae, starts, axis=0), starts, axis=1)
-    return (sums / sizes / sizes[:, None]).astype(np.float32)
 
 
 def identities(tokens: NDArray[np.int8], chain_lengths: Sequence[int]) -> NDArray[np.float32]:

@@ -1,39 +1,36 @@
 """Confidence as JSON and CSV, in the formats of ColabFold, of the AlphaFold Database and of AlphaFold 3."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foldcli.errors import FoldcliError
 from foldcli.protein.structure import Interfaces, Prediction
+from foldcli.report.aligned_errors import require_finite, rows_json
 
 
-def confidence_json(prediction: Prediction) -> tuple[str, str]:
-    """Two files of numbers rounded to two decimals; the second is empty for models that predict no aligned error.
+def scores_json(prediction: Prediction, with_errors: bool) -> Iterator[str]:
+    """ColabFold's scores in parts, rounded to two decimals.
 
-    First ColabFold's scores: `plddt`, and for models that predict it `max_pae` (the largest in `pae`, not rounded),
-    `pae` and `ptm`; of a complex `iptm`, and values by chain and by pair of chains. Then the AlphaFold Database's PAE,
-    which has whole angstrom there: row i is aligned on, column j scored, and the largest value that PAE can take.
-    Errors: FoldcliError if a score is not finite.
+    They are `plddt`, and for models that predict it `max_pae` (the largest aligned error, not rounded), `pae` if it is
+    wanted, and `ptm`; of a complex `iptm`, and values by chain and by pair of chains. FoldcliError: one is not finite.
     """
-    plddt = _rounded("pLDDT", prediction.plddt).tolist()
-    scores = [f'"plddt": {json.dumps(plddt)}']
-    database = ""
+    yield f'{{"plddt": {json.dumps(_rounded("pLDDT", prediction.plddt).tolist())}'
     if prediction.pae is not None:
-        pae = _map_json(_rounded("PAE", prediction.pae))
-        scores += [f'"max_pae": {float(prediction.pae.max())}', f'"pae": {pae}']
-        database = f'[{{"predicted_aligned_error": {pae}, "max_predicted_aligned_error": {prediction.max_pae}}}]'
+        yield f', "max_pae": {float(prediction.pae.max())}'
+        if with_errors:
+            yield ', "pae": '
+            yield from rows_json(prediction.pae)
     if prediction.ptm is not None:
-        scores.append(f'"ptm": {_rounded("pTM", np.array(prediction.ptm))}')
+        yield f', "ptm": {_rounded("pTM", np.array(prediction.ptm))}'
     if prediction.iptm is not None:
-        scores.append(f'"iptm": {_rounded("ipTM", np.array(prediction.iptm))}')
+        yield f', "iptm": {_rounded("ipTM", np.array(prediction.iptm))}'
     if prediction.interfaces is not None:
         between = _interface_scores(prediction.interfaces, [chain.name for chain in prediction.structure.chains])
-        scores += [f'"{name}": {json.dumps(values)}' for name, values in between.items()]
-    return f"{{{', '.join(scores)}}}", database
+        yield from (f', "{name}": {json.dumps(values)}' for name, values in between.items())
+    yield "}"
 
 
 def _interface_scores(found: Interfaces, names: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -96,15 +93,5 @@ def ranking_scores_csv(ranked: Sequence[Prediction], rank_by: str) -> str:
 
 
 def _rounded(name: str, values: NDArray[Any]) -> Any:
-    if not np.isfinite(values).all():
-        first = [int(k) + 1 for k in np.argwhere(~np.isfinite(values))[0]]
-        place = f" at residue {first[-1]}" if first else ""
-        raise FoldcliError(f"{name}{place} is not finite")
+    require_finite(name, values)
     return np.around(values.astype(np.float64), 2)
-
-
-def _map_json(rounded: NDArray[np.float64]) -> str:
-    """[i, j], from 0 to at most a few hundred, as JSON: each hundredth is formatted once, a tenth of json's time."""
-    hundredths = np.rint(rounded * 100).astype(np.int64)
-    texts = np.array([repr(k / 100) for k in range(hundredths.max() + 1)], dtype=object)
-    return "[" + ", ".join(f"[{', '.join(texts[row].tolist())}]" for row in hundredths) + "]"

@@ -14,13 +14,17 @@ function palette(most) {
   return new Uint32Array(bytes.buffer);
 }
 
+// The place of a residue among the rows and columns of the embedded map, which has one for each block of residues.
+const block = (i) => Math.floor(i / data.paeBlock);
+const blocks = Math.ceil(length / data.paeBlock);
+
 // Draws a map of side x side pixels; each shows the residue pair at its centre.
 async function paint(canvas, rank, side) {
   const [values, pixels] = [await paeOf(rank), palette(data.predictions[rank].maxPae)];
-  const places = Array.from({ length: side }, (_, k) => Math.floor((k + 0.5) * length / side));
+  const places = Array.from({ length: side }, (_, k) => block(Math.floor((k + 0.5) * length / side)));
   const image = new ImageData(side, side);
   const target = new Uint32Array(image.data.buffer);
-  places.forEach((row, y) => places.forEach((column, x) => { target[y * side + x] = pixels[values[row * length + column]]; }));
+  places.forEach((row, y) => places.forEach((column, x) => { target[y * side + x] = pixels[values[row * blocks + column]]; }));
   canvas.width = canvas.height = side;
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
@@ -33,7 +37,7 @@ async function drawMap() {
   byId("aligned-name").textContent = pae === null ? "residues" : "aligned on";
   if (pae === null) return;
   byId("scale-end").textContent = maxPae.toFixed(0);
-  await paint(byId("pae"), state.rank, length);
+  await paint(byId("pae"), state.rank, blocks);
 }
 
 function drawBox() {
@@ -58,7 +62,7 @@ function placeOnMap(event) {
 
 async function readMap(event) {
   const [i, j] = placeOnMap(event);
-  const value = (await paeOf(state.rank))[i * length + j] * data.paeStep;
+  const value = (await paeOf(state.rank))[block(i) * blocks + block(j)] * data.paeStep;
   byId("map-readout").textContent = `aligned on ${residue(i)}, scored ${residue(j)}: ${value.toFixed(1)} Å`;
 }
 
@@ -66,7 +70,7 @@ async function meanPae() {
   if (prediction().pae === null) return null;
   const [values, [[top, bottom], [left, right]]] = [await paeOf(state.rank), [state.aligned, state.scored]];
   let sum = 0;
-  for (let i = top; i <= bottom; i += 1) for (let j = left; j <= right; j += 1) sum += values[i * length + j];
+  for (let i = top; i <= bottom; i += 1) for (let j = left; j <= right; j += 1) sum += values[block(i) * blocks + block(j)];
   return sum * data.paeStep / (bottom + 1 - top) / (right + 1 - left);
 }
 
@@ -74,6 +78,8 @@ on("rank", () => drawing(drawMap()));
 on("selection", drawBox);
 onDrag(byId("pae"), placeOnMap, ([i, j], [k, l]) => select(ordered(i, k), ordered(j, l)));
 byId("pae").addEventListener("pointermove", readMap);
+byId("map-blocks").hidden = data.paeBlock === 1;
+byId("map-blocks").textContent = `Shown at 1 in ${data.paeBlock}: each point is the mean of ${data.paeBlock} × ${data.paeBlock} pairs of residues.`;
 byId("scale").style.background = `linear-gradient(to right, ${GREENS.join(", ")})`;
 for (const [, first] of data.chains.slice(1)) {
   for (const side of ["left", "top"]) {

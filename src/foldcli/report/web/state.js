@@ -61,7 +61,8 @@ async function inflated(text) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-// Each rank's PAE bytes, unpacked once: [aligned on, scored], in steps of data.paeStep.
+// Each rank's PAE bytes, unpacked once: [aligned on, scored], in steps of data.paeStep; a
+// byte for each block of data.paeBlock x data.paeBlock pairs.
 const unpacked = new Map();
 function paeOf(rank) {
   if (!unpacked.has(rank)) unpacked.set(rank, inflated(data.predictions[rank].pae));
