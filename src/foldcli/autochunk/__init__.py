@@ -7,7 +7,8 @@ Its passes, in order:
 2. Shape propagation (`shape_prop.py`): the graph at given sizes, with each value's shape and storage and each call's
    memory, traffic and arithmetic (`footprint.py`).
 3. Scheduling (`split_calls.py`, `scheduling.py`): split calls with several results, give each reader its own view, and
-   order calls as late as possible, so that less is alive at once.
+   order calls as late as possible, so that less is alive at once. Where that does not fit, each reader also makes its
+   own copy of what is cheap to make from something smaller (`recomputation.py`).
 4. Dimension flow (`dimensions.py`, `rules_*.py`): along which dimensions each call may run in chunks, by operator.
 5. Memory estimation (`liveness.py`, `region_cost.py`): what is alive before each call; peak and time of a region by
    chunk size, with the device's speed as calibrated (`cost.py`).

@@ -17,6 +17,7 @@ from foldcli.autochunk.region_selection import Planner
 from foldcli.autochunk.shape_prop import GuardFailed, ShapedGraph, propagate_shapes
 
 Choose = Callable[[Planner], Plan]
+Donated = Callable[..., list[Tensor]]
 # Plans kept in the cache; the oldest is dropped first.
 MAX_EXECUTORS = 32
 
@@ -26,14 +27,16 @@ class Chunked(nn.Module):
 
     choose: Planner → Plan, may raise. rates: the device's, calibrated if None. like: a wrapper of a module with the
     same graph, with which captures and plans are shared. repeated: kinds of modules that run several times, each time
-    by the same plan.
+    by the same plan. donated: the tensors among the arguments that nobody reads after a call, so that a plan may
+    overwrite them or free their memory.
     """
 
     def __init__(
         self, module: nn.Module, choose: Choose, rates: DeviceRates | None = None, like: "Chunked | None" = None,
-        repeated: tuple[type[nn.Module], ...] = (),
+        repeated: tuple[type[nn.Module], ...] = (), donated: Donated = lambda *_: [],
     ) -> None:  # fmt: skip
         super().__init__()
+        self.donated = donated
         self.module, self.choose, self.rates, self.repeated = module, choose, rates, repeated
         self.extra_key: Any = None
         self.fakes: dict[torch.device, FakeParameters] = {}
@@ -64,10 +67,14 @@ class Chunked(nn.Module):
 
     def planner(self, *args: Any) -> Planner:
         """The planner for arguments of these shapes; fake tensors will do."""
-        given = tensors(args)
         dtype = next((tensor.dtype for tensor in self.module.parameters()), torch.float32)
+        fakes = fake_tensors(args, self.mode)
+        given = tensors(fakes)
         rates = self.rates or device_rates(given[0].device, dtype)
-        return Planner(self._shaped(fake_tensors(args, self.mode)), frozenset(), rates, self.mode)
+        shaped = self._shaped(fakes)
+        ours = {id(tensor) for tensor in self.donated(*fakes)}
+        donated = frozenset(v for v, x in zip(shaped.graph.inputs, given, strict=True) if id(x) in ours)
+        return Planner(shaped, donated, rates, self.mode)
 
     def _shaped(self, args: tuple[Any, ...]) -> ShapedGraph:
         """The graph at these shapes: a captured one whose guards hold, else a new capture."""

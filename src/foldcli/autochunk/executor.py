@@ -15,7 +15,7 @@ from foldcli.autochunk.dimensions import Adapt, Cut
 from foldcli.autochunk.graph import Call, Ref, mapped, tensors
 from foldcli.autochunk.plan import Loop, Plan, Single
 from foldcli.autochunk.region_search import ChunkedCall, Region
-from foldcli.autochunk.tensor_spec import TensorSpec
+from foldcli.autochunk.tensor_spec import TensorSpec, memory_of
 
 Parameter = Callable[[str], Tensor]
 Operands = Callable[[int], Tensor]
@@ -54,6 +54,7 @@ class Executor:
         graph = self.program.shaped.graph
         values = dict(zip(graph.inputs, inputs, strict=True))
         inputs.clear()
+        donated = [] if torch.is_grad_enabled() else [(v, values[v]) for v in self.program.donated]
         values.update({value: parameter(name) for value, name in graph.parameters.items()})
         for number, step in enumerate(self.plan.steps):
             if isinstance(step, Loop):
@@ -62,6 +63,7 @@ class Executor:
                 self._single(step, number, values, parameter)
             for value in self.freed[number]:
                 values.pop(value, None)
+            donated = [(v, tensor) for v, tensor in donated if v in values or not _released(tensor, values)]
         return {value: values[value] for value in graph.outputs}
 
     def _single(self, step: Single, number: int, values: dict[int, Tensor], parameter: Parameter) -> None:
@@ -141,6 +143,15 @@ class Executor:
 
     def _call(self, member: ChunkedCall) -> Call:
         return self.program.calls[member.index]
+
+
+def _released(tensor: Tensor, values: dict[int, Tensor]) -> bool:
+    """Free the memory of a donated input that no value uses any more, whoever else still holds the tensor."""
+    memory = memory_of(tensor)
+    if any(memory_of(value) == memory for value in values.values()):
+        return False
+    tensor.untyped_storage().resize_(0)
+    return True
 
 
 def _run(call: Call, operands: Operands, adapt: Adapt | None = None, size: int = 0) -> dict[int, Tensor]:

@@ -15,6 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from foldcli.autochunk.cost import DeviceRates
 from foldcli.autochunk.liveness import Program
 from foldcli.autochunk.plan import Loop, Plan, Single
+from foldcli.autochunk.recomputation import recompute
 from foldcli.autochunk.region_cost import RegionCost
 from foldcli.autochunk.region_search import MAX_REGION_CALLS, Region, candidate_regions
 from foldcli.autochunk.scheduling import as_late_as_possible, duplicate_views
@@ -56,6 +57,7 @@ class Planner:
         self.captured = _Selector(self, shaped)
         self.whole = cache(self._whole)
         self.scheduled = cache(self._scheduled)
+        self.recomputing = cache(self._recomputing)
         self.fit = cache(self._fit)
         self.least = cache(self._least)
 
@@ -66,11 +68,21 @@ class Planner:
         graph = as_late_as_possible(*duplicate_views(*split))
         return _Selector(self, propagate_shapes_like(graph, self.shaped, self.mode))
 
+    def _recomputing(self) -> "_Selector":
+        """Selects from the same graph with cheap values made again by each reader."""
+        shaped = self.scheduled().program.shaped
+        graph = as_late_as_possible(*recompute(shaped))
+        if graph.calls == shaped.graph.calls:
+            return self.scheduled()
+        return _Selector(self, propagate_shapes_like(graph, shaped, self.mode))
+
     def _fit(self, budget: float) -> Plan | None:
         """The fastest plan whose peak stays within `budget` bytes; None if there is none."""
         if self.whole().peak <= budget:
             return self.whole()
-        return self.scheduled().fit(budget) if self.least(budget) <= budget else None
+        if self.scheduled().least(budget) <= budget:
+            return self.scheduled().fit(budget)
+        return self.recomputing().fit(budget) if self.recomputing().least(budget) <= budget else None
 
     def _whole(self) -> Plan:
         """The plan without loops, with the calls in the order of capture."""
@@ -82,7 +94,8 @@ class Planner:
         """The least budget that a plan fits in, in bytes; `above` if one fits in that, which is quicker to find."""
         if self.whole().peak <= above:
             return above
-        return min(self.whole().peak, self.scheduled().least(above))
+        first = min(self.whole().peak, self.scheduled().least(above))
+        return first if first <= above else min(first, self.recomputing().least(above))
 
     def tightest(self) -> Plan:
         """The plan of least memory; of those the fastest."""

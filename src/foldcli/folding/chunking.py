@@ -71,13 +71,22 @@ def blank_inputs(
 
 
 def held_bytes(inputs: tuple[Features, Recycled]) -> int:
-    """Bytes of a pass's inputs and of the next pass's features, which may be made already."""
-    return sum(x.numel() * x.element_size() for x in tensors((inputs, inputs[0])))
+    """Bytes of a pass's inputs, which stay, and of the next pass's features, which may be made already."""
+    held, overwritten = tensors((inputs, inputs[0])), overwritable(*inputs)
+    return sum(x.nbytes for x in held) - sum(x.nbytes for x in overwritten)
+
+
+def overwritable(_: Features, previous: Recycled | None) -> list[torch.Tensor]:
+    """What a pass may overwrite: the pairs that it recycles."""
+    return [previous.pair] if previous else []
 
 
 def chunked(model: AlphaFold, like: Chunked | None = None) -> Chunked:
-    """A model wrapped by AutoChunk; like: a wrapper of a model that differs only in its weights."""
-    return Chunked(model, Planner.tightest, like=like, repeated=(StructureLayer,))
+    """A model wrapped by AutoChunk, which may overwrite the pairs that it recycles.
+
+    like: a wrapper of a model that differs only in its weights.
+    """
+    return Chunked(model, Planner.tightest, like=like, repeated=(StructureLayer,), donated=overwritable)
 
 
 class ChunkedModels:
