@@ -3,6 +3,7 @@
 import os
 import traceback
 from collections.abc import Callable, Sequence
+from functools import cache
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+
+from foldcli.parallel.mesh import RankGroup
 
 
 class RankPool:
@@ -45,6 +48,13 @@ class RankPool:
         for process in self.processes:
             process.join(2)
             process.kill()
+
+
+@cache
+def group_of(count: int) -> RankGroup | None:
+    """A group of the first `count` ranks, None on the others; unlike a mesh it may have any number."""
+    made = dist.new_group(range(count))
+    return RankGroup(dist.get_rank(), count, made.group_name) if dist.get_rank() < count else None
 
 
 def _serve(pipe: Connection, rank: int, count: int, rendezvous: str) -> None:

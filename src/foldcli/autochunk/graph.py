@@ -96,6 +96,11 @@ def name_of(function: Callable[..., Any]) -> str:
     return function.__self__.__name__ if name == "__get__" else name  # type: ignore[attr-defined]
 
 
+def is_wait(call: Call) -> bool:
+    """Whether a call waits for the result of a collective, its first operand."""
+    return name_of(call.function) == "wait_tensor"
+
+
 def leaves(tree: Any) -> Iterator[Any]:
     """The leaves of nested tuples, lists, mappings, slices and dataclasses, in order."""
     if isinstance(tree, Ref | Size):

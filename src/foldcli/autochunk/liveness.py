@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 
 from foldcli.autochunk.dimensions import Chunking, chunkings
-from foldcli.autochunk.graph import Call
+from foldcli.autochunk.graph import Call, is_wait
 from foldcli.autochunk.shape_prop import ShapedGraph
 from foldcli.autochunk.tensor_spec import TensorSpec
 
@@ -83,9 +83,18 @@ class Program:
                 continue
             read = max((self.users[value][-1] for value in values if self.users[value]), default=born)
             made = max(self.producer.get(value, -1) for value in values)
-            dies = len(self.calls) if outputs & set(values) else max(read, made)
+            dies = len(self.calls) if outputs & set(values) else max(read, made, self.sent.get(storage, -1))
             found[storage] = Storage(self.values[storage].storage_bytes, born, dies)
         return found
+
+    @cached_property
+    def sent(self) -> dict[int, int]:
+        """For each storage that a collective sends, the call that awaits its result: until then it is read."""
+        waits = {call.operands[0]: index for index, call in enumerate(self.calls) if is_wait(call)}
+        return {
+            self.values[value].storage: waits[call.results[0]]
+            for call in self.calls if call.results and call.results[0] in waits for value in call.operands
+        }  # fmt: skip
 
     @cached_property
     def live(self) -> list[int]:

@@ -110,7 +110,8 @@ def _print(grid: Table | str) -> None:
 def forecast_table(forecasts: "Sequence[Forecast]") -> Table:
     """What each job would take, as `--dry-run` prints it."""
     grid = Table("job", "model", "residues", "parameters", "memory whole", "memory planned", "minutes")
-    grid.add_column("longest on 1, 2, 4, 8 devices")
+    devices = ", ".join(map(str, forecasts[0].longest))
+    grid.add_column(f"longest on {devices} device{'s' * (devices != '1')}")
     grid.add_column("plan", overflow="fold")
     for f in forecasts:
         planned = "does not fit" if f.planned is None else amount(f.planned)

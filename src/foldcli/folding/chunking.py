@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import astuple, replace
 from functools import partial
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foldcli.autochunk import Chunked
+from foldcli.autochunk.cost import DeviceRates, device_rates
 from foldcli.autochunk.graph import tensors
 from foldcli.autochunk.plan import Plan
 from foldcli.autochunk.region_selection import Planner
@@ -19,6 +20,7 @@ from foldcli.folding.memory import savings
 from foldcli.model.alphafold import AlphaFold
 from foldcli.model.features import ChainFeatures, Features, Recycled, TemplateFeatures
 from foldcli.model.structure import StructureLayer
+from foldcli.parallel.mesh import RankGroup
 from foldcli.search.templates import MAX_TEMPLATES
 from foldcli.system_memory import available_bytes
 
@@ -38,11 +40,12 @@ def blank_inputs(
     precision: torch.dtype,
     templates: int = 0,
     cyclic: bool = False,
+    ranks: int = 1,
 ) -> tuple[Features, Recycled]:
     """Fake inputs of a pass over i residues and an alignment of `depth` rows, with the previous pass's results.
 
     templates: how many are shown, if the model takes any; those of a complex share as many slots as one chain may have.
-    cyclic: whether the chain is a ring.
+    cyclic: whether the chain is a ring; ranks: how many share the pass, and so the rows of the recycled pairs.
     """
     c_m, s, t = config.evoformer.c_m, min(depth, config.msa.max_clusters), templates
     if config.complexes and templates:
@@ -66,7 +69,8 @@ def blank_inputs(
             real(i, 7) if t and config.template and config.structure.start_at_template else None,
             ChainFeatures(whole(i), whole(i), whole(i)) if config.complexes else None,
         )  # fmt: skip
-        pair = torch.empty(i, i, config.c_z, device=device, dtype=precision)
+        rows = -(-i // ranks)
+        pair = torch.empty(rows, i if ranks == 1 else rows * ranks, config.c_z, device=device, dtype=precision)
         return features, Recycled(real(i, c_m), pair, real(i, 37, 3))
 
 
@@ -81,12 +85,12 @@ def overwritable(_: Features, previous: Recycled | None) -> list[torch.Tensor]:
     return [previous.pair] if previous else []
 
 
-def chunked(model: AlphaFold, like: Chunked | None = None) -> Chunked:
+def chunked(model: AlphaFold, like: Chunked | None = None, rates: DeviceRates | None = None) -> Chunked:
     """A model wrapped by AutoChunk, which may overwrite the pairs that it recycles.
 
-    like: a wrapper of a model that differs only in its weights.
+    like: a wrapper of a model that differs only in its weights; rates: the device's, calibrated if None.
     """
-    return Chunked(model, Planner.tightest, like=like, repeated=(StructureLayer,), donated=overwritable)
+    return Chunked(model, Planner.tightest, rates, like, repeated=(StructureLayer,), donated=overwritable)
 
 
 class ChunkedModels:
@@ -94,35 +98,53 @@ class ChunkedModels:
 
     def __init__(self, config: FoldConfig, device: torch.device, precision: torch.dtype) -> None:
         self.config, self.device, self.precision = config, device, precision
-        self.wrapped: dict[str, Chunked] = {}
-        self.first_of_kind: dict[ModelConfig, Chunked] = {}
+        self.wrapped: dict[tuple[str, RankGroup], Chunked] = {}
+        self.first_of_kind: dict[tuple[ModelConfig, RankGroup], Chunked] = {}
 
     def fit(
-        self, models: Mapping[str, AlphaFold], length: int, depth: int, share: float = 1.0, templates: int = 0
+        self,
+        models: Mapping[str, AlphaFold],
+        length: int,
+        depth: int,
+        share: float,
+        templates: int,
+        group: RankGroup,
+        sharing: int,
     ) -> Mapping[str, AlphaFold]:
         """The models, planned to fold this length, depth and templates in the free memory or in the user's budget.
 
-        share: part of that memory to plan for. FoldcliError: no plan fits.
+        share: part of that memory to plan for. group: the ranks that share the job, on all of which the least of their
+        budgets counts; sharing: ranks in one memory. FoldcliError: no plan fits, on this rank or another.
         """
-        wrapped = {name: self._wrapped(name, model) for name, model in models.items()}
-        sizes = length, depth, self.device, self.precision, templates, self.config.cyclic
+        wrapped = {name: self._wrapped(name, model, group) for name, model in models.items()}
+        sizes = length, depth, self.device, self.precision, templates, self.config.cyclic, group.size
         inputs = {name: blank_inputs(model.config, *sizes) for name, model in models.items()}
         for name, model in wrapped.items():
             if not model.graphs:
                 model.planner(*inputs[name])  # capture takes memory too, so before free memory is read
-        budget = rounded(share * pass_budget(self.config, self.device))
-        for name, model in wrapped.items():
-            model.use(partial(self._fastest, budget, held_bytes(inputs[name]), depth), budget)
-            model.plan(*inputs[name])
+        budget = group.min(int(rounded(share * pass_budget(self.config, self.device, sharing))))
+        lack = None
+        try:
+            for name, model in wrapped.items():
+                model.use(partial(self._fastest, budget, held_bytes(inputs[name]), depth), budget)
+                model.plan(*inputs[name])
+        except FoldcliError as error:
+            lack = error
+        if group.any(lack is not None):
+            raise lack or FoldcliError("another rank has no plan that fits; fold a shorter sequence")
         return wrapped  # type: ignore[return-value]
 
-    def _wrapped(self, name: str, model: AlphaFold) -> Chunked:
-        """The wrapper of a model; models that differ only in their weights share captures and plans."""
-        if name not in self.wrapped:
-            kind = replace(model.config, name="")
-            self.wrapped[name] = chunked(model, self.first_of_kind.get(kind))
-            self.first_of_kind.setdefault(kind, self.wrapped[name])
-        return self.wrapped[name]
+    def _wrapped(self, name: str, model: AlphaFold, group: RankGroup) -> Chunked:
+        """The wrapper of a model; models that differ only in their weights share captures and plans.
+
+        Ranks of a group plan by the first one's rates, so that all choose alike.
+        """
+        if (name, group) not in self.wrapped:
+            kind = replace(model.config, name=""), group
+            rates = DeviceRates(*group.from_first(astuple(device_rates(self.device, self.precision))))
+            self.wrapped[name, group] = chunked(model, self.first_of_kind.get(kind), rates)
+            self.first_of_kind.setdefault(kind, self.wrapped[name, group])
+        return self.wrapped[name, group]
 
     def _fastest(self, budget: float, held: int, depth: int, planner: Planner) -> Plan:
         """The fastest plan within a budget of bytes, of which the inputs hold some."""
@@ -136,13 +158,13 @@ class ChunkedModels:
         return plan
 
 
-def pass_budget(config: FoldConfig, device: torch.device) -> float:
+def pass_budget(config: FoldConfig, device: torch.device, sharing: int = 1) -> float:
     """Bytes that a pass may take beside the parameters: a part of what is free, and no more than the user allows.
 
-    What the process holds already, such as its libraries, is no part of it.
+    What the process holds already, such as its libraries, is no part of it. sharing: ranks in the device's memory.
     """
     free = available_bytes(device)
-    left = math.inf if free is None else FREE_SHARE * free
+    left = math.inf if free is None else FREE_SHARE * free / sharing
     return rounded(min(left, BUDGET_SHARE * config.memory_budget_bytes or math.inf))
 
 

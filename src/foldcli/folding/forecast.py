@@ -1,8 +1,8 @@
 """`--dry-run`: memory and time that jobs would take, predicted from their sizes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -12,12 +12,14 @@ from foldcli.config import ModelConfig
 from foldcli.data.query import Query
 from foldcli.devices import choose_device, choose_precision
 from foldcli.folding.alignments import expected_depth
-from foldcli.folding.chunking import blank_inputs, chunked, held_bytes, pass_budget
-from foldcli.folding.job_scheduler import require_ranks
+from foldcli.folding.chunking import BUDGET_SHARE, blank_inputs, chunked, held_bytes, pass_budget, rounded
+from foldcli.folding.job_scheduler import is_split, require_ranks
 from foldcli.folding.memory import predicted_bytes, savings
 from foldcli.folding.models import Source, meta_model
 from foldcli.folding.run import FoldRun
 from foldcli.folding.templates import takes_templates
+from foldcli.parallel.mesh import RankGroup
+from foldcli.parallel.shard import shard
 from foldcli.search.templates import MAX_TEMPLATES
 from foldcli.timers import Timers
 
@@ -30,11 +32,11 @@ CLOSING_SECONDS = 0.001
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a job is predicted to take with one model.
+    """What a job is predicted to take with one model, on each of the ranks that share it.
 
     tokens: residues; parameters: their number; whole: peak bytes without the parameters if not chunked; planned: the
-    same by the plan, None if none fits; seconds: of all passes and of closing peptides; words: the plan's loops, a line
-    each, or what to do where none fits; longest: residues that would fit, by number of devices like this one.
+    same by the plan, None if none fits; seconds: of all passes and of closing peptides, without communication; words:
+    the plan's loops, a line each, or what to do where none fits; longest: residues that would fit, by number of ranks.
     """
 
     job: str
@@ -49,18 +51,20 @@ class Forecast:
 
 
 class Forecaster:
-    """Predicts for one model, without loading its weights."""
+    """Predicts for one model on one rank of several that share a job, without loading the model's weights."""
 
-    def __init__(self, source: Source, device: torch.device, precision: torch.dtype, budget: float) -> None:
-        self.source, self.device, self.precision, self.budget = source, device, precision, budget
-        self.chunked = chunked(meta_model(source.config.model, precision))
+    def __init__(
+        self, source: Source, device: torch.device, precision: torch.dtype, budget: float, ranks: int = 1
+    ) -> None:
+        self.source, self.device, self.precision, self.budget, self.ranks = source, device, precision, budget, ranks
+        self.chunked = chunked(shard(meta_model(source.config.model, precision), RankGroup(size=ranks)))
         self.planner = lru_cache(4)(self._planner)
         self.least = cache(self._least)
         self.fitted_at: dict[int, int] = {}  # by depth, the length of the first job that has it
         self.templates = MAX_TEMPLATES if takes_templates(source.config) else 0  # the most that a search may find
 
     def forecast(self, query: Query) -> Forecast:
-        """The forecast of a query's job; lengths that fit are given for 1, 2, 4 and 8 devices."""
+        """The forecast of a query's job."""
         depth = expected_depth(query, self.source.config)
         planner, given = self.planner(len(query.sequence), depth)
         config = self.source.config
@@ -73,17 +77,15 @@ class Forecaster:
         parameters = sum(p.numel() for p in self.chunked.parameters())
         planned = None if plan is None else plan.peak + given
         sizes = len(query.sequence), depth, self.precision.itemsize, self.templates
-        whole = predicted_bytes(self.source.config.model, *sizes)
-        growth = self._growth(self.fitted_at.setdefault(depth, max(SHORTEST, len(query.sequence))), depth)
-        longest = {ranks: self._longest(growth, ranks) for ranks in (1, 2, 4, 8)}
+        whole = predicted_bytes(self.source.config.model, *sizes) / self.ranks
         return Forecast(
             query.name, self.source.name, len(query.sequence), parameters, whole, planned,
-            seconds, words, longest,
+            seconds, words, {self.ranks: self.longest(query)},
         )  # fmt: skip
 
     def _planner(self, length: int, depth: int) -> tuple[Planner, int]:
         """The planner for a pass after the first, and the bytes of its inputs."""
-        sizes = length, depth, self.device, self.precision, self.templates, self.source.config.cyclic
+        sizes = length, depth, self.device, self.precision, self.templates, self.source.config.cyclic, self.ranks
         inputs = blank_inputs(self.source.config.model, *sizes)
         return self.chunked.planner(*inputs), held_bytes(inputs)
 
@@ -101,10 +103,11 @@ class Forecaster:
         planner, given = self.planner(length, depth)
         return planner.least() + given
 
-    def _longest(self, growth: tuple[float, float], ranks: int) -> int:
-        """The longest sequence whose least memory, split over so many ranks, is within the budget of each."""
-        b, c = growth
-        return max(0, int(((b * b + 4 * c * ranks * max(0.0, self.budget)) ** 0.5 - b) / (2 * c)))
+    def longest(self, query: Query) -> int:
+        """The longest sequence whose least memory is within the budget, at the depth of a query's alignment."""
+        depth = expected_depth(query, self.source.config)
+        b, c = self._growth(self.fitted_at.setdefault(depth, max(SHORTEST, len(query.sequence))), depth)
+        return max(0, int(((b * b + 4 * c * max(0.0, self.budget)) ** 0.5 - b) / (2 * c)))
 
 
 def forecasts(sources: Sequence[Source], queries: Sequence[Query]) -> list[Forecast]:
@@ -116,15 +119,34 @@ def forecasts(sources: Sequence[Source], queries: Sequence[Query]) -> list[Forec
     require_ranks(config)
     FoldRun(sources, Path(), Timers()).check(queries)
     device = choose_device(config.device)
-    budget = pass_budget(config, device)
+    sharing = config.gpus if device.type == "cpu" else 1
+    # A budget may be more than this machine has: that of another machine.
+    budget = rounded(BUDGET_SHARE * config.memory_budget_bytes) or pass_budget(config, device, sharing)
     precision = choose_precision(config.precision, device)
-    # Models that differ in their weights alone take the same.
-    by_kind = {_kind(source): Forecaster(source, device, precision, budget) for source in sources}
+
+    @cache  # models that differ in their weights alone take the same
+    def forecaster(kind: ModelConfig, ranks: int) -> Forecaster:
+        source = next(source for source in sources if _kind(source) == kind)
+        return Forecaster(source, device, precision, budget, ranks)
+
     found = []
     for query in queries:
-        taken = {kind: forecaster.forecast(query) for kind, forecaster in by_kind.items()}
+        taken = {kind: _taken(partial(forecaster, kind), query, len(queries)) for kind in set(map(_kind, sources))}
         found += [replace(taken[_kind(source)], model=source.name) for source in sources]
     return found
+
+
+def _taken(on: Callable[[int], Forecaster], query: Query, jobs: int) -> Forecast:
+    """What a query's job takes on each of the ranks that share it; on: the forecaster for a number of ranks."""
+    alone, config = on(1), on(1).source.config
+    if config.gpus == 1:
+        return alone.forecast(query)
+    sizes = len(query.sequence), expected_depth(query, config), alone.precision.itemsize, alone.templates
+    fits = predicted_bytes(config.model, *sizes) <= alone.budget
+    split = is_split(len(query.sequence), jobs, config.gpus, fits)
+    shared = on(config.dap or config.gpus)
+    taken = (shared if split or config.dap else alone).forecast(query)
+    return replace(taken, longest={one.ranks: one.longest(query) for one in dict.fromkeys((alone, shared))})
 
 
 def _kind(source: Source) -> ModelConfig:

@@ -98,8 +98,7 @@ class JobScheduler:
         if dap:
             yield build_mesh(device_type, dap), list(jobs)
             return
-        few = len(jobs) < self.world.size
-        split = _from_first_rank([not fits(job) or (few and job.length >= MIN_SPLIT_LENGTH) for job in jobs])
+        split = _from_first_rank([is_split(job.length, len(jobs), self.world.size, fits(job)) for job in jobs])
         for axial, wanted in ((ranks_per_host(), True), (1, False)):
             share = [job for job, this in zip(jobs, split, strict=True) if this == wanted]
             if share:
@@ -118,6 +117,11 @@ class JobScheduler:
         dist.all_gather_object(found, too_large)
         if share := [jobs[index] for index in sorted(itertools.chain(*found))]:
             yield build_mesh(device_type, ranks_per_host()), share
+
+
+def is_split(length: int, jobs: int, ranks: int, fits: bool) -> bool:
+    """Whether `--dap auto` splits a job of that length; jobs: their number; fits: whether it fits one rank."""
+    return not fits or (jobs < ranks and length >= MIN_SPLIT_LENGTH)
 
 
 def _from_first_rank(flags: list[bool]) -> list[bool]:

@@ -35,7 +35,7 @@ class MemoryPlacement:
     def place(
         self, job: Job, group: RankGroup, models: Mapping[str, AlphaFold], share: float = 1.0
     ) -> Mapping[str, AlphaFold]:
-        """The models to fold a job with: those given where it fits or is split, chunked ones where it does not fit.
+        """The models to fold a job with: those given where it fits, chunked ones where it does not.
 
         share: part of the free memory to plan for, below 1 on a retry. FoldcliError: the job fits neither whole nor in
         chunks.
@@ -50,10 +50,12 @@ class MemoryPlacement:
             times = self._times_it_fits(job, group.size)
         except FoldcliError as error:
             lack = error
-        if group.size == 1 and self.config.autochunk and (lack or share < 1 or self.config.memory_budget):
+        lacking = group.any(lack is not None)
+        if self.config.autochunk and (lacking or share < 1 or self.config.memory_budget):
             self.in_chunks = True
-            return self.chunked_models.fit(models, job.length, job.depth, share, len(job.found.shown))
-        if group.any(lack is not None):
+            sizes = job.length, job.depth, share, len(job.found.shown)
+            return self.chunked_models.fit(models, *sizes, group, self._ranks_in_one_memory())
+        if lacking:
             raise lack or FoldcliError("another rank has too little free memory for it; fold a shorter sequence")
         if times > 2:
             keep_freed_memory()  # faster, at up to twice the memory
@@ -66,11 +68,13 @@ class MemoryPlacement:
         except FoldcliError:
             return False
 
+    def _ranks_in_one_memory(self) -> int:
+        return ranks_per_host() if self.device.type == "cpu" and self.world.size > 1 else 1
+
     def _times_it_fits(self, job: Job, ranks: int) -> float:
         """How many times the job, split over so many ranks, fits into free memory; FoldcliError if not once."""
-        sharing = ranks_per_host() if self.device.type == "cpu" and self.world.size > 1 else 1  # ranks in one memory
         configs = [source.config.model for source in self.sources]
-        share = sharing / ranks
+        share = self._ranks_in_one_memory() / ranks
         depth, templates = expected_depth(job.query, self.config), len(job.found.shown)
         return min(
             require_memory(config, job.length, depth, self.width, self.device, share, templates) for config in configs

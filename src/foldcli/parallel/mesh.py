@@ -1,7 +1,7 @@
 """Which ranks work together: axial ranks share one sample (DAP), data ranks hold different samples."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,6 +46,18 @@ class RankGroup:
         numbers = torch.tensor(number)
         dist.all_reduce(numbers, dist.ReduceOp.MAX, group=self.process_group)
         return int(numbers)
+
+    def min(self, number: int) -> int:
+        """The smallest of the ranks' numbers."""
+        return -self.max(-number)
+
+    def from_first(self, numbers: Sequence[float]) -> list[float]:
+        """The first rank's numbers, on every rank."""
+        if self.size == 1:
+            return list(numbers)
+        sent = torch.tensor(numbers, dtype=torch.float64)
+        dist.broadcast(sent, group=self.process_group, group_src=0)
+        return sent.tolist()
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on any rank."""
