@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
 from torch.overrides import TorchFunctionMode
 
-from foldcli.autochunk.graph import Block, Call, Graph, Ref, Size, leaves, mapped, name_of, tensors
+from foldcli.autochunk.graph import Block, Call, Graph, Ref, Size, communicates, leaves, mapped, name_of, tensors
 from foldcli.autochunk.known_calls import call_key, known_calls, run_call
 from foldcli.autochunk.tensor_spec import specs_of
 
@@ -289,4 +289,4 @@ def _signature(leaf: Any) -> Any:
 def _fixed_in_order(function: Callable[..., Any], kwargs: Mapping[str, Any]) -> bool:
     """Whether a call draws random numbers or is a collective, so that its place is fixed."""
     drawn = name_of(function).startswith(RANDOM) and kwargs.get("training", True)
-    return bool(drawn) or "c10d" in str(getattr(function, "__module__", ""))
+    return bool(drawn) or communicates(function)

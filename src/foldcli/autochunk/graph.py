@@ -96,6 +96,11 @@ def name_of(function: Callable[..., Any]) -> str:
     return function.__self__.__name__ if name == "__get__" else name  # type: ignore[attr-defined]
 
 
+def communicates(function: Callable[..., Any]) -> bool:
+    """Whether a function is a collective, or waits for the result of one."""
+    return "c10d" in str(getattr(function, "__module__", ""))
+
+
 def is_wait(call: Call) -> bool:
     """Whether a call waits for the result of a collective, its first operand."""
     return name_of(call.function) == "wait_tensor"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 
 from foldcli.autochunk.dimensions import Chunking, chunkings
-from foldcli.autochunk.graph import Call, is_wait
+from foldcli.autochunk.graph import Call, communicates, is_wait
 from foldcli.autochunk.shape_prop import ShapedGraph
 from foldcli.autochunk.tensor_spec import TensorSpec
 
@@ -41,8 +41,9 @@ class Program:
     @cached_property
     def mutated(self) -> set[int]:
         """Storages with several values that pinned calls may write into: a chunk's copy of one would miss the write."""
-        pinned = {self.values[value].storage for call in self.calls if call.pinned for value in call.operands}
-        return {storage for storage in pinned if len(self.aliases[storage]) > 1}
+        writing = [call for call in self.calls if call.pinned and not communicates(call.function)]
+        touched = {self.values[value].storage for call in writing for value in call.operands}
+        return {storage for storage in touched if len(self.aliases[storage]) > 1}
 
     def shape(self, value: int) -> tuple[int, ...]:
         return self.values[value].shape

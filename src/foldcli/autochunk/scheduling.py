@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from foldcli.autochunk.graph import Block, Call, Graph, Ref, mapped
+from foldcli.autochunk.graph import Block, Call, Graph, Ref, communicates, mapped
 from foldcli.autochunk.tensor_spec import TensorSpec
 
 
@@ -15,10 +15,10 @@ def as_late_as_possible(graph: Graph, values: Mapping[int, TensorSpec]) -> Graph
 
     Of the calls that are ready, views are placed first and blocks last, since no loop can save a block's memory; among
     the others the one that allocates most, so that large results are made shortly before use. A graph with pinned calls
-    keeps its order.
+    keeps its order, but for `_sunk`.
     """
     if any(call.pinned for call in graph.calls):
-        return graph
+        return _sunk(graph, values)
     producer = {value: index for index, call in enumerate(graph.calls) for value in call.results}
     producers = [{producer[value] for value in call.operands if value in producer} for call in graph.calls]
     unplaced_users = Counter(itertools.chain.from_iterable(producers))
@@ -31,6 +31,27 @@ def as_late_as_possible(graph: Graph, values: Mapping[int, TensorSpec]) -> Graph
         unplaced_users.subtract(producers[chosen])
         ready |= {index for index in producers[chosen] if not unplaced_users[index]}
     return replace(graph, calls=tuple(reversed(placed)))
+
+
+def _sunk(graph: Graph, values: Mapping[int, TensorSpec]) -> Graph:
+    """Each call that makes more than it reads, for one reader, just before that: both may then share a loop.
+
+    It then no longer overlaps a transfer that is awaited between. Nothing moves past a call that may write into what it
+    reads.
+    """
+    calls = list(graph.calls)
+    for call in reversed(graph.calls):
+        readers = [at for at, other in enumerate(calls) if set(call.results) & set(other.operands)]
+        if call.pinned or len(call.results) != 1 or len(readers) != 1 or call.results[0] in graph.outputs:
+            continue
+        roots = {values[value].storage for value in call.operands}
+        large = values[call.results[0]].nbytes > sum(values[value].nbytes for value in dict.fromkeys(call.operands))
+        first = next(at for at, other in enumerate(calls) if other is call)
+        between = (other for other in calls[first : readers[0]] if other.pinned and not communicates(other.function))
+        written = {values[value].storage for other in between for value in other.operands}
+        if large and not roots & written:
+            calls.insert(readers[0] - 1, calls.pop(first))
+    return replace(graph, calls=tuple(calls))
 
 
 def _priority(call: Call, values: Mapping[int, TensorSpec]) -> tuple[bool, bool, int]:
