@@ -4,8 +4,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from foldcli.autochunk.capture import named_tensors
 from foldcli.autochunk.chunked import Chunked
+from foldcli.autochunk.executor import Executor, output_of
+from foldcli.autochunk.liveness import Program
+from foldcli.autochunk.peeling import Peel, peels
+from foldcli.autochunk.plan import Plan, Strips
 from foldcli.autochunk.region_selection import Planner
+from foldcli.model.triangle import IncomingProduct, OutgoingProduct, TriangleMultiplication
 from tests.autochunk.measure import measured_peak
 from tests.autochunk.test_equality import RATES, require_equal
 
@@ -84,3 +90,62 @@ def test_a_widened_value_is_never_there_whole() -> None:
     assert 0.9 < plan.peak / peak < 1.1
     first, second = plan.blocks.values()
     assert first is second or first.program.shaped.graph.calls == second.program.shaped.graph.calls
+
+
+class Triangle(nn.Module):
+    """Both triangle multiplications of a block; or the pairs between them too, which then must stay."""
+
+    def __init__(self, c: int, both: bool) -> None:
+        super().__init__()
+        self.outgoing = TriangleMultiplication(c, c, OutgoingProduct())
+        self.incoming = TriangleMultiplication(c, c, IncomingProduct())
+        self.both = both
+
+    def forward(self, z: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        first = z + self.outgoing(z, mask)
+        second = first + self.incoming(first, mask)
+        return (first, second) if self.both else (second,)
+
+
+def peelings(module: nn.Module, *args: Tensor) -> tuple[Program, list[Peel]]:
+    run = Chunked(module, Planner.tightest, RATES, donated=lambda z, _: [z])
+    program = run.planner(*args).scheduled().program
+    return program, [peel for stop in range(1, len(program.calls) + 1) for peel in peels(program, stop)]
+
+
+@pytest.mark.parametrize("n", [13, 20])
+def test_triangle_multiplications_are_peeled_off_in_place(n: int) -> None:
+    torch.manual_seed(0)
+    module = Triangle(C, False).requires_grad_(False)
+    z, mask = torch.randn(n, n, C), (torch.rand(n, n) < 0.8).float()
+    program, found = peelings(module, z, mask)
+    assert [(peel.cuts[0].dim, peel.cuts[1].dim) for peel in found] == [(0, 1), (1, 0)]
+    covered = {index for peel in found for index in range(peel.start, peel.stop)}
+    with torch.no_grad():
+        expected = module(z, mask)
+        for rows in (1, 3, 7, n):
+            steps = tuple(Strips(peel, rows) for peel in found)
+            plan = Plan(program, steps, {}, 0, 0, 0)
+            values = Executor(plan).run([own := z.clone(), mask], named_tensors(module).__getitem__)
+            require_equal(output_of(plan, values), expected)
+            assert output_of(plan, values)[0].data_ptr() == own.data_ptr()
+    assert covered == set(range(len(program.calls)))
+
+
+def test_pairs_that_are_read_again_are_not_overwritten() -> None:
+    module = Triangle(C, True).requires_grad_(False)
+    _, found = peelings(module, torch.randn(12, 12, C), torch.ones(12, 12))
+    assert [peel.cuts[0].dim for peel in found] == [0]
+
+
+def test_peeling_takes_a_quarter_beside_the_pairs() -> None:
+    torch.manual_seed(0)
+    module, n = Triangle(C, False).requires_grad_(False), 256
+    z, mask = torch.randn(n, n, C), torch.ones(n, n)
+    run = Chunked(module, Planner.tightest, RATES, donated=lambda z, _: [z])
+    with torch.no_grad():
+        expected = module(z, mask)
+        found, peak = measured_peak(lambda: run(z, mask))
+    require_equal(found, expected)
+    predicted = run.plan(z, mask).peak - z.nbytes
+    assert 0.9 < predicted / peak < 1.1 and peak < 0.6 * z.nbytes

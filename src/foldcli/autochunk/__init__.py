@@ -10,11 +10,12 @@ Its passes, in order:
    order calls as late as possible, so that less is alive at once. Where that does not fit, each reader also makes its
    own copy of what is cheap to make from something smaller (`recomputation.py`).
 4. Dimension flow (`dimensions.py`, `rules_*.py`): along which dimensions each call may run in chunks, by operator.
-5. Memory estimation (`liveness.py`, `region_cost.py`): what is alive before each call; peak and time of a region by
-   chunk size, with the device's speed as calibrated (`cost.py`).
-6. Chunk search (`region_search.py`): chunk regions, calls in a row through which one dimension flows (chunk flow).
+5. Memory estimation (`liveness.py`, `region_cost.py`, `peel_cost.py`): what is alive before each call; peak and time of
+   a region by chunk size, with the device's speed as calibrated (`cost.py`).
+6. Chunk search (`region_search.py`): chunk regions, calls in a row through which one dimension flows (chunk flow); and
+   `peeling.py`: calls through which two flow, whose result takes the place of what it is computed from.
 7. Chunk selection (`region_selection.py`): the regions and chunk sizes of the fastest plan within a budget (`plan.py`).
-8. Execution (`executor.py`), in place of code generation: run a plan's calls and loops.
+8. Execution (`executor.py`, `loop_bodies.py`), in place of code generation: run a plan's calls and loops.
 
 `chunked.py` puts them together: `Chunked` wraps a module and plans for inputs of new shapes when they come.
 """

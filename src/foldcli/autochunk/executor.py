@@ -3,7 +3,7 @@
 Single calls run as they are; chunk loops write into preallocated results, chunk by chunk.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from foldcli.autochunk.dimensions import Adapt, Cut
-from foldcli.autochunk.graph import Call, Ref, mapped, tensors
-from foldcli.autochunk.plan import Loop, Plan, Single
-from foldcli.autochunk.region_search import ChunkedCall, Region
+from foldcli.autochunk.graph import Ref, mapped
+from foldcli.autochunk.loop_bodies import narrow, run_call, run_chunk, run_peel
+from foldcli.autochunk.plan import Loop, Plan, Single, Strips
+from foldcli.autochunk.region_search import Region
 from foldcli.autochunk.tensor_spec import TensorSpec, memory_of
 
 Parameter = Callable[[str], Tensor]
-Operands = Callable[[int], Tensor]
 
 
 class Executor:
@@ -59,6 +58,8 @@ class Executor:
         for number, step in enumerate(self.plan.steps):
             if isinstance(step, Loop):
                 self._loop(step, number, values)
+            elif isinstance(step, Strips):
+                self._strips(step, values)
             else:
                 self._single(step, number, values, parameter)
             for value in self.freed[number]:
@@ -69,7 +70,7 @@ class Executor:
     def _single(self, step: Single, number: int, values: dict[int, Tensor], parameter: Parameter) -> None:
         call = self.program.calls[step.index]
         if step.index not in self.blocks:
-            values.update(_run(call, values.__getitem__))
+            values.update(run_call(call, values.__getitem__))
             return
         operands = [values[value] for value in call.operands]
         for value in call.operands:
@@ -83,9 +84,14 @@ class Executor:
     def _loop(self, loop: Loop, number: int, values: dict[int, Tensor]) -> None:
         region = loop.region
         self._hoisted(loop, number, values)
-        read = {value: values[value] for j in region.body for value in self._call(j).operands if value in values}
+        read = {
+            value: values[value]
+            for j in region.body
+            for value in self.program.calls[j.index].operands
+            if value in values
+        }
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in read.values()):
-            values.update(self._checkpointed(loop, read))
+            values.update(self._checkpointed(region, loop.chunk_size, read))
             return
         replaced = dict(region.in_place)
         buffers = {
@@ -94,19 +100,19 @@ class Executor:
         }
         for first in range(0, region.length, loop.chunk_size):
             size = min(loop.chunk_size, region.length - first)
-            chunk = self._chunk(region, first, size, read)
+            chunk = run_chunk(self.program, region, first, size, read)
             for value, cut in region.outputs:
-                _narrow(buffers[value], cut, first, size).copy_(chunk.pop(value))
+                narrow(buffers[value], cut, first, size).copy_(chunk.pop(value))
         values.update(buffers)
 
     def _hoisted(self, loop: Loop, number: int, values: dict[int, Tensor]) -> None:
         """Run the hoisted calls; free operands after their last use."""
-        body = {value for member in loop.region.body for value in self._call(member).operands}
+        body = {value for member in loop.region.body for value in self.program.calls[member.index].operands}
         for place, step in enumerate(loop.hoisted):
             if isinstance(step, Loop):
                 self._loop(step, number, values)
             else:
-                values.update(_run(self.program.calls[step.index], values.__getitem__))
+                values.update(run_call(self.program.calls[step.index], values.__getitem__))
             for value in self._read(step) - body.union(*map(self._read, loop.hoisted[place + 1 :])):
                 if self.last_use.get(value) == number:
                     values.pop(value, None)
@@ -114,35 +120,21 @@ class Executor:
     def _read(self, step: Single | Loop) -> set[int]:
         return {value for index in step.calls for value in self.program.calls[index].operands}
 
-    def _checkpointed(self, loop: Loop, read: dict[int, Tensor]) -> dict[int, Tensor]:
+    def _checkpointed(self, region: Region, size: int, read: dict[int, Tensor]) -> dict[int, Tensor]:
         """The results of a loop under autograd: backward computes each chunk again, and nothing is overwritten."""
-        region = loop.region
-        spans = [(i, min(loop.chunk_size, region.length - i)) for i in range(0, region.length, loop.chunk_size)]
-        chunks = [checkpoint(self._chunk, region, *span, read, use_reentrant=False) for span in spans]
+        spans = [(i, min(size, region.length - i)) for i in range(0, region.length, size)]
+        chunks = [checkpoint(run_chunk, self.program, region, *span, read, use_reentrant=False) for span in spans]
         return {value: torch.cat([chunk[value] for chunk in chunks], cut.dim) for value, cut in region.outputs}
 
-    def _chunk(self, region: Region, first: int, size: int, values: dict[int, Tensor]) -> dict[int, Tensor]:
-        """One pass of the loop, from step `first` over `size` steps: the chunks of its results."""
-        chunk: dict[int, Tensor] = {}
-        kept = {value for value, _ in region.outputs}
-        last = {v: j.index for j in region.body for v in (*self._call(j).results, *self._call(j).operands)}
-        for member in region.body:
-            call = self._call(member)
-            cuts = iter(member.operand_cuts())
-
-            def operand(value: int, cuts: Iterator[Cut | None] = cuts) -> Tensor:
-                cut = next(cuts)
-                if value in chunk:
-                    return chunk[value]
-                return _narrow(values[value], cut, first, size) if cut else values[value]
-
-            chunk.update(_run(call, operand, member.chunking.adapt, size * member.factor))
-            for value in [value for value in chunk if value not in kept and last[value] == member.index]:
-                del chunk[value]
-        return chunk
-
-    def _call(self, member: ChunkedCall) -> Call:
-        return self.program.calls[member.index]
+    def _strips(self, step: Strips, values: dict[int, Tensor]) -> None:
+        """Run a peeling; under autograd, where nothing may be overwritten, its calls one by one."""
+        peel = step.peel
+        if torch.is_grad_enabled() and values[peel.source].requires_grad:
+            for index in step.calls:
+                values.update(run_call(self.program.calls[index], values.__getitem__))
+        else:
+            run_peel(self.program, peel, step.rows, values)
+            values[peel.output] = values[peel.source]
 
 
 def _released(tensor: Tensor, values: dict[int, Tensor]) -> bool:
@@ -152,18 +144,6 @@ def _released(tensor: Tensor, values: dict[int, Tensor]) -> bool:
         return False
     tensor.untyped_storage().resize_(0)
     return True
-
-
-def _run(call: Call, operands: Operands, adapt: Adapt | None = None, size: int = 0) -> dict[int, Tensor]:
-    """A call's results, by value; adapt: changes the arguments for a chunk of so many steps."""
-    args, kwargs = call.filled(operands)
-    if adapt is not None:
-        args, kwargs = adapt(args, kwargs, size)
-    return dict(zip(call.results, tensors(call.function(*args, **kwargs)), strict=True))
-
-
-def _narrow(tensor: Tensor, cut: Cut, first: int, size: int) -> Tensor:
-    return tensor.narrow(cut.dim, first * cut.step, size * cut.step)
 
 
 def _buffer(spec: TensorSpec) -> Tensor:

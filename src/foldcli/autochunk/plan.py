@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from foldcli.autochunk.graph import name_of
 from foldcli.autochunk.liveness import Program
+from foldcli.autochunk.peeling import Peel
 from foldcli.autochunk.region_search import Region
 
 
@@ -33,6 +34,21 @@ class Loop:
 
 
 @dataclass(frozen=True)
+class Strips:
+    """A peeling in strips of so many rows."""
+
+    peel: Peel
+    rows: int
+
+    @property
+    def calls(self) -> range:
+        return range(self.peel.start, self.peel.stop)
+
+
+Step = Single | Loop | Strips
+
+
+@dataclass(frozen=True)
 class Plan:
     """How to run a program: its steps in order, and plans for the calls that are blocks.
 
@@ -41,14 +57,14 @@ class Plan:
     """
 
     program: Program
-    steps: tuple[Single | Loop, ...]
+    steps: tuple[Step, ...]
     blocks: Mapping[int, "Plan"]
     peak: float
     extra: float
     seconds: float
 
-    def loops(self) -> list[Loop]:
-        return [step for step in self.steps if isinstance(step, Loop)]
+    def loops(self) -> list[Loop | Strips]:
+        return [step for step in self.steps if not isinstance(step, Single)]
 
     def describe(self, name: str = "model") -> Iterator[str]:
         """One line for each loop; blocks with the same plan are described once."""
@@ -63,12 +79,17 @@ class Plan:
             yield from self.blocks[indices[0]].describe(f"{several} {getattr(first, 'prefix', '').rstrip('.')}")
 
 
-def describe_loop(program: Program, loop: Loop) -> str:
+def describe_loop(program: Program, loop: Loop | Strips) -> str:
     """A loop on one line: its calls, its number of chunks, the dimension, and where results are written."""
-    region = loop.region
-    names = [name_of(program.calls[member.index].function) for member in region.body]
-    value, cut = region.outputs[-1]
-    count = -(-region.length // loop.chunk_size)
-    where = "in place" if region.in_place else "into a new tensor"
+    if isinstance(loop, Strips):
+        names = [name_of(program.calls[index].function) for index in loop.calls]
+        count, value = -(-loop.peel.length // loop.rows), loop.peel.output
+        how, where = f"{count} strips", "peeled off in place"
+    else:
+        region = loop.region
+        names = [name_of(program.calls[member.index].function) for member in region.body]
+        count, (value, cut) = -(-region.length // loop.chunk_size), region.outputs[-1]
+        how = f"{count} chunks of axis {cut.dim}"
+        where = "written in place" if region.in_place else "written into a new tensor"
     shape = " x ".join(map(str, program.shape(value)))
-    return f"{' -> '.join(dict.fromkeys(names))}: {count} chunks of axis {cut.dim} of {shape}, written {where}"
+    return f"{' -> '.join(dict.fromkeys(names))}: {how} of {shape}, {where}"

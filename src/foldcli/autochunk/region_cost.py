@@ -1,7 +1,7 @@
 """Memory and time estimation of a chunk region, as linear functions of the chunk size."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -12,6 +12,8 @@ from foldcli.autochunk.dimensions import Cut
 from foldcli.autochunk.footprint import Footprint
 from foldcli.autochunk.known_calls import footprint_of
 from foldcli.autochunk.liveness import Program
+from foldcli.autochunk.peel_cost import PeelEstimate, least_of_peel
+from foldcli.autochunk.peeling import Peel
 from foldcli.autochunk.plan import Loop, Single
 from foldcli.autochunk.region_search import ChunkedCall, Region, needed_after, regions_of_all_calls
 from foldcli.autochunk.tensor_spec import TensorSpec
@@ -59,7 +61,11 @@ class RegionEstimate:
     @property
     def least(self) -> float:
         """The least budget of bytes that a chunk size keeps within."""
-        return max(self.hoisted_peak, self.peak.at(1))
+        return self.at(1)
+
+    def at(self, chunk_size: int) -> float:
+        """Bytes at most, with the hoisted calls'."""
+        return max(self.hoisted_peak, self.peak.at(chunk_size))
 
     def extra_seconds(self, chunk_size: int, length: int) -> float:
         """Time that the loop takes more than its calls do without it; negative if it is faster."""
@@ -79,13 +85,15 @@ class RegionCost:
         self.hoisted = cache(self._hoisted)
         self.in_loop = cache(self._in_loop)
 
-    def _estimate(self, region: Region) -> RegionEstimate:
+    def _estimate(self, region: Region | Peel) -> RegionEstimate | PeelEstimate:
+        if isinstance(region, Peel):
+            return PeelEstimate(self, region)
         live, hoisted_peak = self._before_loop(region)
         buffers = self._buffers(region)
         # Measured at two chunk sizes, and linear between them.
         points = sorted({max(1, region.length // 32), region.length})
-        peaks = [self._body_peak(region, chunk_size) for chunk_size in points]
-        seconds = [self._body_seconds(region, chunk_size) for chunk_size in points]
+        peaks = [self.body_peak(region, chunk_size) for chunk_size in points]
+        seconds = [self.body_seconds(region, chunk_size) for chunk_size in points]
         whole = sum(self.rates.seconds(self.program.shaped.footprints[member.index]) for member in region.body)
         whole -= sum(self._extra_seconds(step) for step in self.hoisted(region) if isinstance(step, Loop))
         peak = Linear.through(points[0], peaks[0], points[-1], peaks[-1])
@@ -94,13 +102,17 @@ class RegionCost:
             Linear.through(points[0], seconds[0], points[-1], seconds[-1]), whole,
         )  # fmt: skip
 
-    def _lower_bound(self, region: Region) -> float:
+    def _lower_bound(self, region: Region | Peel) -> float:
         """A peak that no chunk size can go below: the hoisted calls', and the loop's results."""
+        if isinstance(region, Peel):
+            return least_of_peel(self, region)
         live, peak = self._before_loop(region)
         return max(peak, live + self._buffers(region))
 
-    def _quick_bound(self, region: Region) -> float:
+    def _quick_bound(self, region: Region | Peel) -> float:
         """A lower one that is quick to compute: it leaves out what hoisted calls take while they run."""
+        if isinstance(region, Peel):
+            return least_of_peel(self, region)
         program, made, freed = self.program, dict[int, int](), set[int]()
         body = {value for member in region.body for value in program.calls[member.index].operands}
         for index in region.hoisted:
@@ -134,7 +146,7 @@ class RegionCost:
         return best if best and self._loop_peak(best) < most else None
 
     def _loop_peak(self, loop: Loop) -> float:
-        return self._buffers(loop.region) + self._body_peak(loop.region, loop.chunk_size)
+        return self._buffers(loop.region) + self.body_peak(loop.region, loop.chunk_size)
 
     def _extra_seconds(self, loop: Loop) -> float:
         """Time that a loop takes more than its calls do without it."""
@@ -165,12 +177,16 @@ class RegionCost:
         specs = [self.program.spec(value) for value, _ in region.outputs if value not in replaced]
         return sum(spec.nbytes for spec in specs)
 
-    def _body_peak(self, region: Region, chunk_size: int) -> float:
+    def body_peak(self, region: Region, chunk_size: int) -> float:
         """Peak of one pass through the loop's body, by the liveness of the chunks it makes."""
+        return self.peak_of(region, self._footprints(region, chunk_size))
+
+    def peak_of(self, region: Region, footprints: Iterable[Footprint]) -> float:
+        """Peak of one pass through the loop's body, whose calls have these footprints."""
         last_uses = self._last_uses(region)
         live = peak = 0
         freed: dict[int, list[int]] = {}
-        for member, footprint in zip(region.body, self._footprints(region, chunk_size), strict=True):
+        for member, footprint in zip(region.body, footprints, strict=True):
             peak = max(peak, live + footprint.peak)
             live += footprint.kept
             freed.setdefault(last_uses[member.index], []).append(footprint.kept)
@@ -206,7 +222,7 @@ class RegionCost:
         if chunk_size * member.factor == member.chunking.length:
             return self.program.shaped.footprints[member.index]
         specs = [
-            self._operand(place, value, cut, own, chunk_size)
+            self._operand(place, value, (cut,), own, chunk_size)
             for place, (value, cut, own) in enumerate(zip(call.operands, member.operand_cuts(), internal, strict=True))
         ]
         args, kwargs = call.args, dict(call.kwargs)
@@ -214,16 +230,34 @@ class RegionCost:
             args, kwargs = member.chunking.adapt(args, kwargs, chunk_size * member.factor)
         return footprint_of(self.mode, call.function, args, kwargs, specs)
 
-    def _operand(self, place: int, value: int, cut: Cut | None, internal: bool, chunk_size: int) -> TensorSpec:
+    def tile_footprints(self, peel: Peel, rows: int) -> Iterator[Footprint]:
+        """Footprints of the calls that make a tile of a peeling, of so many rows and columns."""
+        made = {value for index in range(peel.start, peel.stop) for value in self.program.calls[index].results}
+        for along, across in zip(peel.tile.body, peel.across, strict=True):
+            call = self.program.calls[along.index]
+            ends = zip(call.operands, along.operand_cuts(), across.operand_cuts(), strict=True)
+            specs = [self._operand(place, value, (a, b), value in made, rows)
+                     for place, (value, a, b) in enumerate(ends)]  # fmt: skip
+            yield footprint_of(self.mode, call.function, call.args, dict(call.kwargs), specs)
+
+    def chunk_bytes(self, value: int, cut: Cut, chunk_size: int) -> float:
+        """Bytes of a chunk of a value."""
+        spec = self.program.spec(value)
+        return spec.nbytes * cut.step * chunk_size / spec.shape[cut.dim]
+
+    def _operand(
+        self, place: int, value: int, cuts: tuple[Cut | None, ...], internal: bool, chunk_size: int
+    ) -> TensorSpec:
         """An operand on one chunk: the whole tensor, a slice of it, or (internal) a chunk that the body made."""
         spec = self.program.spec(value)
-        if cut is None:
+        sizes = {cut.dim: cut.step * chunk_size for cut in cuts if cut}
+        if not sizes:
             return replace(spec, storage=value, offset=0)
-        shape = (*spec.shape[: cut.dim], cut.step * chunk_size, *spec.shape[cut.dim + 1 :])
+        shape = tuple(sizes.get(dim, size) for dim, size in enumerate(spec.shape))
         stride = dense_strides(shape, spec.stride) if internal else spec.stride
         return replace(spec, shape=shape, stride=stride, storage=-1 - place, offset=0)
 
-    def _body_seconds(self, region: Region, chunk_size: int) -> float:
+    def body_seconds(self, region: Region, chunk_size: int) -> float:
         total = sum(self.rates.seconds(footprint) for footprint in self._footprints(region, chunk_size))
         for value, cut in region.outputs:
             spec = self.program.spec(value)

@@ -45,11 +45,11 @@ class Region:
     in_place: tuple[tuple[int, int], ...]
 
 
-class _Conflict(Exception):
+class Conflict(Exception):
     """No chunk flow: a value would be needed whole, or chunked in two ways."""
 
 
-class _Flow:
+class ChunkFlow:
     """The chunk flow of one dimension through the window of calls [start, stop), which grows towards the first call.
 
     members: the calls that it reaches; cuts: of values made in the window; reads: cuts of values from outside.
@@ -67,14 +67,14 @@ class _Flow:
         return self.start <= self.program.producer.get(value, -1) < self.stop
 
     def grow(self) -> None:
-        """Take one more call into the window; _Conflict if there is no flow, nor through any longer window."""
+        """Take one more call into the window; Conflict if there is no flow, nor through any longer window."""
         self.start -= 1
         pending = [] if self.members else [self.seed]
         for value in self.program.calls[self.start].results:
             if value in self.reads:
                 cut, *others = self.reads.pop(value)
                 if others:
-                    raise _Conflict
+                    raise Conflict
                 self.cuts[value] = cut
                 pending += self._neighbours(value, cut)
         self._follow(pending)
@@ -86,10 +86,10 @@ class _Flow:
             known = self.members.setdefault(member.index, member)
             if known is not member:
                 if known != member:
-                    raise _Conflict
+                    raise Conflict
                 continue
             if member.chunking.length != self.length * member.factor:
-                raise _Conflict
+                raise Conflict
             pending += [more for value, cut in self._touched(member) for more in self._neighbours(value, cut)]
 
     def _touched(self, member: ChunkedCall) -> Iterator[tuple[int, Cut]]:
@@ -105,7 +105,7 @@ class _Flow:
                 self.cuts[value] = cut
                 yield value, cut
             elif self.cuts[value] != cut:
-                raise _Conflict
+                raise Conflict
 
     def _neighbours(self, value: int, cut: Cut) -> Iterator[ChunkedCall]:
         """The calls of the window that produce or read a chunked value, each with the chunking that matches."""
@@ -124,7 +124,7 @@ class _Flow:
         for chunking, end in zip(self.program.chunkings(index), ends, strict=True):
             if end and end.dim == cut.dim and cut.step % end.step == 0:
                 return ChunkedCall(index, chunking, cut.step // end.step)
-        raise _Conflict
+        raise Conflict
 
     def read_whole(self) -> set[int]:
         """Values that the body reads unchunked."""
@@ -149,17 +149,17 @@ def candidate_regions(program: Program, stop: int) -> Iterator[Region]:
             yield _region(flow, flow.read_whole())
 
 
-def _flows(program: Program, first: int, stop: int) -> Iterator[_Flow]:
+def _flows(program: Program, first: int, stop: int) -> Iterator[ChunkFlow]:
     """The flows of each chunkable dimension of the last call before `stop`, as their windows grow to call `first`."""
     for chunking in program.chunkings(stop - 1):
-        flow = _Flow(program, stop, chunking)
-        with suppress(_Conflict):
+        flow = ChunkFlow(program, stop, chunking)
+        with suppress(Conflict):
             while flow.start > first and not program.calls[flow.start - 1].pinned:
                 flow.grow()
                 yield flow
 
 
-def _region(flow: _Flow, whole: set[int]) -> Region:
+def _region(flow: ChunkFlow, whole: set[int]) -> Region:
     outputs = tuple((value, cut) for value, cut in flow.cuts.items() if needed_after(flow.program, value, flow.stop))
     return Region(
         flow.start, flow.stop, flow.length,
@@ -173,7 +173,7 @@ def needed_after(program: Program, value: int, stop: int) -> bool:
     return any(reader >= stop for reader in program.users[value]) or value in program.shaped.graph.outputs
 
 
-def _in_place(flow: _Flow, outputs: tuple[tuple[int, Cut], ...], whole: set[int]) -> tuple[tuple[int, int], ...]:
+def _in_place(flow: ChunkFlow, outputs: tuple[tuple[int, Cut], ...], whole: set[int]) -> tuple[tuple[int, int], ...]:
     """Pairs of an output and a dead value of the same layout, read chunk by chunk just as the output is written."""
     program, taken, found = flow.program, set(), []
     for value, cut in outputs:

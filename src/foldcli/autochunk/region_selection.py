@@ -14,7 +14,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foldcli.autochunk.cost import DeviceRates
 from foldcli.autochunk.liveness import Program
-from foldcli.autochunk.plan import Loop, Plan, Single
+from foldcli.autochunk.peeling import Peel, peels
+from foldcli.autochunk.plan import Loop, Plan, Single, Step, Strips
 from foldcli.autochunk.recomputation import recompute
 from foldcli.autochunk.region_cost import RegionCost
 from foldcli.autochunk.region_search import MAX_REGION_CALLS, Region, candidate_regions
@@ -38,7 +39,7 @@ class _Choice:
     extra: float
     peak: float
     start: int
-    step: Single | Loop
+    step: Step
     block: Plan | None = None
 
 
@@ -131,8 +132,11 @@ class _Selector:
         self.planner = planner
         self.program = Program(shaped, planner.donated)
         self.cost = RegionCost(self.program, planner.rates, planner.mode)
-        self.regions: Callable[[int], list[Region]] = cache(lambda stop: list(candidate_regions(self.program, stop)))
+        self.regions: Callable[[int], list[Region | Peel]] = cache(self._regions)
         self.seconds = [planner.rates.seconds(footprint) for footprint in shaped.footprints]
+
+    def _regions(self, stop: int) -> list[Region | Peel]:
+        return [*candidate_regions(self.program, stop), *peels(self.program, stop)]
 
     def fit(self, budget: float) -> Plan | None:
         """The fastest plan within a budget of bytes, None if there is none.
@@ -180,8 +184,12 @@ class _Selector:
             if chunk_size:
                 chunk_size = math.ceil(region.length / math.ceil(region.length / chunk_size))  # equal chunks
                 extra = max(estimate.extra_seconds(chunk_size, region.length), 0.0)
-                peak = max(estimate.hoisted_peak, estimate.peak.at(chunk_size))
-                yield _Choice(extra, peak, region.start, Loop(region, chunk_size, self.cost.hoisted(region)))
+                yield _Choice(extra, estimate.at(chunk_size), region.start, self._step(region, chunk_size))
+
+    def _step(self, region: Region | Peel, chunk_size: int) -> Loop | Strips:
+        if isinstance(region, Peel):
+            return Strips(region, chunk_size)
+        return Loop(region, chunk_size, self.cost.hoisted(region))
 
     def least(self, above: float) -> float:
         """The least budget that `fit` finds a plan for: the least peak of any path, of each its highest edge.
@@ -202,7 +210,7 @@ class _Selector:
 
     def _floor(self, alone: list[float], floor: float) -> float:
         """What no path is below, by what each call takes alone: the least of any edge around those that take most."""
-        around: dict[int, list[Region]] = {}
+        around: dict[int, list[Region | Peel]] = {}
         for index, peak in enumerate(alone):
             if peak > floor:
                 stops = range(index + 1, min(index + MAX_REGION_CALLS, len(alone)) + 1)
@@ -228,7 +236,7 @@ class _Selector:
             lowest.append(best)
         return lowest[-1]
 
-    def _lower(self, region: Region, before: float, best: float) -> float:
+    def _lower(self, region: Region | Peel, before: float, best: float) -> float:
         """The lower of the best peak so far and that of a path that ends with a region; before: the path's up to it."""
         if max(before, self.cost.quick_bound(region)) >= best or self.cost.lower_bound(region) >= best:
             return best
