@@ -64,7 +64,9 @@ def test_a_schedule_sends_the_bytes_of_a_block(size: int, kind: type[EvoformerBl
     for message in (event for event in schedule.events if isinstance(event, Message)):
         sent[message.kind] += message.sent
     assert sent == block_sent(StackConfig(), 128, 8, 16, size, 4)
-    assert sum(isinstance(event, Wait) for event in schedule.events) == block_messages(size).total()
+    assert (
+        sum(isinstance(event, Wait) for event in schedule.events) == block_messages(StackConfig(), 16, size, 4).total()
+    )
 
 
 @pytest.mark.parametrize("kind", BLOCKS)

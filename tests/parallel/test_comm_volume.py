@@ -45,7 +45,7 @@ def traffic(axial: int) -> list[tuple[Counter[str], Counter[str]]]:
 def test_a_block_sends_what_the_formula_says(ranks: RankPool, axial: int) -> None:
     for seen in ranks.run(traffic, axial):
         for (messages, sent), backward in zip(seen, (False, True), strict=True):
-            assert messages == block_messages(axial, backward)
+            assert messages == block_messages(CONFIG.evoformer, LENGTH, axial, 4, backward)
             assert sent == block_sent(CONFIG.evoformer, CONFIG.c_z, DEPTH, LENGTH, axial, 4, backward)
 
 

@@ -7,10 +7,11 @@ import torch
 
 from foldcli.model.alphafold import AlphaFold, Output
 from foldcli.model.features import Features
+from foldcli.parallel import collectives
 from foldcli.parallel.gradients import sum_over_axial
-from foldcli.parallel.mesh import build_mesh
+from foldcli.parallel.mesh import RankMesh, build_mesh
 from foldcli.parallel.shard import gather_output, shard
-from tests.parallel.rank_pool import RankPool
+from tests.parallel.rank_pool import RankPool, group_of
 from tests.parallel.samples import COMPLEXES, CONFIG, features, small_model
 
 TOLERANCE = 1e-10
@@ -57,7 +58,18 @@ def outcome(model: AlphaFold, sample: Features, whole) -> tuple[dict[str, torch.
 
 def worst_difference(axial: int, shape: dict) -> dict[str, float]:  # type: ignore[type-arg]
     """Largest difference of the sharded model from the plain one, by output and parameter, relative to 1 + value."""
-    mesh = build_mesh("cpu", axial)
+    return difference_on(build_mesh("cpu", axial), shape)
+
+
+def difference_of_some(axial: int, shape: dict, message: int) -> dict[str, float]:  # type: ignore[type-arg]
+    """The same on the first ranks, nothing on the others; message: bytes of the largest."""
+    group = group_of(axial)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(collectives, "MESSAGE", message)
+        return difference_on(RankMesh(group), shape) if group else {}
+
+
+def difference_on(mesh: RankMesh, shape: dict) -> dict[str, float]:  # type: ignore[type-arg]
     sample = features(**shape | {"seed": 5 + mesh.data.rank})
     config = COMPLEXES if sample.chains else CONFIG
     expected, wanted = outcome(small_model(config=config).eval(), sample, lambda output: output)
@@ -84,3 +96,11 @@ def worst_difference(axial: int, shape: dict) -> dict[str, float]:  # type: igno
 def test_outputs_and_gradients_are_those_of_the_plain_model(ranks: RankPool, axial: int, shape: dict) -> None:  # type: ignore[type-arg]
     for found in ranks.run(worst_difference, axial, shape):
         assert max(found.values()) < TOLERANCE, {k: v for k, v in found.items() if v >= TOLERANCE}
+
+
+@pytest.mark.parametrize(("axial", "message"), [(3, collectives.MESSAGE), (2, 600), (3, 200)])
+def test_any_number_of_ranks_and_of_messages_does(ranks: RankPool, axial: int, message: int) -> None:
+    """Neither the length, nor the sequences, nor the channels are divisible by three; small messages make slices."""
+    shape = {"length": 7, "depth": 5, "extra": 4, "templates": 2}
+    for found in ranks.run(difference_of_some, axial, shape, message):
+        assert max(found.values(), default=0.0) < TOLERANCE, {k: v for k, v in found.items() if v >= TOLERANCE}

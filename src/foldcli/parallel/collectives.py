@@ -16,6 +16,10 @@ from foldcli.shapes import Tensor
 
 _ops = torch.ops._c10d_functional
 
+# Larger tensors are sent in several messages, so that what is on its way takes little memory: bytes of one, and how
+# many there are at most.
+MESSAGE, MOST_MESSAGES = 1 << 29, 16
+
 
 @dataclass(frozen=True)
 class Collective:
@@ -43,11 +47,26 @@ class Pending:
         return self.rearrange(_Wait.apply(self.buffer, self.collective, self.gradients))  # type: ignore[no-untyped-call]
 
 
+@dataclass(frozen=True)
+class Arrived:
+    """What stands for a collective that was not worth overlapping: its result is there."""
+
+    result: Tensor
+
+    def wait(self) -> Tensor:
+        return self.result
+
+
 def start(buffer: Tensor, collective: Collective, rearrange: Callable[[Tensor], Tensor]) -> Pending:
     """Duality Async, first half: start a collective on a buffer. Its backward waits for the gradient's collective."""
     gradients: list[Tensor] = []
     result = _Start.apply(buffer.contiguous(), collective, gradients)  # type: ignore[no-untyped-call]
     return Pending(result, collective, rearrange, gradients)
+
+
+def messages(nbytes: int) -> int:
+    """How many messages a tensor of so many bytes is sent in."""
+    return int(max(1, min(-(-nbytes // MESSAGE), MOST_MESSAGES)))
 
 
 def all_gather(group: RankGroup) -> Collective:

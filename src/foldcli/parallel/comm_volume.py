@@ -8,6 +8,7 @@ from typing import Any
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from foldcli.config import StackConfig
+from foldcli.parallel.channel_groups import group_count, splits_by_channels
 from foldcli.parallel.mesh import RankGroup
 
 # Names of torch's functional collectives.
@@ -58,10 +59,17 @@ def sent_bytes(name: str, args: tuple[Any, ...], group: RankGroup) -> int:
     return nbytes * others if name == ALL_GATHER else nbytes * others // group.size
 
 
-def block_messages(ranks: int, backward: bool = False) -> Counter[str]:
-    """Collectives of one Evoformer block: four all-to-alls, three gathered biases, a ring for each of five products."""
-    rings = 7 if backward else 5  # outgoing products take two rings: for the right operand and for its gradient
-    return Counter({ALL_TO_ALL: 4 + rings * (ranks - 1), REDUCE_SCATTER if backward else ALL_GATHER: 3})
+def block_messages(config: StackConfig, length: int, ranks: int, width: int, backward: bool = False) -> Counter[str]:
+    """Collectives of one Evoformer block: four all-to-alls, three gathered biases, a ring for the outer product.
+
+    A triangle product takes three all-to-alls for each group of its channels, or a ring for each half.
+    """
+    share = length * length * config.c_triangle * width // ranks
+    triangles = 2 * 3 * group_count(config.c_triangle, ranks, share)
+    if not splits_by_channels(ranks, share):
+        # backward, outgoing products take two rings: for the right operand and for its gradient
+        triangles = (6 if backward else 4) * (ranks - 1)
+    return Counter({ALL_TO_ALL: 4 + ranks - 1 + triangles, REDUCE_SCATTER if backward else ALL_GATHER: 3})
 
 
 def block_sent(
@@ -70,7 +78,14 @@ def block_sent(
     """Bytes that each rank sends for one Evoformer block; the MSA is [depth, length], a number takes `width` bytes."""
     pairs, rows = length * length, depth * length
     layouts = (2 * rows * config.c_m + 2 * pairs * c_z) * (ranks - 1) // ranks**2
-    rings = (3 if backward else 2) * pairs * config.c_triangle + rows * (config.c_outer + 1)
+    share = pairs * config.c_triangle * width // ranks
+    if splits_by_channels(ranks, share):
+        multiple = ranks * group_count(config.c_triangle, ranks, share)
+        channels = config.c_triangle + -config.c_triangle % multiple
+        triangles = 2 * 3 * pairs * channels // ranks
+    else:
+        triangles = (3 if backward else 2) * pairs * config.c_triangle
+    rings = triangles + rows * (config.c_outer + 1)
     biases = pairs * (config.msa_heads + 2 * config.pair_heads)
     return Counter(
         {

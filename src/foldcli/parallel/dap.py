@@ -10,6 +10,7 @@ products.
 """
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import nn
@@ -23,7 +24,8 @@ from foldcli.model.layers import DropoutAdd, dense
 from foldcli.model.msa import MsaRowAttention
 from foldcli.model.triangle import IncomingProduct, TriangleAttention, TriangleMultiplication
 from foldcli.ops.dropout import kept
-from foldcli.parallel.collectives import Pending
+from foldcli.parallel.channel_groups import group_count, grouped, joined, product_by_channels, splits_by_channels
+from foldcli.parallel.collectives import Arrived, Pending
 from foldcli.parallel.layouts import (
     all_gather_async,
     local_shard,
@@ -50,7 +52,11 @@ class DapEvoformerBlock(EvoformerBlock):
 
     def forward(self, m: Msa, z: Pair, msa_mask: MsaMask, pair_mask: PairMask) -> tuple[Msa, Pair]:
         pairs = transpose_pairs_async(z, self.group)  # Duality Async: starts; overlaps all MSA updates
-        m = self.update_msa_rows(m, z, local_shard(msa_mask, -2, self.group))
+        rows = local_shard(msa_mask, -2, self.group)
+        if isinstance(pairs, Arrived):  # then z is not needed any more
+            m = self.update_msa_rows_by(m, pairs.wait(), rows)
+        else:
+            m = self.update_msa_rows(m, z, rows)
         m = sequences_to_residues_async(m, self.group).wait()
         mask = local_shard(msa_mask, -1, self.group)
         m = self.update_msa_columns(m, mask)
@@ -58,6 +64,11 @@ class DapEvoformerBlock(EvoformerBlock):
         update = self.outer_product_mean(m, mask)
         z = self.update_pairs(pairs.wait() + update, pair_mask)  # Duality Async: z is awaited
         return sequences.wait(), z  # Duality Async: m is awaited
+
+    def update_msa_rows_by(self, m: Msa, z: Pair, mask: MsaMask) -> Msa:
+        """`update_msa_rows` by pairs that are not transposed."""
+        assert isinstance(self.row, DapMsaRowAttention)
+        return self.add_row(m, self.row.over_rows(m, z, mask))
 
     def attend_ending_node(self, z: Pair, mask: PairMask) -> Pair:
         """Return z transposed: there all rows share one dropout mask (`add_pair`), so no rank draws masks of others."""
@@ -76,15 +87,12 @@ class DapOuterFirstBlock(DapEvoformerBlock, OuterFirstBlock):
         sequences = residues_to_sequences_async(m, self.group)  # Duality Async: starts; overlaps the outer product
         mask = local_shard(msa_mask, -1, self.group)
         z = z + self.outer_product_mean(m, mask)
-        m = self.update_msa_rows(sequences.wait(), z, local_shard(msa_mask, -2, self.group))  # Duality Async: awaited
+        rows = local_shard(msa_mask, -2, self.group)
+        m = self.update_msa_rows_by(sequences.wait(), z, rows)  # Duality Async: m is awaited
         residues = sequences_to_residues_async(m, self.group)  # Duality Async: starts; overlaps all pair updates
         pairs = transpose_pairs_async(self.update_pairs(z, pair_mask), self.group)  # Duality Async: starts
         m = self.update_msa_columns(residues.wait(), mask)  # Duality Async: m is awaited; overlaps the transpose of z
         return m, pairs.wait()  # Duality Async: z is awaited
-
-    def update_msa_rows(self, m: Msa, z: Pair, mask: MsaMask) -> Msa:
-        assert isinstance(self.row, DapMsaRowAttention)
-        return self.add_row(m, self.row.over_rows(m, z, mask))
 
 
 class DapEvoformerStack(EvoformerStack):
@@ -146,22 +154,32 @@ class DapTriangleAttention(TriangleAttention):
 
 
 class DapTriangleMultiplication(TriangleMultiplication):
-    """A ring product in two halves of the channels: one half's first block travels while the other is projected.
-
-    For that, z is normalised twice. No rank ever holds the whole right operand (outgoing) or product (incoming).
-    """
+    """A product in groups of channels, by channels or around a ring; z is normalised for each group."""
 
     group: RankGroup
 
     def forward(self, z: Pair, mask: PairMask) -> Pair:
-        stacked = (x.unflatten(0, (4, -1)).chunk(2, dim=1) for x in self.operands.parameters())
-        halves = [(weight.flatten(0, 1), bias.flatten()) for weight, bias in zip(*stacked, strict=True)]
+        channels, ranks = self.output.in_features, self.group.size
+        nbytes = math.prod(z.shape[:-1]) * channels * z.element_size()
+
+        def project(part: ops.Dense) -> tuple[Tensor, Tensor]:
+            return ops.triangle_operands(z, self.norm.parts, part, mask)
+
+        if splits_by_channels(ranks, nbytes):
+            groups = grouped(self.operands, group_count(channels, ranks, nbytes), ranks)
+            parts = product_by_channels(project, groups, self.contract, self.group)
+        else:
+            parts = self._in_ring(map(project, grouped(self.operands, 2, 1)))
+        product = joined(parts, channels)
+        return ops.triangle_update(product, z, self.center.parts, dense(self.output), self.norm.parts, dense(self.gate))
+
+    def _in_ring(self, halves: Iterable[tuple[Tensor, Tensor]]) -> list[Tensor]:
+        """One half's first block travels while the other half is projected."""
         start = start_incoming if isinstance(self.contract, IncomingProduct) else start_outgoing
         # Duality Async: each half's first transfer starts here ...
-        products = [start(*ops.triangle_operands(z, self.norm.parts, half, mask), self.group) for half in halves]
+        products = [start(*operands, self.group) for operands in halves]
         # ... and is awaited here, where the following ones start one block ahead.
-        product = torch.cat([pending.wait() for pending in products], dim=-3)
-        return ops.triangle_update(product, z, self.center.parts, dense(self.output), self.norm.parts, dense(self.gate))
+        return [pending.wait() for pending in products]
 
 
 class DapOuterProduct(OuterProduct):
@@ -274,7 +292,7 @@ DAP_MODULES: dict[type[nn.Module], type[nn.Module]] = {
     OuterFirstBlock: DapOuterFirstBlock,  # all-to-all; m over residues, z over rows -> the same
     MsaRowAttention: DapMsaRowAttention,  # all-gather of the pair bias; z over rows or transposed -> m over sequences
     TriangleAttention: DapTriangleAttention,  # all-gather of the pair bias; z over rows -> the same
-    TriangleMultiplication: DapTriangleMultiplication,  # ring; z over rows -> the same
+    TriangleMultiplication: DapTriangleMultiplication,  # ring or all-to-alls; z over rows -> the same
     OuterProduct: DapOuterProduct,  # ring; m over residues -> z over rows
     PairTranspose: DapPairTranspose,  # all-to-all; z over rows -> z transposed over rows
     LocalResidues: DapLocalResidues,  # none; all residues -> over residues

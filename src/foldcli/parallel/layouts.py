@@ -5,9 +5,12 @@ named `_async` start a collective and return a `Pending` (Duality Async Operatio
 that leading batch axes are free.
 """
 
+import math
+
+import torch
 import torch.nn.functional as F
 
-from foldcli.parallel.collectives import Pending, all_gather, all_to_all, scatter, start
+from foldcli.parallel.collectives import Arrived, Pending, all_gather, all_to_all, messages, scatter, start
 from foldcli.parallel.mesh import RankGroup
 from foldcli.shapes import Float, Msa, Pair, Tensor
 
@@ -35,9 +38,27 @@ def scatter_async(x: Tensor, axis: int, group: RankGroup) -> Pending:
     return start(sent, scatter(group, x.shape[axis] // group.size), lambda y: y.movedim(0, axis))
 
 
-def transpose_pairs_async(z: Pair, group: RankGroup) -> Pending:
-    """Transpose pairs [i, j] that are sharded over rows into [j, i], sharded over rows again (all-to-all)."""
-    blocks = z.transpose(-2, -3).unflatten(-3, (group.size, -1)).movedim(-4, 0)
+def transpose_pairs_async(z: Pair, group: RankGroup) -> Pending | Arrived:
+    """Transpose pairs [i, j] that are sharded over rows into [j, i], sharded over rows again (all-to-all).
+
+    Large ones go in slices, of which two are on their way at once, and have arrived at the return.
+    """
+    columns = z.unflatten(-2, (group.size, -1))
+    slices = columns.chunk(messages(math.prod(z.shape) * z.element_size()), dim=-2)
+    coming = _transpose_async(slices[0], group)
+    if len(slices) == 1:
+        return coming
+    rows = []
+    for following in slices[1:]:
+        after = _transpose_async(following, group)
+        rows.append(coming.wait())
+        coming = after
+    return Arrived(torch.cat([*rows, coming.wait()], dim=-3))
+
+
+def _transpose_async(columns: Float[Tensor, "*b i ranks j c_z"], group: RankGroup) -> Pending:
+    """Some columns of each rank, as its rows."""
+    blocks = columns.movedim(-3, 0).transpose(-2, -3)
     return start(blocks, all_to_all(group), lambda y: y.movedim(0, -3).flatten(-3, -2))
 
 
