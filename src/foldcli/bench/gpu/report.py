@@ -24,6 +24,7 @@ PARTS = {
     "folds": Part("runs:folds", 150, installed=True),
     "training": Part("runs:training", 180, installed=True),
     "agreement": Part("checks:agreement", 110, sliced=True),
+    "two processes": Part("ranks:two_processes", 90, installed=True),
     "passes": Part("passes:passes", 100, installed=True),
     "long passes": Part("passes:long_passes", 150, installed=True),
     "Evoformer block": Part("figures:evoformer_block", 60),
