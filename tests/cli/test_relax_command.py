@@ -89,3 +89,13 @@ def test_without_openmm(relax, monkeypatch: pytest.MonkeyPatch) -> None:  # type
     monkeypatch.setitem(sys.modules, "openmm", None)
     expected = "foldcli: foldcli relax: openmm is not installed; pip install 'foldcli[relax]'\n"
     assert relax("one.pdb") == (2, "", expected)
+
+
+def test_what_would_take_hours_is_refused(relax, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("foldcli.folding.relax.MOST_ON_CPU", 20)
+    code, out, err = relax("one.pdb")
+    assert (code, out) == (1, "")
+    assert err == (
+        "foldcli: one.pdb: foldcli relax takes up to 20 residues on the CPU, where more takes hours, in up to 62 "
+        "chains, and here are 21; relax a part of it (foldcli relax), or none\n"
+    )

@@ -1,6 +1,7 @@
 """A violation is attributed to the residues that take part in it, and to no others."""
 
 import numpy as np
+import pytest
 import torch
 
 from foldcli.geometry.atoms import atoms37_to_14
@@ -37,7 +38,9 @@ def test_a_distorted_residue_is_one() -> None:
     assert violating((slice(8, 9), beta, [0.8, 0.0, 0.0])) == [8]
 
 
-def test_atoms_of_two_residues_that_clash_are_of_both() -> None:
+@pytest.mark.parametrize("pairs", [1 << 24, 3000])  # of all atoms, and of ten with all others
+def test_atoms_of_two_residues_that_clash_are_of_both(pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("foldcli.geometry.violations.PAIRS", pairs)
     chain = fragment()
     shift = chain.positions[2, 1] - chain.positions[18, 1]
     clashing = violating((slice(15, None), EVERY, (shift + 0.5).tolist()))

@@ -12,7 +12,7 @@ from foldcli.data.formats.structure_files import STRUCTURE_SUFFIXES, read_struct
 from foldcli.errors import FoldcliError, InputError
 from foldcli.files import write_atomic
 from foldcli.folding.amber import relax
-from foldcli.folding.relax import describe
+from foldcli.folding.relax import describe, require_relaxable
 from foldcli.protein.residues import C, N
 from foldcli.protein.structure import Structure
 from foldcli.report.pdb import pdb_text
@@ -29,6 +29,7 @@ def relax_file(path: Path, cuda: bool) -> str:
     if target.exists():
         raise InputError(f"{target}: exists; move it away to relax {path.name} again")
     structure = read_chains(path)
+    require_relaxable(f"{path}: foldcli relax", structure.chain_lengths or [len(structure.sequence)], cuda)
     try:
         found = relax(structure, cuda)
     except Exception as error:  # whatever OpenMM raises is about this file

@@ -15,6 +15,7 @@ from foldcli.byte_units import GIB
 from foldcli.config import FoldConfig
 from foldcli.data.formats.input import require_foldable
 from foldcli.data.query import Query
+from foldcli.devices import choose_device
 from foldcli.errors import FoldcliError, InputError, Interrupted
 from foldcli.folding.archive import zip_file
 from foldcli.folding.job import Job
@@ -27,7 +28,7 @@ from foldcli.folding.models import Source
 from foldcli.folding.predictor import Predictor
 from foldcli.folding.progress import Watcher
 from foldcli.folding.record import Record, job_key, read_record
-from foldcli.folding.relax import require_openmm
+from foldcli.folding.relax import require_openmm, require_relaxable
 from foldcli.folding.results import INDEX, RESULTS, SUMMARY, Results
 from foldcli.folding.tally import Tally
 from foldcli.folding.templates import takes_templates
@@ -272,9 +273,12 @@ def _tell_held(watcher: Watcher, job: Job) -> None:
 
 def _require_foldable(queries: Sequence[Query], configs: Sequence[FoldConfig]) -> None:
     """InputError for a sequence that no model can fold or number, or a name that one of the run's tables has."""
-    cyclic, first_residue = configs[0].cyclic, configs[0].first_residue
+    cyclic, first_residue, relax = configs[0].cyclic, configs[0].first_residue, configs[0].relax
+    cuda = choose_device(configs[0].device).type == "cuda"
     for query in queries:
         require_foldable(query, [config.model for config in configs])
+        if relax != "none":
+            require_relaxable(f"{query.source} ({query.name}): --relax {relax}", list(map(len, query.chains)), cuda)
         if cyclic and query.chain_lengths:
             raise InputError(f"{query.source} ({query.name}): --cyclic folds a single chain, and this is a complex")
         if cyclic and len(query.sequence) < SMALLEST_RING:

@@ -12,6 +12,7 @@ from foldcli.shapes import Atoms14, Bool, Float, ResidueIndex, Tensor
 
 DEVIATIONS = 12.0
 OVERLAP = 1.5
+PAIRS = 1 << 24  # of atoms, whose distances are computed at once
 LOWER, UPPER = known.distance_bounds(DEVIATIONS, OVERLAP)
 N, CA, C = range(3)
 # Slot of cysteine's SG. As in AlphaFold's code, no two atoms in this slot clash, whatever the residue types.
@@ -83,9 +84,13 @@ def clashing_pairs(
     residue = residue_index.repeat_interleave(14, dim=-1)
     slot = torch.arange(14, device=points.device).repeat(residue_index.shape[-1])
     reach = torch.where(exists > 0, radius, -torch.inf)
-    near = distances(points, points) < reach.unsqueeze(-1) + reach.unsqueeze(-2) - OVERLAP
-    near &= residue.unsqueeze(-1) < residue.unsqueeze(-2)
-    sample, first, second = near.nonzero(as_tuple=True)
+    found, rows = list[Tensor](), max(1, PAIRS // points[..., 0].numel())
+    for start in range(0, points.shape[1], rows):
+        some = slice(start, start + rows)
+        near = distances(points[:, some], points) < reach[:, some, None] + reach[:, None] - OVERLAP
+        near &= residue[:, some, None] < residue[:, None]
+        found.append(near.nonzero() + residue.new_tensor([0, start, 0]))
+    sample, first, second = torch.cat(found).unbind(1)
     peptide = (slot[first] == C) & (slot[second] == N) & (residue[sample, first] + 1 == residue[sample, second])
     sulphurs = (slot[first] == SULPHUR) & (slot[second] == SULPHUR)
     clash = ~(peptide | sulphurs)
