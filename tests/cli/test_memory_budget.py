@@ -57,7 +57,7 @@ def test_what_was_too_much_is_folded_again_by_a_tighter_plan(
 
     monkeypatch.setattr(predictor, "predict", failing)
     assert command(longer, "--out", "out").code == 0
-    assert models == ["AlphaFold", "Chunked"]
+    assert models == ["FoldingModel", "Chunked"]
 
 
 def test_a_dry_run_says_what_would_be_taken_and_folds_nothing(command: Command, longer: Path) -> None:
@@ -105,11 +105,15 @@ def test_a_dry_run_says_that_nothing_fits_and_what_to_do(command: Command, longe
         ("--template none.cif", "--template none.cif: no such file or folder"),
         ("--template-hits none.m8 --template-dir .", "none.m8: no such file"),
         ("--first-residue 9990", "--first-residue 9990: the last residue has number 10059"),
+        ("--relax best", "(a): --relax best takes up to 60 residues on the CPU, where more takes hours, in up to 62"),
         ("--msa-mode server --host-url nowhere", "nowhere"),
         ("--msa-only", "--dry-run: tells what folds would take, and --msa-only folds nothing"),
     ],
 )
-def test_a_dry_run_refuses_what_a_run_refuses(command: Command, longer: Path, options: str, reason: str) -> None:
+def test_a_dry_run_refuses_what_a_run_refuses(
+    command: Command, longer: Path, options: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foldcli.folding.relax.MOST_ON_CPU", 60)
     outcome = command(longer, *options.split(), "--dry-run", usual=SMALL)
     assert outcome.code == 2 and reason in outcome.error
 

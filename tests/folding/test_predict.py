@@ -12,6 +12,7 @@ from foldcli.data.features.featurize import featurize
 from foldcli.data.query import Query
 from foldcli.folding import predict
 from foldcli.model.alphafold import AlphaFold, Output
+from foldcli.model.confidence import chain_tm_scores, error_bins, expected_aligned_error, predicted_tm_score
 from foldcli.model.features import Features, Recycled
 from foldcli.protein import interfaces
 
@@ -73,3 +74,19 @@ def test_confidence_of_a_complex_does_not_depend_on_the_rows_at_once(monkeypatch
     assert whole.iptm == pytest.approx(parts.iptm, abs=1e-6) and 0 < whole.iptm < 1
     for name, values in vars(whole.interfaces).items():
         np.testing.assert_allclose(values, getattr(parts.interfaces, name), atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("lengths", [(), (5, 4)])
+def test_what_is_reduced_row_by_row_is_what_all_logits_give(lengths: tuple[int, ...]) -> None:
+    config = fold_config("tiny", ["model.structure.layers=1", "model.evoformer.blocks=1"])
+    model, last = AlphaFold(config.model).eval().requires_grad_(False), config.model.heads.pae_last_break
+    query = Query("a", "a", "MKVLAAGIV", "here", chain_lengths=lengths)
+    passes = list(featurize(query, config.model.msa, 0, 1))
+    prediction = predict.predict(model, query, iter(passes), config, torch.float32, 0, lambda *told: None)
+    logits = model(passes[0]).pae
+    assert logits is not None and prediction.max_pae == pytest.approx(float(error_bins(64, last, logits)[-1]))
+    np.testing.assert_allclose(prediction.pae, expected_aligned_error(logits, last), atol=1e-5)
+    assert prediction.ptm == pytest.approx(float(predicted_tm_score(logits, last, torch.ones(9))), abs=1e-6)
+    if lengths:
+        scores = chain_tm_scores(logits, last, lengths).numpy()
+        assert prediction.iptm == pytest.approx(interfaces.iptm(scores[..., 0], prediction.structure), abs=1e-6)

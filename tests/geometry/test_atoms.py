@@ -1,10 +1,11 @@
 """Frames, torsions and atoms are consistent with each other; tests/model compares their values with DeepMind's."""
 
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foldcli.geometry.atoms import atoms14_to_37, distance_bins, frames_to_atoms, torsions_to_frames
+from foldcli.geometry.atoms import atoms14_to_37, bin_table, distance_bin, frames_to_atoms, torsions_to_frames
 from foldcli.geometry.rigid import Rigid, quaternion_to_rotation, rigid_from_3_points, update_quaternion
 from foldcli.geometry.torsions import torsion_angles
 from foldcli.protein import residues
@@ -62,9 +63,12 @@ def test_a_small_quaternion_step_turns_about_its_axis() -> None:
     )
 
 
-def test_distance_bins_are_open_at_the_far_end_only() -> None:
+def test_the_last_distance_bin_alone_is_open() -> None:
     points = torch.tensor([[0.0, 0, 0], [2.0, 0, 0], [4.0, 0, 0], [400.0, 0, 0]])
-    bins = distance_bins(points, points, 3.25, 20.75, 15)
-    assert bins[0, 1].sum() == 0
-    assert bins[0, 2].argmax() == 0
-    assert bins[0, 3].argmax() == 14
+    assert distance_bin(points, points, 3.25, 20.75, 15)[0].tolist() == [0, 0, 1, 15]
+
+
+def test_a_look_up_is_the_linear_layer_on_one_hot_bins() -> None:
+    weight = torch.randn(4, 15)
+    expected = torch.cat([torch.zeros(1, 4), torch.eye(15) @ weight.T])  # bin 0 has no channel
+    torch.testing.assert_close(F.embedding(torch.arange(16), bin_table(weight)), expected)

@@ -57,8 +57,10 @@ def output_of(features: Features, leaves: list[torch.Tensor]) -> Output:
     quaternion, translation, raw, distogram, msa, resolved, lddt, pae = leaves
     frames = Rigid(quaternion_to_rotation(quaternion / quaternion.norm(dim=-1, keepdim=True)), translation)
     states = [StructureState(frames, raw / raw.norm(dim=-1, keepdim=True), raw)] * 2
-    rest = {"msa_first_row": msa[..., 0, :, :], "pair": pae, "single": lddt}
-    return Output(all_atoms(features.aatype, states[-1]), states, distogram, msa, resolved, lddt, pae, **rest)
+    return Output(
+        positions=all_atoms(features.aatype, states[-1]), states=states, distogram=distogram, masked_msa=msa,
+        resolved=resolved, lddt=lddt, pae=pae, msa_first_row=msa[..., 0, :, :], pair=pae, single=lddt,
+    )  # fmt: skip
 
 
 def symmetric_atoms_swapped(aatype: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:

@@ -73,7 +73,7 @@ def group_norm(site: CallSite) -> Iterator[Chunking]:
     yield Chunking(cuts, (Cut(1, each),), groups, fewer)
 
 
-@rule("embedding")
+@rule("embedding", "bucketize")
 def embedding(site: CallSite) -> Iterator[Chunking]:
     index = site.operands[0]
     for dim in range(len(index.shape)):

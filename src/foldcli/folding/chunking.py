@@ -17,7 +17,8 @@ from foldcli.byte_units import amount
 from foldcli.config import FoldConfig, ModelConfig
 from foldcli.errors import FoldcliError
 from foldcli.folding.memory import savings
-from foldcli.model.alphafold import AlphaFold
+from foldcli.folding.norm_in_layers import norm_in_layers
+from foldcli.model.alphafold import FoldingModel
 from foldcli.model.features import ChainFeatures, Features, Recycled, TemplateFeatures
 from foldcli.model.structure import StructureLayer
 from foldcli.parallel.mesh import RankGroup
@@ -85,12 +86,19 @@ def overwritable(_: Features, previous: Recycled | None) -> list[torch.Tensor]:
     return [previous.pair] if previous else []
 
 
-def chunked(model: AlphaFold, like: Chunked | None = None, rates: DeviceRates | None = None) -> Chunked:
+def chunked(model: FoldingModel, like: Chunked | None = None, rates: DeviceRates | None = None) -> Chunked:
     """A model wrapped by AutoChunk, which may overwrite the pairs that it recycles.
 
     like: a wrapper of a model that differs only in its weights; rates: the device's, calibrated if None.
     """
-    return Chunked(model, Planner.tightest, rates, like, repeated=(StructureLayer,), donated=overwritable)
+    return Chunked(
+        norm_in_layers(model), Planner.tightest, rates, like, repeated=(StructureLayer,), donated=overwritable
+    )
+
+
+def plain(model: FoldingModel | Chunked) -> FoldingModel:
+    """The model itself, where AutoChunk runs it."""
+    return model.module if isinstance(model, Chunked) else model  # type: ignore[return-value]
 
 
 class ChunkedModels:
@@ -103,14 +111,14 @@ class ChunkedModels:
 
     def fit(
         self,
-        models: Mapping[str, AlphaFold],
+        models: Mapping[str, FoldingModel],
         length: int,
         depth: int,
         share: float,
         templates: int,
         group: RankGroup,
         sharing: int,
-    ) -> Mapping[str, AlphaFold]:
+    ) -> Mapping[str, FoldingModel]:
         """The models, planned to fold this length, depth and templates in the free memory or in the user's budget.
 
         share: part of that memory to plan for. group: the ranks that share the job, on all of which the least of their
@@ -134,7 +142,7 @@ class ChunkedModels:
             raise lack or FoldcliError("another rank has no plan that fits; fold a shorter sequence")
         return wrapped  # type: ignore[return-value]
 
-    def _wrapped(self, name: str, model: AlphaFold, group: RankGroup) -> Chunked:
+    def _wrapped(self, name: str, model: FoldingModel, group: RankGroup) -> Chunked:
         """The wrapper of a model; models that differ only in their weights share captures and plans.
 
         Ranks of a group plan by the first one's rates, so that all choose alike.

@@ -18,7 +18,7 @@ from foldcli.config.build import build
 from foldcli.folding.chunking import blank_inputs
 from foldcli.folding.fused_blocks import fused_copy
 from foldcli.folding.models import meta_model
-from foldcli.model.alphafold import AlphaFold
+from foldcli.model.alphafold import FoldingModel
 from foldcli.model.features import map_tensors
 from foldcli.ops.kernel_compilation import compile_launches
 
@@ -51,7 +51,7 @@ def shallow(config: ModelConfig) -> ModelConfig:
 
 
 @torch.inference_mode()
-def work(model: AlphaFold, precision: torch.dtype, cyclic: bool, size: tuple[int, int, int]) -> None:
+def work(model: FoldingModel, precision: torch.dtype, cyclic: bool, size: tuple[int, int, int]) -> None:
     """Run a first and a later pass on meta tensors; size: residues, rows of the alignment, templates."""
     length, depth, templates = size
     given, recycled = blank_inputs(model.config, length, depth, torch.device("cpu"), precision, templates, cyclic)

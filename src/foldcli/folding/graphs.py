@@ -14,7 +14,7 @@ import torch
 
 from foldcli.errors import first_line
 from foldcli.folding.fused_blocks import FusedStack
-from foldcli.model.alphafold import AlphaFold
+from foldcli.model.alphafold import FoldingModel
 from foldcli.shapes import Msa, Pair, Tensor
 
 LONGEST = 512  # residues up to which the host was the limit
@@ -60,7 +60,7 @@ class StackGraphs:
         """Capture graphs as long as they take at most `allowed` bytes, of which one needs at most `needed`."""
         self.needed, self.allowed = needed, allowed
 
-    def wrap(self, model: AlphaFold) -> AlphaFold:
+    def wrap(self, model: FoldingModel) -> FoldingModel:
         """Have all stacks of a model run through graphs, from now on."""
         for module in model.modules():
             if isinstance(module, FusedStack):

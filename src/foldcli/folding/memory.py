@@ -7,7 +7,6 @@ import torch
 from foldcli.byte_units import amount
 from foldcli.config import ModelConfig
 from foldcli.errors import FoldcliError
-from foldcli.model.template import BINS, C_PAIR_FEATURES
 from foldcli.system_memory import available_bytes
 
 LONGEST = 1 << 20
@@ -18,8 +17,8 @@ def predicted_bytes(config: ModelConfig, length: int, depth: int, width: int, te
 
     templates: how many are shown, if the model takes any.
 
-    The most that any step of the trunk allocates, with the operations' reference bodies, plus what is alive
-    throughout: features, representations, and those of the previous pass in float32.
+    The most that any step allocates, with the operations' reference bodies, plus what is alive throughout: features,
+    representations, and those of the previous pass.
     """
     main, extra, c_z, pairs = config.evoformer, config.extra_msa, config.c_z, length * length
     rows = min(depth, config.msa.max_clusters)
@@ -34,17 +33,16 @@ def predicted_bytes(config: ModelConfig, length: int, depth: int, width: int, te
     shown = _template_bytes(config, templates * pairs, width)
     features = 2 * 4 * length * (50 * rows + 5 * extra_rows)
     trunk = width * (3 * pairs * c_z + m) + max(width * max(steps), shown)
-    heads = 4 * pairs * (c_z + 4 * config.heads.distogram_bins)
-    return int(features + 4 * (m + pairs * c_z) + max(trunk, heads))
+    # the pairs in float32, then normalised; logits of the attention, as sums of two and weights
+    structure = pairs * (width * c_z + 4 * (c_z + max(c_z * (width < 4), 5 * config.structure.heads)))
+    return int(features + width * (m + pairs * c_z) + max(trunk, structure))
 
 
 def _template_bytes(config: ModelConfig, pairs: int, width: int) -> int:
     """The most that a step of the template embedder allocates, for the pairs of all templates together."""
     if config.template is None:
         return 0
-    embedding = 4 * (2 * C_PAIR_FEATURES + BINS + 1)  # in float32: distance bins, all features, and these masked
-    multiplication = width * (6 * config.template.c_triangle + 2 * config.template.c_t)
-    return pairs * max(embedding, multiplication)
+    return pairs * width * (6 * config.template.c_triangle + 2 * config.template.c_t)  # triangle multiplication
 
 
 def require_memory(

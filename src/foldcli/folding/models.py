@@ -16,7 +16,7 @@ from foldcli.compose import NONE, fold_config, presets
 from foldcli.config import FoldConfig, ModelConfig
 from foldcli.data.query import Query
 from foldcli.errors import InputError, WeightsError
-from foldcli.model.alphafold import AlphaFold
+from foldcli.model.alphafold import FoldingModel
 from foldcli.model.layers import DropoutAdd
 from foldcli.weights import cache, default
 from foldcli.weights.alphafold import from_alphafold, published_shapes
@@ -174,11 +174,11 @@ def _parameters_of(name: str, weights: str | None) -> Path | None:
     return path
 
 
-def load_model(source: Source, device: torch.device, precision: torch.dtype) -> AlphaFold:
+def load_model(source: Source, device: torch.device, precision: torch.dtype) -> FoldingModel:
     """The model in evaluation mode on the device, its trunk in the precision; WeightsError: other parameters."""
     config = source.config.model
     with torch.device("meta"):
-        model = AlphaFold(config)
+        model = FoldingModel(config)
     state = read_parameters(source.path, config)
     expected = {key: value.shape for key, value in model.state_dict().items()}
     found = {key: value.shape for key, value in state.items()}
@@ -194,10 +194,10 @@ def load_model(source: Source, device: torch.device, precision: torch.dtype) -> 
     return model
 
 
-def meta_model(config: ModelConfig, precision: torch.dtype) -> AlphaFold:
+def meta_model(config: ModelConfig, precision: torch.dtype) -> FoldingModel:
     """A model without memory for its parameters."""
     with torch.device("meta"):
-        model = AlphaFold(config).eval().requires_grad_(False)
+        model = FoldingModel(config).eval().requires_grad_(False)
     model.trunk.to(precision)
     return model
 

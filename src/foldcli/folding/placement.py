@@ -12,7 +12,7 @@ from foldcli.folding.job import Job
 from foldcli.folding.memory import require_memory
 from foldcli.folding.models import Source
 from foldcli.folding.whole import WholeModels
-from foldcli.model.alphafold import AlphaFold
+from foldcli.model.alphafold import FoldingModel
 from foldcli.parallel.mesh import RankGroup
 from foldcli.parallel.worker import ranks_per_host
 
@@ -33,8 +33,8 @@ class MemoryPlacement:
         self.in_chunks = False  # whether the job placed last runs by a plan
 
     def place(
-        self, job: Job, group: RankGroup, models: Mapping[str, AlphaFold], share: float = 1.0
-    ) -> Mapping[str, AlphaFold]:
+        self, job: Job, group: RankGroup, models: Mapping[str, FoldingModel], share: float = 1.0
+    ) -> Mapping[str, FoldingModel]:
         """The models to fold a job with: those given where it fits, chunked ones where it does not.
 
         share: part of the free memory to plan for, below 1 on a retry. FoldcliError: the job fits neither whole nor in

@@ -8,28 +8,31 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from foldcli.config import FoldConfig
 from foldcli.data.query import Query
 from foldcli.errors import FoldcliError
+from foldcli.folding.chunking import plain
 from foldcli.geometry.backbone import close_peptides
-from foldcli.model.alphafold import AlphaFold, Output
+from foldcli.model.alphafold import Folded, FoldingModel
 from foldcli.model.confidence import aligned_tm_scores, chain_tm_scores, error_bins, expected_aligned_error, plddt
 from foldcli.model.features import Features, Recycled, map_tensors
+from foldcli.model.layers import widened
 from foldcli.parallel.shard import gather_rows
 from foldcli.protein import residues
 from foldcli.protein.interfaces import interfaces, iptm
 from foldcli.protein.structure import Prediction, Structure
 from foldcli.shapes import Atoms37
 
-# Rows of the pair representation whose aligned errors are computed at once.
+# Rows of residue pairs, of which distances or aligned errors are computed at once.
 ROWS = 64
 Timed = Callable[[str], AbstractContextManager[object]]
 
 
 @torch.inference_mode()
 def predict(
-    model: AlphaFold,
+    model: FoldingModel,
     query: Query,
     passes: Iterable[Features],
     config: FoldConfig,
@@ -56,9 +59,9 @@ def predict(
         start = time.perf_counter()
         on_device = map_tensors(features, lambda x: x.to(device))
         before = previous.positions if previous else torch.zeros(*on_device.aatype.shape, 37, 3, device=device)
-        output = None  # frees its logits before the next pass
+        output = None
         output = model(on_device, previous)
-        previous = recycled(output.recycled(), precision)
+        previous = output.recycled()
         launched = time.perf_counter()
         following = next(upcoming, None)  # made while a GPU runs this pass
         spent = time.perf_counter() - launched  # has a line of its own in timings.json
@@ -67,11 +70,11 @@ def predict(
         require_finite(output, query, precision)
         settled = count > 0 and moved < config.recycle_early_stop_tolerance
         if surest or config.save_recycles:
-            made.append(assemble(output, query, config, seed, count, timed))
+            made.append(assemble(output, model, query, config, seed, count, timed))
         if following is None or settled or (surest and _fell_twice(made)):
             break
         features, count = following, count + 1
-    return chosen(made or [assemble(output, query, config, seed, count, timed)], config, timed)
+    return chosen(made or [assemble(output, model, query, config, seed, count, timed)], config, timed)
 
 
 def chosen(made: Sequence[Prediction], config: FoldConfig, timed: Timed) -> Prediction:
@@ -108,7 +111,7 @@ def recycled_guess(positions: np.ndarray, c_m: int, c_z: int, ranks: int, like: 
     return Recycled(atoms.new_zeros(length, c_m), like.new_zeros(rows, columns, c_z), atoms)
 
 
-def require_finite(output: Output, query: Query, precision: torch.dtype) -> None:
+def require_finite(output: Folded, query: Query, precision: torch.dtype) -> None:
     """Raise FoldcliError for positions or confidences that are NaN or infinite, with what may help."""
     if not (output.positions.isfinite().all() and output.lddt.isfinite().all()):
         way_out = (
@@ -118,29 +121,28 @@ def require_finite(output: Output, query: Query, precision: torch.dtype) -> None
         raise FoldcliError(f"{query.name}: what the model predicts is not finite; {way_out}")
 
 
-def recycled(found: Recycled, precision: torch.dtype) -> Recycled:
-    """What recycling passes on, with the pair representation in the trunk's dtype, from which it was widened."""
-    return replace(found, pair=found.pair.to(precision))
-
-
 def distance_change(before: Atoms37, after: Atoms37) -> float:
     """Root mean square change of all distances between CA atoms, in angstrom (AF2Complex, Gao et al. 2022)."""
-    old, new = (torch.cdist(x[..., residues.CA, :], x[..., residues.CA, :]) for x in (before, after))
-    return float((old - new).square().mean().sqrt())
+    old, new = before[..., residues.CA, :], after[..., residues.CA, :]
+    rows = zip(old.split(ROWS, -2), new.split(ROWS, -2), strict=True)
+    squares = [(torch.cdist(a, old) - torch.cdist(b, new)).square().sum() for a, b in rows]
+    return float((torch.stack(squares).sum() / len(old) ** 2).sqrt())
 
 
-def assemble(output: Output, query: Query, config: FoldConfig, seed: int, recycles: int, timed: Timed) -> Prediction:
+def assemble(
+    output: Folded, model: FoldingModel, query: Query, config: FoldConfig, seed: int, recycles: int, timed: Timed
+) -> Prediction:
     """The prediction of a pass, as numpy arrays; its peptides are not closed yet."""
     with timed("confidence"):
-        structure, last = _structure(output, query, config), config.model.heads.pae_last_break
-        errors = {} if output.pae is None else _of_aligned_errors(output, output.pae, last, structure)
+        structure, head = _structure(output, query, config), plain(model).heads.pae
+        errors = {} if head is None else _aligned_errors(output, head, config.model.heads.pae_last_break, structure)
         return Prediction(
             structure=structure, plddt=structure.b_factor, model=config.model.name, seed=seed, recycles=recycles,
             representations=_representations(output, config), **errors,
         )  # fmt: skip
 
 
-def _structure(output: Output, query: Query, config: FoldConfig) -> Structure:
+def _structure(output: Folded, query: Query, config: FoldConfig) -> Structure:
     aatype = [residues.INDEX[letter] for letter in query.sequence]
     atoms = residues.ATOM37_MASK[aatype].astype(bool)
     if not config.model.side_chains:
@@ -156,32 +158,36 @@ def _structure(output: Output, query: Query, config: FoldConfig) -> Structure:
     )
 
 
-def _of_aligned_errors(output: Output, logits: torch.Tensor, last_break: float, structure: Structure) -> dict[str, Any]:
+def _aligned_errors(output: Folded, head: nn.Linear, last_break: float, structure: Structure) -> dict[str, Any]:
     """What a prediction has of its aligned errors: these in angstrom, and TM-scores; rows are gathered from all ranks.
 
-    logits: of the rows of this rank.
+    head: gives the logits of a few rows of pairs at a time, since those of all would be a fold's peak memory.
     """
-    length = output.lddt.shape[-2]
-    some = logits[..., :length, :].split(ROWS, dim=-3)  # all pairs at once would be a fold's peak memory
-    errors = _array(gather_rows(torch.cat([expected_aligned_error(one, last_break) for one in some], dim=-2), output))
-    ones = logits.new_ones(length)
-    scores = gather_rows(torch.cat([aligned_tm_scores(part, last_break, ones) for part in some], dim=-1), output)
-    found: dict[str, Any] = {"pae": errors, "ptm": float(scores.max())}
-    found["max_pae"] = float(error_bins(logits.shape[-1], last_break, logits)[-1])
-    if lengths := structure.chain_lengths:
-        rows = torch.cat([chain_tm_scores(part, last_break, lengths) for part in some])
-        by_chain = _array(gather_rows(rows, output))
-        found["iptm"] = iptm(by_chain[..., 0], structure)
-        found["interfaces"] = interfaces(structure, structure.b_factor, errors, by_chain)
+    length, lengths = output.lddt.shape[-2], structure.chain_lengths
+    ones, pairs = output.lddt.new_ones(length), output.pair[..., :length, :]
+    rows = torch.empty(len(pairs), 1 + 2 * len(lengths) + length)
+    for some, into in zip(pairs.split(ROWS), rows.split(ROWS), strict=True):
+        logits = head(widened(some))
+        scores = [aligned_tm_scores(logits, last_break, ones).unsqueeze(-1)]
+        scores += [chain_tm_scores(logits, last_break, lengths).flatten(-2)] if lengths else []
+        into.copy_(torch.cat([*scores, expected_aligned_error(logits, last_break)], dim=-1))
+    ptm, by_chain, errors = np.split(_array(gather_rows(rows, output)), [1, 1 + 2 * len(lengths)], axis=1)
+    found: dict[str, Any] = {"pae": errors, "ptm": float(ptm.max())}
+    found["max_pae"] = float(error_bins(head.out_features, last_break, output.lddt)[-1])
+    if lengths:
+        scores_by_chain = by_chain.reshape(length, len(lengths), 2)
+        found["iptm"] = iptm(scores_by_chain[..., 0], structure)
+        found["interfaces"] = interfaces(structure, structure.b_factor, errors, scores_by_chain)
     return found
 
 
-def _representations(output: Output, config: FoldConfig) -> dict[str, np.ndarray]:
+def _representations(output: Folded, config: FoldConfig) -> dict[str, np.ndarray]:
     wanted = {}
     if config.save_single_representations:
         wanted["single"] = _array(output.single)
     if config.save_pair_representations:
-        wanted["pair"] = _array(gather_rows(output.pair[..., : output.lddt.shape[-2], :], output))
+        pairs = gather_rows(output.pair[..., : output.lddt.shape[-2], :], output)
+        wanted["pair"] = _array(pairs).copy()  # the next pass may overwrite its pairs
     return wanted
 
 

@@ -26,7 +26,7 @@ from foldcli.folding.placement import MemoryPlacement
 from foldcli.folding.predict import predict, recycled_guess
 from foldcli.folding.progress import Pass, Silent, Watcher
 from foldcli.folding.templates import Templates
-from foldcli.model.alphafold import AlphaFold
+from foldcli.model.alphafold import FoldingModel
 from foldcli.model.features import Recycled
 from foldcli.parallel.mesh import RankGroup
 from foldcli.parallel.shard import sharded_copy
@@ -50,8 +50,8 @@ class Predictor:
         self.alignments = Alignments(self.config, world)
         self.templates = Templates([source.config for source in sources])
         self.guess = InitialGuess(Path(self.config.initial_guess)) if self.config.initial_guess else None
-        self.models: dict[str, AlphaFold] = {}
-        self.running: dict[str, AlphaFold] = {}
+        self.models: dict[str, FoldingModel] = {}
+        self.running: dict[str, FoldingModel] = {}
         self.placement = MemoryPlacement(sources, self.device, self.precision, world)
         self.group = RankGroup()
         self.timers = timers or Timers()
@@ -134,7 +134,7 @@ class Predictor:
         return sorted(found, key=lambda prediction: ranking_score(prediction, self.config.rank_by), reverse=True)
 
     def _predictions(
-        self, job: Job, models: Mapping[str, AlphaFold], watcher: Watcher, kept: KeptPredictions | None
+        self, job: Job, models: Mapping[str, FoldingModel], watcher: Watcher, kept: KeptPredictions | None
     ) -> Iterator[Prediction]:
         wanted = [(source, seed) for source in self.sources for seed in source.config.seeds]
         store = kept if self.group.first and len(wanted) > 1 else None
@@ -158,7 +158,7 @@ class Predictor:
         return Wanted(self.next_query, config, config.seeds[0]) if self.next_query and known else None
 
     def _predict(
-        self, source: Source, model: AlphaFold, job: Job, seed: int, watcher: Watcher, then: Wanted | None
+        self, source: Source, model: FoldingModel, job: Job, seed: int, watcher: Watcher, then: Wanted | None
     ) -> Prediction:
         """then: the prediction whose features are made at the end of this one."""
         query, config, label = job.query, source.config, f"{source.name}_seed_{seed:03d}"

@@ -6,7 +6,7 @@ import torch
 
 from foldcli.folding.fused_blocks import fused_copy
 from foldcli.folding.graphs import StackGraphs
-from foldcli.model.alphafold import AlphaFold
+from foldcli.model.alphafold import FoldingModel
 from foldcli.ops.dispatch import chosen
 from foldcli.system_memory import available_bytes
 
@@ -18,9 +18,9 @@ class WholeModels:
         self.device = device
         self.fused = device.type == "cuda" and precision.itemsize == 2 and chosen() != "reference"
         self.graphs = StackGraphs(device)
-        self.made: dict[str, AlphaFold] = {}
+        self.made: dict[str, FoldingModel] = {}
 
-    def fit(self, models: Mapping[str, AlphaFold], times: float) -> Mapping[str, AlphaFold]:
+    def fit(self, models: Mapping[str, FoldingModel], times: float) -> Mapping[str, FoldingModel]:
         """The models for a job that fits into free memory so many times; graphs may take what it leaves."""
         if not self.fused:
             return models

@@ -1,11 +1,12 @@
 """Atoms from backbone frames and torsion angles, and conversion between the 14-slot and 37-slot layouts."""
 
 import torch
+import torch.nn.functional as F
 
 from foldcli.geometry.rigid import Rigid
 from foldcli.geometry.tables import constant
 from foldcli.protein import residues
-from foldcli.shapes import Atoms14, Atoms37, Float, Points, ResidueIndex, Tensor
+from foldcli.shapes import Atoms14, Atoms37, Float, Int, Points, ResidueIndex, Tensor
 
 
 def residue_table(table: object, aatype: ResidueIndex, like: Tensor) -> Tensor:
@@ -63,14 +64,18 @@ def pseudo_beta(aatype: ResidueIndex, atoms: Atoms37) -> Points:
     return torch.where(glycine, atoms[..., residues.CA, :], atoms[..., residues.CB, :])
 
 
-def distance_bins(
+def distance_bin(
     rows: Points, columns: Float[Tensor, "*b j 3"], first: float, last: float, count: int
-) -> Float[Tensor, "*b i j count"]:
-    """One-hot binned distances between points.
+) -> Int[Tensor, "*b i j"]:
+    """The bin of each distance between points, from 1; 0 below the first bin.
 
-    The lower edges of the bins go from `first` to `last` angstrom; pairs below the first edge are all zero.
+    The lower edges of the bins go from `first` to `last` angstrom.
     """
-    lower = torch.linspace(first, last, count, device=rows.device, dtype=rows.dtype).square()
-    upper = torch.cat([lower[1:], constant((1e8,), lower)])
-    squared = (rows.unsqueeze(-2) - columns.unsqueeze(-3)).square().sum(-1, keepdim=True)
-    return ((squared > lower) & (squared < upper)).to(rows.dtype)
+    edges = torch.linspace(first, last, count, device=rows.device, dtype=rows.dtype).square()
+    squared = (rows.unsqueeze(-2) - columns.unsqueeze(-3)).square().sum(-1)
+    return torch.bucketize(squared, edges)
+
+
+def bin_table(weight: Float[Tensor, "c k"]) -> Float[Tensor, "bins c"]:
+    """What each bin of `distance_bin` adds, where a linear layer of this weight has its one-hot vector as input."""
+    return F.pad(weight.T, (0, 0, 1, 0))

@@ -12,22 +12,22 @@ from foldcli.model.embedders import ExtraMsaEmbedder, InputEmbedder, RecyclingEm
 from foldcli.model.evoformer import EvoformerStack, OuterFirstStack
 from foldcli.model.features import Features, Recycled
 from foldcli.model.heads import Heads
+from foldcli.model.layers import widened
 from foldcli.model.structure import StructureModule, StructureState, all_atoms
 from foldcli.model.template import TemplatePairEmbedder, TemplateTorsionEmbedder
 from foldcli.shapes import Atoms37, Float, Msa, Pair, PairMask, Single, Tensor
 
 
 @dataclass(frozen=True)
-class Output:
-    """Output of one pass: atoms in angstrom, states of the structure layers, logits of the heads, representations."""
+class Folded:
+    """What a fold reads of one pass: atoms in angstrom, the logits of pLDDT, and representations.
+
+    The pairs are in the trunk's precision. What a fold is told of aligned errors follows from them, row by row.
+    """
 
     positions: Atoms37
     states: list[StructureState]
-    distogram: Float[Tensor, "*b i j distances"]
-    masked_msa: Float[Tensor, "*b s i classes"]
-    resolved: Float[Tensor, "*b i 37"]
     lddt: Float[Tensor, "*b i lddts"]
-    pae: Float[Tensor, "*b i j errors"] | None
     msa_first_row: Float[Tensor, "*b i c_m"]
     pair: Pair
     single: Single
@@ -38,13 +38,23 @@ class Output:
         return Recycled(self.msa_first_row.detach().clone(), self.pair.detach(), self.positions.detach())
 
 
+@dataclass(frozen=True)
+class Output(Folded):
+    """Output of one pass with the logits of all heads, which losses read."""
+
+    distogram: Float[Tensor, "*b i j distances"]
+    masked_msa: Float[Tensor, "*b s i classes"]
+    resolved: Float[Tensor, "*b i 37"]
+    pae: Float[Tensor, "*b i j errors"] | None
+
+
 # How templates become pairs and rows, and the kind of both stacks: of a chain's model, and of a model of complexes.
 PARTS = TemplatePairEmbedder, TemplateTorsionEmbedder, EvoformerStack
 COMPLEX_PARTS = ChainTemplateEmbedder, TemplateChiEmbedder, OuterFirstStack
 
 
 class Trunk(nn.Module):
-    """Embedders, extra-MSA stack and Evoformer; computes in its parameters' precision, returns at least float32."""
+    """Embedders, extra-MSA stack and Evoformer, in the precision of their parameters."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -72,9 +82,7 @@ class Trunk(nn.Module):
             rows, row_mask = self.template_torsions(features.templates)
             m, msa_mask = torch.cat([m, rows], dim=-3), torch.cat([msa_mask, row_mask], dim=-2)
         m, z = self.evoformer(m, z, msa_mask, pairs_mask)
-        single = self.single(self.query_row(m))
-        m = m[..., :depth, :, :]
-        return widened(m), widened(z), widened(single)
+        return m[..., :depth, :, :], z, self.single(self.query_row(m))
 
     def _embed(self, features: Features, previous: Recycled) -> tuple[Msa, Pair]:
         """Embed the input and the previous pass (Suppl. Alg. 2, lines 5 and 6)."""
@@ -88,13 +96,8 @@ class Trunk(nn.Module):
         return z
 
 
-def widened(x: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
-    """Convert to at least float32, in which the structure module and the heads compute."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-class AlphaFold(nn.Module):
-    """The whole model; `trunk` may be cast to half precision, the structure module and heads stay in float32."""
+class FoldingModel(nn.Module):
+    """The model as a fold runs it; `trunk` may be cast to half precision, all else stays in float32."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -105,22 +108,24 @@ class AlphaFold(nn.Module):
         self.structure = StructureModule(config.structure, config.c_s, config.c_z)
         self.heads = Heads(config.heads, config.evoformer.c_m, config.c_z, config.c_s)
 
-    def forward(self, features: Features, previous: Recycled | None = None) -> Output:
+    def forward(self, features: Features, previous: Recycled | None = None) -> Folded:
+        return self.fold(features, previous)[0]
+
+    def fold(self, features: Features, previous: Recycled | None) -> tuple[Folded, Msa]:
+        """What a fold reads, and the MSA."""
         m, z, s = self.trunk(features, previous or self.first_pass(features))
         start = None if features.start is None else self.local_residues(features.start, -2)
-        refined, states = self.structure(s, z, features.seq_mask, start)
-        return Output(
+        single = widened(s)
+        refined, states = self.structure(single, z, features.seq_mask, start)
+        found = Folded(
             positions=all_atoms(self.local_residues(features.aatype, -1), states[-1]),
             states=states,
-            distogram=self.heads.distogram(z),
-            masked_msa=self.heads.masked_msa(m),
-            resolved=self.heads.resolved(s),
             lddt=self.heads.lddt(refined),
-            pae=None if self.heads.pae is None else self.heads.pae(z),
-            msa_first_row=self.query_row(m),
+            msa_first_row=widened(self.query_row(m)),
             pair=z,
-            single=s,
+            single=single,
         )
+        return found, m
 
     def first_pass(self, features: Features) -> Recycled:
         """What the first pass recycles: zeros (Suppl. Alg. 2, line 1)."""
@@ -128,3 +133,18 @@ class AlphaFold(nn.Module):
         rows, c_m, c_z = self.local_residues(features.aatype, -1).shape, self.config.evoformer.c_m, self.config.c_z
         pair = zeros(*rows, shape[-1], c_z, dtype=self.trunk.single.weight.dtype)
         return Recycled(zeros(*shape, c_m), pair, zeros(*shape, 37, 3))
+
+
+class AlphaFold(FoldingModel):
+    """The whole model, with the logits of all heads."""
+
+    def forward(self, features: Features, previous: Recycled | None = None) -> Output:
+        found, m = self.fold(features, previous)
+        z, heads = widened(found.pair), self.heads
+        return Output(
+            **vars(found),
+            distogram=heads.distogram(z),
+            masked_msa=heads.masked_msa(widened(m)),
+            resolved=heads.resolved(found.single),
+            pae=None if heads.pae is None else heads.pae(z),
+        )

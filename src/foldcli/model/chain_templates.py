@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from foldcli.config import TemplateConfig
-from foldcli.geometry.atoms import distance_bins
+from foldcli.geometry.atoms import bin_table, distance_bin
 from foldcli.geometry.rigid import EPS, Rigid
 from foldcli.geometry.rigid_groups import backbone_frames
 from foldcli.model.dap_hooks import LocalResidues, pair_mask
@@ -66,9 +66,24 @@ class ChainTemplateEmbedder(nn.Module):
         """Each template as pairs, before the blocks."""
         rows = F.embedding(self.local_residues(templates.aatype, -1), self.row_types.weight.T)
         columns = F.embedding(templates.aatype, self.column_types.weight.T)
-        known = template_geometry(templates, same_chain, self.local_residues)
         pairs = self.pairs(self.norm_z(z)).unsqueeze(-4)
-        return pairs + self.geometry(known.to(z.dtype)) + rows.unsqueeze(-2) + columns.unsqueeze(-3)
+        return pairs + self.embed_geometry(templates, same_chain) + rows.unsqueeze(-2) + columns.unsqueeze(-3)
+
+    def embed_geometry(self, templates: TemplateFeatures, same_chain: PairMask) -> Float[Tensor, "*b t i j c_t"]:
+        """Distances between CB, directions of CA in the frames of backbones, and which are known; none between chains.
+
+        Distances by look-up: one-hot vectors of all pairs take many times the memory of the pairs.
+        """
+        distance, known, rest = self.geometry.weight.split([BINS, 1, C_GEOMETRY - BINS - 1], dim=-1)
+        local, points, dtype = self.local_residues, templates.pseudo_beta, distance.dtype
+        bins = distance_bin(local(points, -2), points, FIRST_BIN, LAST_BIN, BINS)
+        beta, backbone = (
+            (pair_mask(mask, local) * same_chain.unsqueeze(-3)).unsqueeze(-1)
+            for mask in (templates.pseudo_beta_mask, templates.backbone_mask)
+        )
+        directions = torch.cat([template_directions(templates, local) * backbone, backbone], dim=-1)
+        table = bin_table(distance) + known.T
+        return F.embedding(bins, table) * beta.to(dtype) + F.linear(directions.to(dtype), rest)
 
     def same_chain(self, features: Features) -> PairMask:
         """1 where both residues of a pair are in one chain."""
@@ -90,22 +105,14 @@ class TemplateChiEmbedder(TemplateTorsionEmbedder):
         return torch.cat([sines, cosines, known], dim=-1), known[..., 0]
 
 
-def template_geometry(
-    templates: TemplateFeatures, same_chain: PairMask, local_residues: LocalResidues
-) -> Float[Tensor, "*b t i j 44"]:
-    """Distances between CB, directions of CA in the frames of backbones, and which are known; zero between chains."""
+def template_directions(templates: TemplateFeatures, local_residues: LocalResidues) -> Float[Tensor, "*b t i j 3"]:
+    """Unit vectors from each residue's CA to all others, in the frame of its backbone."""
     assert templates.backbone is not None, "templates of complexes have frames"
-    bins = distance_bins(local_residues(templates.pseudo_beta, -2), templates.pseudo_beta, FIRST_BIN, LAST_BIN, BINS)
-    beta, backbone = (
-        (pair_mask(mask, local_residues) * same_chain.unsqueeze(-3)).unsqueeze(-1)
-        for mask in (templates.pseudo_beta_mask, templates.backbone_mask)
-    )
     frames = backbone_frames(templates.backbone)
     rows = Rigid(local_residues(frames.rotation, -3), local_residues(frames.translation, -2))
     columns = frames.translation.unsqueeze(-3).expand(*rows.translation.shape[:-1], -1, -1)
     toward = rows.invert_apply(columns)
-    direction = toward / (toward.square().sum(-1, keepdim=True) + EPS).sqrt()
-    return torch.cat([bins * beta, beta, direction * backbone, backbone], dim=-1)
+    return toward / (toward.square().sum(-1, keepdim=True) + EPS).sqrt()
 
 
 def empty_slot(features: Features) -> TemplateFeatures:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from foldcli.config import ModelConfig
-from foldcli.geometry.atoms import distance_bins, pseudo_beta
+from foldcli.geometry.atoms import bin_table, distance_bin, pseudo_beta
 from foldcli.model.dap_hooks import LocalResidues
 from foldcli.model.features import Features, Recycled
 from foldcli.model.layers import LayerNorm
@@ -101,9 +101,9 @@ class RecyclingEmbedder(nn.Module):
 
     def forward(self, aatype: ResidueIndex, previous: Recycled) -> tuple[Float[Tensor, "*b i c_m"], Pair]:
         beta = pseudo_beta(aatype, previous.positions)
-        bins = distance_bins(self.local_residues(beta, -2), beta, self.FIRST_BIN, self.LAST_BIN, self.BINS)
-        dtype = self.distances.weight.dtype
-        z = self.distances(bins.to(dtype)) + self.norm_z(previous.pair.to(dtype))
+        bins = distance_bin(self.local_residues(beta, -2), beta, self.FIRST_BIN, self.LAST_BIN, self.BINS)
+        dtype, table = self.distances.weight.dtype, bin_table(self.distances.weight) + self.distances.bias
+        z = F.embedding(bins, table) + self.norm_z(previous.pair.to(dtype))
         return self.norm_m(previous.msa_first_row.to(dtype)), z
 
 

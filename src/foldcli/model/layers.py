@@ -23,6 +23,11 @@ class LayerNorm(nn.Module):
         return ops.layer_norm(x, self.parts)
 
 
+def widened(x: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+    """Convert to at least float32, in which the structure module and the heads compute."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def dense(layer: nn.Linear) -> ops.Dense:
     """Weight and bias of a linear layer, for an operation of `ops` that fuses it with others."""
     return layer.weight, layer.bias

@@ -10,7 +10,7 @@ from foldcli.geometry.atoms import atoms14_to_37, frames_to_atoms, torsions_to_f
 from foldcli.geometry.rigid import Rigid, quaternion_to_rotation, update_quaternion
 from foldcli.geometry.tables import constant
 from foldcli.model.ipa import InvariantPointAttention
-from foldcli.model.layers import LayerNorm
+from foldcli.model.layers import LayerNorm, widened
 from foldcli.shapes import Atoms37, Float, Pair, ResidueIndex, Single, StartFrames, Tensor
 
 
@@ -79,6 +79,13 @@ class StructureLayer(nn.Module):
         return s, Backbone.at(translation, quaternion)
 
 
+class PairNorm(LayerNorm):
+    """Layer norm of the pairs, which come in the trunk's precision."""
+
+    def forward(self, x: Pair) -> Pair:
+        return super().forward(widened(x))
+
+
 class StructureModule(nn.Module):
     """Refine residue frames, all of which start at the origin, layer by layer (Suppl. Alg. 20).
 
@@ -90,7 +97,7 @@ class StructureModule(nn.Module):
         self.layers = config.layers
         self.scale = config.position_scale
         self.norm_s = LayerNorm(c_s)
-        self.norm_z = LayerNorm(c_z)
+        self.norm_z = PairNorm(c_z)
         self.initial = nn.Linear(c_s, c_s)
         self.layer = StructureLayer(config, c_s, c_z)
 

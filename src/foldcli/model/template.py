@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from foldcli.config import TemplateConfig
-from foldcli.geometry.atoms import distance_bins
+from foldcli.geometry.atoms import bin_table, distance_bin
 from foldcli.model.dap_hooks import LocalResidues, LocalTemplates, PairTranspose, pair_mask
 from foldcli.model.features import Features, TemplateFeatures
 from foldcli.model.layers import DropoutAdd, LayerNorm, Transition
@@ -15,20 +15,8 @@ from foldcli.shapes import Float, Msa, MsaMask, Pair, PairMask, Tensor
 
 CLASSES = 22
 FIRST_BIN, LAST_BIN, BINS = 3.25, 50.75, 39
-C_PAIR_FEATURES = BINS + 1 + 2 * CLASSES + 3 + 1
-
-
-def template_pair_features(templates: TemplateFeatures, local_residues: LocalResidues) -> Float[Tensor, "*b t i j 88"]:
-    """Distances, residue types and masks of each template's pairs (Suppl. Table 1); zero where backbone is missing."""
-    bins = distance_bins(local_residues(templates.pseudo_beta, -2), templates.pseudo_beta, FIRST_BIN, LAST_BIN, BINS)
-    beta, backbone = (pair_mask(mask, local_residues) for mask in (templates.pseudo_beta_mask, templates.backbone_mask))
-    types = F.one_hot(templates.aatype, CLASSES).to(bins.dtype)
-    pairs = (*bins.shape[:-1], CLASSES)
-    # The three channels of unit vectors: zero in every published model.
-    directions = bins.new_zeros(*bins.shape[:-1], 3)
-    ends = types.unsqueeze(-3).expand(pairs), local_residues(types, -2).unsqueeze(-2).expand(pairs)
-    channels = [bins, beta.unsqueeze(-1), *ends, directions, backbone.unsqueeze(-1)]
-    return torch.cat(channels, dim=-1) * backbone.unsqueeze(-1)
+C_DIRECTIONS = 3  # unit vectors: zero in every published model
+C_PAIR_FEATURES = BINS + 1 + 2 * CLASSES + C_DIRECTIONS + 1
 
 
 class TemplatePairBlock(nn.Module):
@@ -89,13 +77,32 @@ class TemplatePairEmbedder(nn.Module):
         templates = features.templates
         if templates is None:
             return z
-        t = self.embed(template_pair_features(templates, self.local_residues).to(z.dtype))
+        t = self.embed_pairs(templates, z.dtype)
         each = mask.unsqueeze(-3).expand(t.shape[:-1])
         for block in self.blocks:
             t = block(t, each)
         present = templates.mask
         update = self.attention(z, self.norm(t), present)
         return z + update * (present.sum(-1) > 0).to(z.dtype)[..., None, None, None]
+
+    def embed_pairs(self, templates: TemplateFeatures, dtype: torch.dtype) -> Float[Tensor, "*b t i j c_t"]:
+        """Distances, residue types and masks of each template's pairs (Suppl. Table 1), zero without a backbone.
+
+        Distances by look-up: one-hot vectors of all pairs take many times the memory of the pairs.
+        """
+        distance, known, columns, rows, _, present = self.embed.weight.split(
+            [BINS, 1, CLASSES, CLASSES, C_DIRECTIONS, 1], dim=-1
+        )
+        local, beta = self.local_residues, templates.pseudo_beta
+        bins = distance_bin(local(beta, -2), beta, FIRST_BIN, LAST_BIN, BINS)
+        types = F.one_hot(templates.aatype, CLASSES).to(dtype)
+        ends = F.linear(local(types, -2), rows), F.linear(types, columns)
+        both, backbone = (
+            pair_mask(mask, local).to(dtype).unsqueeze(-1)
+            for mask in (templates.pseudo_beta_mask, templates.backbone_mask)
+        )
+        t = F.embedding(bins, bin_table(distance) + present.T) + both * known.T
+        return (t + ends[0].unsqueeze(-2) + ends[1].unsqueeze(-3)) * backbone + self.embed.bias
 
 
 class TemplateTorsionEmbedder(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from foldcli.geometry.rigid import Rigid
-from foldcli.model.alphafold import AlphaFold, Output
+from foldcli.model.alphafold import AlphaFold, Folded, FoldingModel, Output
 from foldcli.model.features import Features, Recycled
 from foldcli.model.structure import StructureState
 from foldcli.parallel.dap import DAP_MODULES
@@ -18,6 +18,13 @@ from foldcli.parallel.mesh import RankGroup
 from foldcli.shapes import Tensor
 
 M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class ShardedFolded(Folded):
+    """One rank's part of what a fold reads: `pair` is this rank's rows, padded; all else is whole."""
+
+    group: RankGroup
 
 
 @dataclass(frozen=True)
@@ -38,12 +45,22 @@ class DapAlphaFold(AlphaFold):
     group: RankGroup
 
     def forward(self, features: Features, previous: Recycled | None = None) -> ShardedOutput:
-        length, sequences = features.msa_mask.shape[-1], features.msa_mask.shape[-2]
-        recycled = padded_recycled(previous, self.group) if previous else None
-        output = super().forward(local_features(features, self.group), recycled)
-        values = {f.name: getattr(output, f.name) for f in fields(output)}
-        values |= _gather_per_residue(output, length, self.group)
-        return ShardedOutput(**values, sequences=sequences, group=self.group)
+        output = super().forward(*_local_inputs(features, previous, self.group))
+        values = _whole_per_residue(output, features, self.group)
+        return ShardedOutput(**values, sequences=features.msa_mask.shape[-2], group=self.group)
+
+
+class DapFoldingModel(FoldingModel):
+    """The model as a fold runs it, on one rank of a DAP group."""
+
+    group: RankGroup
+
+    def forward(self, features: Features, previous: Recycled | None = None) -> ShardedFolded:
+        folded = super().forward(*_local_inputs(features, previous, self.group))
+        return ShardedFolded(**_whole_per_residue(folded, features, self.group), group=self.group)
+
+
+MODELS = {AlphaFold: DapAlphaFold, FoldingModel: DapFoldingModel}
 
 
 def shard(model: M, group: RankGroup) -> M:
@@ -55,7 +72,7 @@ def shard(model: M, group: RankGroup) -> M:
         return model
     for module in model.modules():
         assert "forward" not in vars(module), "shard a model before its blocks are wrapped"
-        dap_module = DapAlphaFold if type(module) is AlphaFold else DAP_MODULES.get(type(module))
+        dap_module = (MODELS | DAP_MODULES).get(type(module))
         if dap_module is not None:
             module.__class__ = dap_module
             module.group = group  # type: ignore[assignment]
@@ -85,9 +102,9 @@ def gather_output(output: Output) -> Output:
     return Output(**values | whole)
 
 
-def gather_rows(rows: Tensor, output: Output) -> Tensor:
+def gather_rows(rows: Tensor, output: Folded) -> Tensor:
     """Gather on the CPU, from all ranks, what was computed from the rows of pairs of `output`; rows: [i, ...]."""
-    if not isinstance(output, ShardedOutput):
+    if not isinstance(output, ShardedFolded | ShardedOutput):
         return rows.cpu()
     return all_gather_async(rows.cpu(), 0, output.group).wait()[: output.lddt.shape[-2]]
 
@@ -109,10 +126,14 @@ class _GatherReplicated(torch.autograd.Function):
         return local_shard(gradient, ctx.axis, ctx.group), None, None
 
 
-def _gather_per_residue(output: Output, length: int, group: RankGroup) -> dict[str, Any]:
-    """Gather all parts of an output that have one value for each residue, in one message."""
-    names = ("positions", "resolved", "lddt", "msa_first_row", "single")
-    parts = [getattr(output, name) for name in names]
+def _local_inputs(features: Features, previous: Recycled | None, group: RankGroup) -> tuple[Features, Recycled | None]:
+    return local_features(features, group), padded_recycled(previous, group) if previous else None
+
+
+def _whole_per_residue(output: Folded, features: Features, group: RankGroup) -> dict[str, Any]:
+    """All values of an output; those of which there is one for each residue are gathered, in one message."""
+    names = [name for name in ("positions", "resolved", "lddt", "msa_first_row", "single") if hasattr(output, name)]
+    parts, length = [getattr(output, name) for name in names], features.msa_mask.shape[-1]
     for state in output.states:
         parts += [state.frames.rotation, state.frames.translation, state.torsions, state.raw_torsions]
     leading = output.lddt.dim() - 1
@@ -122,4 +143,4 @@ def _gather_per_residue(output: Output, length: int, group: RankGroup) -> dict[s
     shaped = [x.unflatten(-1, part.shape[leading:]) for x, part in zip(split, parts, strict=True)]
     values = shaped[len(names) :]
     states = [StructureState(Rigid(*values[k : k + 2]), *values[k + 2 : k + 4]) for k in range(0, len(values), 4)]
-    return dict(zip(names, shaped, strict=False)) | {"states": states}
+    return vars(output) | dict(zip(names, shaped, strict=False)) | {"states": states}
