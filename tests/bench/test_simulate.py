@@ -1,12 +1,15 @@
 """Schedules contain the collectives of the real program, and their replay exposes what is not overlapped."""
 
+import json
 from collections import Counter
+from pathlib import Path
 
 import jaxtyping
 import pytest
 import torch
 
 from foldcli.bench.cases import Sizes
+from foldcli.bench.simulate.measured import block_kernels, measured_device
 from foldcli.bench.simulate.network import DEVICES, LINKS, Link, Network
 from foldcli.bench.simulate.predict import Simulation
 from foldcli.bench.simulate.roofline import roofline_schedule
@@ -21,6 +24,7 @@ from foldcli.parallel.layouts import local_shard
 from foldcli.parallel.mesh import RankGroup
 from foldcli.parallel.shard import shard
 
+H100 = Path(__file__).parents[2] / "benchmarks" / "results" / "NVIDIA-H100-80GB-HBM3-2026-11-27.json"
 LINK = Link(latency=1.0, bandwidth=10.0)
 # Kinds of blocks, and the axis over which each takes the MSA sharded.
 BLOCKS: dict[type[EvoformerBlock], int] = {EvoformerBlock: -3, OuterFirstBlock: -2}
@@ -88,3 +92,24 @@ def test_more_gpus_take_less_memory_and_lose_exposed_communication() -> None:
     assert two.efficiency == pytest.approx(one.seconds / (2 * two.seconds))
     with pytest.raises(InputError, match=r"--gpus 3 --dap 1: 3 groups do not share 4 samples a step evenly"):
         simulation.predictions(training, model, sizes, 3, 1)
+
+
+def report_of(folder: Path, sizes: list[str]) -> Path:
+    """A report of an H100 with these of its Evoformer blocks."""
+    report = json.loads(H100.read_text())
+    rows = report["parts"]["Evoformer block"]["rows"]
+    report["parts"]["Evoformer block"]["rows"] = [row for row in rows if row["size"] in sizes]
+    path = folder / "report.json"
+    path.write_text(json.dumps(report))
+    return path
+
+
+def test_a_measured_gpu_foretells_a_block_that_it_was_not_fitted_to(tmp_path: Path) -> None:
+    device = measured_device(report_of(tmp_path, ["r=384 s=512"]))
+    seconds = sum(device.seconds(*kernel) for kernel in block_kernels(device, 256, 128))
+    assert 1e3 * seconds == pytest.approx(1.634, rel=0.1)  # as a CUDA graph
+
+
+def test_a_report_without_a_block_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"report.json: it lacks 'Evoformer block forward' in the part"):
+        measured_device(report_of(tmp_path, []))

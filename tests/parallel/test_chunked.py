@@ -16,7 +16,11 @@ from tests.parallel.test_shard import TOLERANCE, values
 RATES = DeviceRates(1e12, 1e11, 1e10, 0.0, 1e-5)
 SIZES = {"length": 31, "depth": 5, "extra": 3, "templates": 0, "seed": 3, "masked": False}
 SHALLOW = replace(
-    CONFIG, evoformer=replace(CONFIG.evoformer, blocks=1), template=None, structure=replace(CONFIG.structure, layers=1)
+    CONFIG,
+    evoformer=replace(CONFIG.evoformer, blocks=1),
+    extra_msa=replace(CONFIG.extra_msa, blocks=0),
+    template=None,
+    structure=replace(CONFIG.structure, layers=1),
 )
 
 

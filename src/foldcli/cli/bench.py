@@ -156,7 +156,8 @@ def simulate(
     device: Annotated[
         str,
         typer.Option(
-            help="auto (a100), a100, h100 or h200 by its data sheet; cpu or cuda: kernels are measured on this machine."
+            help="auto (a100), a100, h100 or h200 by its data sheet, or a file of `make gpu-report`; "
+            "cpu or cuda: kernels are measured on this machine."
         ),
     ] = "auto",
     dtype: Dtype = "auto",

@@ -11,10 +11,11 @@ from foldcli.errors import InputError
 
 @dataclass(frozen=True)
 class Device:
-    """A GPU by its data sheet.
+    """A GPU by its data sheet, or as it was measured.
 
     half, single: peak FLOP/s in bf16 and in float32; bandwidth: of its memory, bytes/s; memory: bytes;
-    reached: fraction of these peaks that a kernel is assumed to reach; launch: least seconds of any kernel.
+    reached: fraction of these peaks that a kernel is assumed to reach; launch: least seconds of any kernel;
+    attention: FLOP/s of attention, forward and backward, if they were measured.
     """
 
     name: str
@@ -24,11 +25,21 @@ class Device:
     memory: float
     reached: float = 0.5
     launch: float = 10e-6
+    attention: tuple[float, ...] = ()
 
-    def seconds(self, flops: float, traffic: float, dtype: torch.dtype) -> float:
-        """Seconds of a kernel by the roofline model: the longer of its arithmetic and its memory traffic."""
-        rate = self.half if dtype.itemsize == 2 else self.single
-        return max(self.launch, flops / (self.reached * rate), traffic / (self.reached * self.bandwidth))
+    def seconds(self, flops: float, traffic: float, dtype: torch.dtype, rate: float = 0.0) -> float:
+        """Seconds of a kernel by the roofline model: the longer of its arithmetic and its memory traffic.
+
+        rate: FLOP/s of this kernel, if they were measured.
+        """
+        rate = rate or self.reached * (self.half if dtype.itemsize == 2 else self.single)
+        return max(self.launch, flops / rate, traffic / (self.reached * self.bandwidth))
+
+    def __str__(self) -> str:
+        rates = "measured" if self.attention else "data sheet's"
+        text = f"kernels reach {self.reached:.0%} of the {rates} rates and take {self.launch * 1e6:.0f} us at least"
+        forward = f"; attention {self.attention[0] / 1e12:.0f} TFLOP/s forward" if self.attention else ""
+        return text + forward
 
 
 DEVICES = {

@@ -8,12 +8,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 
 import torch
 from rich.table import Table
 
 from foldcli.bench.cases import Cases, Sizes
 from foldcli.bench.request import DTYPES, device_and_dtype
+from foldcli.bench.simulate.measured import measured_device
 from foldcli.bench.simulate.network import DEVICES, Device, Network, link
 from foldcli.bench.simulate.record import measured_peak, measured_schedule
 from foldcli.bench.simulate.roofline import roofline_schedule
@@ -41,8 +43,11 @@ def simulation(device: str, dtype: str, inside: str, between: str) -> "Simulatio
         if dtype not in ("auto", *DTYPES):
             raise InputError(f"--dtype {dtype}: expected auto, {', '.join(DTYPES)}")
         return Simulation(DEVICES["a100" if device == "auto" else device], DTYPES.get(dtype, torch.bfloat16), network)
+    if device.endswith(".json"):
+        return Simulation(measured_device(Path(device)), DTYPES.get(dtype, torch.bfloat16), network)
     if device not in ("cpu", "cuda"):
-        raise InputError(f"--device {device}: expected {', '.join(DEVICES)}, or cpu or cuda to measure kernels here")
+        expected = f"{', '.join(DEVICES)}, a file of `make gpu-report`, or cpu or cuda to measure kernels here"
+        raise InputError(f"--device {device}: expected {expected}")
     return Simulation(*device_and_dtype(device, dtype), network)
 
 
@@ -76,8 +81,7 @@ class Simulation:
     def __str__(self) -> str:
         sheet, net, dtype = self.device, self.network, str(self.dtype).removeprefix("torch.")
         if isinstance(sheet, Device):
-            reached = f"{sheet.reached:.0%} of the data sheet's rates and take {sheet.launch * 1e6:.0f} us at least"
-            kernels = f"{sheet.name} in {dtype}: kernels reach {reached}"
+            kernels = f"{sheet.name} in {dtype}: {sheet}"
         else:
             kernels = f"{sheet.type} in {dtype}: kernels are measured here"
         return f"{kernels}; {net.host} to a host, {net.inside} within, {net.between} between"

@@ -21,6 +21,7 @@ from foldcli.shapes import Tensor
 # FLOPs of a fused kernel's backward pass per FLOP of its forward pass: every product has two gradients, and the kernel
 # recomputes what it did not save.
 BACKWARD = 2.5
+ATTENTION = ops.gated_attention.__name__
 
 
 class RooflineRecorder(ScheduleRecorder):
@@ -43,10 +44,13 @@ class RooflineRecorder(ScheduleRecorder):
             self.kernel(tracker.flops - flops, tracker.traffic - traffic, args)
         return result
 
-    def kernel(self, flops: float, traffic: float, args: Sequence[Any]) -> None:
-        """Record one kernel's time; it computes in the dtype of its first floating-point tensor."""
+    def kernel(self, flops: float, traffic: float, args: Sequence[Any], rate: float = 0.0) -> None:
+        """Record one kernel's time; it computes in the dtype of its first floating-point tensor.
+
+        rate: its FLOP/s, if they were measured.
+        """
         dtype = next((x.dtype for x in args if isinstance(x, Tensor) and x.is_floating_point()), torch.float32)
-        self.schedule.events.append(self.sheet.seconds(flops, traffic, dtype))
+        self.schedule.events.append(self.sheet.seconds(flops, traffic, dtype, rate))
         self.schedule.flops += flops
 
     def untracked(self, key: Any, body: Callable[[], Any]) -> tuple[Any, float]:
@@ -89,7 +93,9 @@ class _FusedKernel(torch.autograd.Function):
         results = tuple(torch.empty_like(x) for x in ([result] if single else result))
         ctx.recorder, ctx.places = recorder, [k for k, x in enumerate(leaves) if isinstance(x, Tensor)]
         ctx.save_for_backward(*tensors)
-        recorder.kernel(ctx.flops, sum(map(traffic_bytes, [*tensors, *results])), tensors)
+        known = recorder.sheet.attention if func.__name__ == ATTENTION else ()
+        forward, ctx.rate = known or (0.0, 0.0)
+        recorder.kernel(ctx.flops, sum(map(traffic_bytes, [*tensors, *results])), tensors, forward)
         return results[0] if single else results
 
     @staticmethod
@@ -97,7 +103,7 @@ class _FusedKernel(torch.autograd.Function):
         tensors, needed = ctx.saved_tensors, ctx.needs_input_grad[3:]
         made = {k: torch.empty_like(x) for k, x in zip(ctx.places, tensors, strict=True) if needed[k]}
         traffic = sum(map(traffic_bytes, [*tensors, *gradients, *made.values()]))
-        ctx.recorder.kernel(BACKWARD * ctx.flops, traffic, tensors)
+        ctx.recorder.kernel(BACKWARD * ctx.flops, traffic, tensors, ctx.rate)
         return None, None, None, *(made.get(k) for k in range(len(needed)))
 
 
