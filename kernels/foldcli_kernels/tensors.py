@@ -111,13 +111,6 @@ def one_batch(x: Tensor) -> Tensor:
     return dense_channels(x.reshape(-1, *x.shape[-3:]))
 
 
-def rounded(values: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
-    """Return dense copies in another precision, all by one launch on CUDA."""
-    copies = [torch.empty(value.shape, dtype=dtype, device=value.device) for value in values]
-    torch._foreach_copy_(copies, list(values))
-    return copies
-
-
 def refuse_gradient(operation: str, *data: Tensor) -> None:
     """Raise ValueError where a tensor requires a gradient that no kernel computes, such as that of a mask."""
     if torch.is_grad_enabled():

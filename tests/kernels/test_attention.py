@@ -235,8 +235,8 @@ def test_operator(biased: bool) -> None:
     for x in (columns, channels_first) if biased else (columns,):
         opcheck(torch.ops.foldcli.gated_attention.default, (x, gate_bias, 1, mask, shared))
         plain = [None if y is None else y.detach() for y in (x, gate_bias, shared)]
-        out, lse = torch.ops.foldcli.gated_attention(*plain[:2], 1, mask, plain[2])
-        arguments = (out, *plain[:2], 1, mask, plain[2], out, lse, biased)
+        out, *saved = torch.ops.foldcli.gated_attention(*plain[:2], 1, mask, plain[2])
+        arguments = (out, *plain[:2], 1, plain[2], out, *saved, biased)
         opcheck(torch.ops.foldcli.gated_attention_backward.default, arguments)
 
 

@@ -126,7 +126,7 @@ def attention_backward_dbias(
     grad_packed,  # [b, g, n, 4 h d]: dO is read in the place of dQ
     lse,  # [b, h, g, n] float32: log-sum-exp of the logits, base 2
     delta,  # [b, h, g, n] float32: sum of dO O over a head's channels
-    bias_sums,  # [b, h, shares, n, pitch] float32: written, each share's sum over its rows
+    bias_sums,  # [shares, b, h, n, pitch] float32: written, each share's sum over its rows
     heads, groups, length,  # h, g and n
     pitch, keys_pitch,  # entries from one row of the bias and of fill to the next, multiples of 16
     shares,  # in how many shares the rows are divided
@@ -165,7 +165,8 @@ def attention_backward_dbias(
         weight = tl.exp2(tl.fma(logits, tl.load(unit + mask_line) * SCALE, -sums[:, None]))
         slope = tl.dot(grad, tl.trans(v), input_precision=PRECISION) - inner[:, None]
         total = tl.fma(weight, slope, total)
-    to = bias_sums + ((head * shares + share) * length + query[:, None]) * pitch + key[None, :]
+    lines = tl.num_programs(0) // (tl.cdiv(length, BLOCK_M) * columns * shares)  # b times h
+    to = bias_sums + ((share * lines + head) * length + query[:, None]) * pitch + key[None, :]
     tl.store(to, total, mask=(query < length)[:, None] & (key < pitch)[None, :])
 
 

@@ -8,6 +8,7 @@ from foldcli_kernels.attention import backward, forward
 from foldcli_kernels.attention.mask import attention_mask_fill
 from foldcli_kernels.attention.tiles import MASK_BLOCK, tile_of
 from foldcli_kernels.matmul import padded_width
+from foldcli_kernels.shares import add_shares
 from foldcli_kernels.tuning import launch_parameters, size_class
 
 # What attention_mask_fill writes: what is added to the logits of keys, and the logits' factor.
@@ -17,12 +18,9 @@ Arguments = tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor, Tensor, Tensor]
 
 
 def launch_forward(
-    packed: Tensor, gate_bias: Tensor, heads: int, mask: Tensor, bias: Tensor | None, fill: Fill | None = None
+    packed: Tensor, gate_bias: Tensor, heads: int, fill: Fill, bias: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Return the gated values [b, g, n, hd] in the memory order of packed, and log-sum-exps [b, h, g, n], base 2.
-
-    fill: of the mask, where it is made already.
-    """
+    """Return the gated values [b, g, n, hd] in the memory order of packed, and log-sum-exps [b, h, g, n], base 2."""
     packed, bias = channels_adjacent(packed), padded_bias(bias)
     out, lse = empty_outputs(packed, heads)
     if not out.numel():
@@ -31,7 +29,7 @@ def launch_forward(
     b, g, n, _ = packed.shape
     programs = triton.cdiv(n, tile["BLOCK_M"]) * triton.cdiv(g, tile["ROWS"]) * b * heads
     with torch.cuda.device_of(packed):
-        keys, unit = fill or fill_mask(mask, _fill_type(bias))
+        keys, unit = fill
         forward.attention_forward[(programs,)](
             packed, gate_bias, keys, unit, bias, out, lse, heads, g, n, *_pitches(bias, keys),
             *packed.stride()[:3], *out.stride()[:3], **tile, **options,
@@ -39,22 +37,28 @@ def launch_forward(
     return out, lse
 
 
-def fill_mask(mask: Tensor, dtype: torch.dtype) -> Fill:
-    """Return what attention_mask_fill writes: [b, g, n] rounded up to whole tiles of keys, and [b, g].
+def empty_fill(mask: Tensor, dtype: torch.dtype) -> Fill:
+    """Return empty tensors for what attention_mask_fill writes: [b, g, n] up to whole tiles of keys, and [b, g]."""
+    b, g, n = mask.shape
+    keys = mask.new_empty((b, g, triton.cdiv(n, MASK_BLOCK) * MASK_BLOCK), dtype=dtype)
+    return keys, mask.new_empty((b, g), dtype=torch.float32)
 
-    dtype: of the bias, to which it is added, else float32.
-    """
+
+def fill_mask(mask: Tensor, dtype: torch.dtype) -> Fill:
+    """Return what attention_mask_fill writes; dtype: see `fill_type`."""
     mask = loadable_mask(mask)
     b, g, n = mask.shape
-    fill = mask.new_empty((b, g, triton.cdiv(n, MASK_BLOCK) * MASK_BLOCK), dtype=dtype)
-    unit = mask.new_empty((b, g), dtype=torch.float32)
-    attention_mask_fill[(b * g,)](
-        mask, fill, unit, g, n, fill.shape[-1], *mask.stride(), BLOCK=MASK_BLOCK, num_warps=1, num_stages=1
-    )
-    return fill, unit
+    keys, unit = empty_fill(mask, dtype)
+    if keys.numel():
+        with torch.cuda.device_of(mask):
+            attention_mask_fill[(b * g,)](
+                mask, keys, unit, g, n, keys.shape[-1], *mask.stride(), BLOCK=MASK_BLOCK, num_warps=1, num_stages=1
+            )
+    return keys, unit
 
 
-def _fill_type(bias: Tensor | None) -> torch.dtype:
+def fill_type(bias: Tensor | None) -> torch.dtype:
+    """Return the type of what is added to the logits of masked keys: that of the bias, to which it is added."""
     return torch.float32 if bias is None else bias.dtype
 
 
@@ -74,7 +78,7 @@ def launch_backward(
     packed: Tensor,
     gate_bias: Tensor,
     heads: int,
-    mask: Tensor,
+    fill: Fill,
     bias: Tensor | None,
     out: Tensor,
     lse: Tensor,
@@ -89,8 +93,7 @@ def launch_backward(
     grad_packed, delta = torch.empty_like(packed), torch.empty_like(lse)
     with torch.cuda.device_of(packed):
         grad_gate_bias = _launch_gate(grad, packed, gate_bias, out, grad_packed, delta, heads)
-        fill, unit = fill_mask(mask, _fill_type(bias))
-        arguments = (packed, fill, unit, bias, grad_packed, lse, delta)
+        arguments = (packed, *fill, bias, grad_packed, lse, delta)
         _launch_dkv(arguments, heads)
         grad_bias = None if bias is None or not bias_grad else _launch_dbias(arguments, heads, bias)
         # Last, since dO is kept in the place of dQ until then.
@@ -112,7 +115,7 @@ def _launch_gate(
         *grad.stride()[:3], *out.stride()[:3], *packed.stride()[:3], *grad_packed.stride()[:3],
         DIM=dim, WIDTH=padded_width(dim), BLOCK_M=block_m, **options,
     )  # fmt: skip
-    return gate_sums.sum(0).to(gate_bias.dtype)
+    return add_shares([gate_sums], gate_bias.dtype)
 
 
 def _launch_dkv(arguments: Arguments, heads: int) -> None:
@@ -133,11 +136,11 @@ def _launch_dbias(arguments: Arguments, heads: int, bias: Tensor) -> Tensor:
     blocks = triton.cdiv(n, tile["BLOCK_M"]) * triton.cdiv(n, tile["BLOCK_N"])
     per_share = triton.cdiv(g, min(g, triton.cdiv(programs, blocks * b * heads)))
     shares = triton.cdiv(g, per_share)  # none is empty
-    sums = packed.new_empty((b, heads, shares, n, bias.shape[-1]), dtype=torch.float32)
+    sums = packed.new_empty((shares, b, heads, n, bias.shape[-1]), dtype=torch.float32)
     backward.attention_backward_dbias[(blocks * shares * b * heads,)](
         *arguments, sums, heads, g, n, *_pitches(bias, fill), shares, per_share, *_strides(arguments), **tile, **options
     )
-    return sums.sum(2)[..., :n].to(bias.dtype, copy=True)
+    return add_shares([sums], bias.dtype).view(sums.shape[1:])[..., :n]
 
 
 def _launch_dq(arguments: Arguments, heads: int) -> None:
@@ -154,6 +157,11 @@ def _strides(arguments: Arguments) -> tuple[int, ...]:
     return (*packed.stride()[:3], *grad_packed.stride()[:3])
 
 
+def padded_length(n: int) -> int:
+    """Return how many entries a row of the bias takes."""
+    return -(-n // 16) * 16
+
+
 def padded_bias(bias: Tensor | None) -> Tensor | None:
     """Return the bias [b, h, n, n] in rows of a multiple of 16 entries, which vector loads need.
 
@@ -161,8 +169,8 @@ def padded_bias(bias: Tensor | None) -> Tensor | None:
     """
     if bias is None:
         return None
-    spare = -bias.shape[-1] % 16
     b, h, n, _ = bias.shape
+    spare = padded_length(n) - n
     strides = h * n * (n + spare), n * (n + spare), n + spare, 1
     if bias.stride()[b == 1 :] == strides[b == 1 :]:
         return bias.as_strided((b, h, n, n + spare), strides)

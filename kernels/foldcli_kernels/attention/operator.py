@@ -9,10 +9,13 @@ from torch import Tensor
 from foldcli_kernels.attention.launch import (
     Fill,
     channels_adjacent,
+    empty_fill,
     empty_outputs,
     fill_mask,
+    fill_type,
     launch_backward,
     launch_forward,
+    padded_length,
 )
 from foldcli_kernels.attention.tiles import DIMS
 from foldcli_kernels.calls import operator
@@ -21,22 +24,28 @@ from foldcli_kernels.tensors import refuse_gradient
 
 
 @operator("gated_attention")
-def _forward(packed: Tensor, gate_bias: Tensor, heads: int, mask: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    return launch_forward(packed, gate_bias, heads, mask, bias)
+def _forward(
+    packed: Tensor, gate_bias: Tensor, heads: int, mask: Tensor, bias: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the result, and for the gradient log-sum-exps and what the kernels read in place of the mask."""
+    fill = fill_mask(mask, fill_type(bias))
+    return *launch_forward(packed, gate_bias, heads, fill, bias), *fill
 
 
 @_forward.register_fake
-def _(packed: Tensor, gate_bias: Tensor, heads: int, mask: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    return empty_outputs(packed, heads)
+def _(
+    packed: Tensor, gate_bias: Tensor, heads: int, mask: Tensor, bias: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return *empty_outputs(packed, heads), *empty_fill(mask, fill_type(bias))
 
 
 @operator("gated_attention_backward")
 def _backward(
-    grad: Tensor, packed: Tensor, gate_bias: Tensor, heads: int, mask: Tensor, bias: Tensor | None, out: Tensor,
-    lse: Tensor, bias_grad: bool,
+    grad: Tensor, packed: Tensor, gate_bias: Tensor, heads: int, bias: Tensor | None, out: Tensor, lse: Tensor,
+    keys: Tensor, unit: Tensor, bias_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     grad_packed, grad_gate_bias, grad_pair_bias = launch_backward(
-        grad, packed, gate_bias, heads, mask, bias, out, lse, bias_grad
+        grad, packed, gate_bias, heads, (keys, unit), bias, out, lse, bias_grad
     )
     # An operator's result cannot be None.
     return grad_packed, grad_gate_bias, packed.new_empty(0) if grad_pair_bias is None else grad_pair_bias
@@ -44,22 +53,29 @@ def _backward(
 
 @_backward.register_fake
 def _(
-    grad: Tensor, packed: Tensor, gate_bias: Tensor, heads: int, mask: Tensor, bias: Tensor | None, out: Tensor,
-    lse: Tensor, bias_grad: bool,
+    grad: Tensor, packed: Tensor, gate_bias: Tensor, heads: int, bias: Tensor | None, out: Tensor, lse: Tensor,
+    keys: Tensor, unit: Tensor, bias_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    grad_pair_bias = packed.new_empty(0) if bias is None or not bias_grad else bias.new_empty(bias.shape)
+    grad_pair_bias = packed.new_empty(0)
+    if bias is not None and bias_grad:
+        *others, n = bias.shape
+        grad_pair_bias = bias.new_empty((*others, padded_length(n)))[..., :n]
     return torch.empty_like(channels_adjacent(packed)), torch.empty_like(gate_bias), grad_pair_bias
 
 
-def _save(ctx: Any, inputs: tuple[Tensor, Tensor, int, Tensor, Tensor | None], output: tuple[Tensor, Tensor]) -> None:
-    packed, gate_bias, ctx.heads, mask, bias = inputs
-    ctx.save_for_backward(packed, gate_bias, mask, bias, *output)
+def _save(
+    ctx: Any, inputs: tuple[Tensor, Tensor, int, Tensor, Tensor | None], output: tuple[Tensor, Tensor, Tensor, Tensor]
+) -> None:
+    packed, gate_bias, ctx.heads, _, bias = inputs
+    ctx.mark_non_differentiable(*output[1:])
+    ctx.set_materialize_grads(False)  # none of zeros for those
+    ctx.save_for_backward(packed, gate_bias, bias, *output)
 
 
-def _gradients(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None, Tensor | None]:
-    packed, gate_bias, mask, bias, out, lse = ctx.saved_tensors
+def _gradients(ctx: Any, grad: Tensor, *_: None) -> tuple[Tensor, Tensor, None, None, Tensor | None]:
+    packed, gate_bias, *saved = ctx.saved_tensors
     wanted = ctx.needs_input_grad[4]
-    grads = _backward(grad, packed, gate_bias, ctx.heads, mask, bias, out, lse, wanted)
+    grads = _backward(grad, packed, gate_bias, ctx.heads, *saved, wanted)
     return grads[0], grads[1], None, None, grads[2] if wanted else None
 
 
@@ -96,10 +112,12 @@ def gated_attention(
     if dim not in DIMS:
         raise ValueError(f"head dim {dim} is none of {', '.join(map(str, DIMS))}")
     joined = None if bias is None else _join_batch(bias, 3)
-    arguments = _join_batch(packed, 3), gate_bias, heads, _join_batch(mask, 2), joined
-    if fill is not None:
+    packed_rows = _join_batch(packed, 3)
+    if fill is None:
+        out, *_ = _forward(packed_rows, gate_bias, heads, _join_batch(mask, 2), joined)
+    else:
         refuse_gradient("gated_attention", packed, gate_bias)
-    out, _ = _forward(*arguments) if fill is None else launch_forward(*arguments, fill)
+        out, _ = launch_forward(packed_rows, gate_bias, heads, fill, joined)
     return out.reshape(packed.shape[:-3] + out.shape[-3:])
 
 

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from foldcli_kernels.layer_norm import backward, forward
 from foldcli_kernels.layer_norm.tiles import tile
-from foldcli_kernels.tensors import dense_channels, empty_rows, rounded, share_rows
+from foldcli_kernels.shares import add_shares
+from foldcli_kernels.tensors import dense_channels, empty_rows, share_rows
 from foldcli_kernels.tuning import launch_parameters, size_class
 
 
@@ -25,8 +26,8 @@ def launch_forward(x: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
     return out
 
 
-def launch_backward(grad: Tensor, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of x (in its memory order), scale and offset."""
+def launch_backward(grad: Tensor, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradients of x (in its memory order), and of scale and offset [2, c]."""
     grad_x = empty_rows(x, x.shape[-1])
     (x, grad), rows = share_rows(x, dense_channels(grad))
     options = dict(launch_parameters("layer_norm_backward", x.dtype, size_class(rows.count), x.device))
@@ -40,5 +41,4 @@ def launch_backward(grad: Tensor, x: Tensor, scale: Tensor) -> tuple[Tensor, Ten
             grad, x, scale, grad_x, partial, rows.count, rows.middle, rows.inner, blocks, *grad_strides,
             *x_strides, x.stride(-1), **constants, **options,
         )  # fmt: skip
-    grad_scale, grad_offset = rounded(partial.sum(0).unbind(), scale.dtype)
-    return grad_x, grad_scale, grad_offset
+    return grad_x, add_shares([partial], scale.dtype).view(2, -1)

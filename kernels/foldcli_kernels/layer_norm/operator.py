@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from foldcli_kernels.calls import operator
@@ -16,7 +15,7 @@ def _forward(x: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
 
 
 @operator("layer_norm_backward")
-def _backward(grad: Tensor, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _backward(grad: Tensor, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     return launch_backward(grad, x, scale)
 
 
@@ -26,8 +25,8 @@ def _(x: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
 
 
 @_backward.register_fake
-def _(grad: Tensor, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return empty_rows(x, x.shape[-1]), torch.empty_like(scale), torch.empty_like(scale)
+def _(grad: Tensor, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    return empty_rows(x, x.shape[-1]), scale.new_empty(2, scale.shape[0])
 
 
 def _save(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
@@ -36,7 +35,8 @@ def _save(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> No
 
 
 def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return _backward(grad, *ctx.saved_tensors)
+    grad_x, of_norm = _backward(grad, *ctx.saved_tensors)
+    return grad_x, *of_norm.unbind()
 
 
 _forward.register_autograd(_gradients, setup_context=_save)

@@ -9,7 +9,8 @@ from torch import Tensor
 from foldcli_kernels.matmul import NARROWEST, float32_precision
 from foldcli_kernels.norm_linear import backward, forward
 from foldcli_kernels.norm_linear.tiles import PROGRAMS, column_block, width_class
-from foldcli_kernels.tensors import dense_channels, empty_planes, empty_rows, readable_beside, rounded, share_rows
+from foldcli_kernels.shares import add_shares
+from foldcli_kernels.tensors import dense_channels, empty_planes, empty_rows, readable_beside, share_rows
 from foldcli_kernels.tuning import launch_parameters, size_class
 
 # An update, with weight and bias of its projection, which is added to the rows before they are normalised.
@@ -91,11 +92,28 @@ def _line_ends(results: Sequence[Tensor], strides: Sequence[tuple[int, ...]]) ->
     return spare, [0, 0, 0, 0]
 
 
-def launch_input(grads: Sequence[Tensor], x: Tensor, scale: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
-    """Return the gradients of x (in its memory order), scale and offset."""
+def launch_backward(
+    grads: Sequence[Tensor], x: Tensor, scale: Tensor, offset: Tensor, weights: Sequence[Tensor], biased: Sequence[bool]
+) -> tuple[Tensor, Tensor]:
+    """Return the gradient of x (in its memory order), and those of the parameters in one flat tensor.
+
+    In this come scale, offset, then each weight, followed by its bias if it has one.
+    """
+    grads = [dense_channels(grad) for grad in grads]
+    grad_x, of_norm = _launch_input(grads, x, scale, weights)
+    shares = [of_norm]
+    for grad, weight, has_bias in zip(grads, weights, biased, strict=True):
+        shares += _launch_weights(grad, x, scale, offset, weight, has_bias)
+    return grad_x, add_shares(shares, scale.dtype)
+
+
+def _launch_input(
+    grads: Sequence[Tensor], x: Tensor, scale: Tensor, weights: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return the gradient of x, and shares of those of scale and offset."""
     width, outs = x.shape[-1], [weight.shape[0] for weight in weights]
     grad_x = empty_rows(x, width)
-    (x, *grads), rows = share_rows(dense_channels(x), *(dense_channels(grad) for grad in grads))
+    (x, *grads), rows = share_rows(dense_channels(x), *grads)
     name = f"norm_linear_input_c{width_class(width)}"
     options = dict(launch_parameters(name, x.dtype, size_class(rows.count), x.device))
     block_m, block_n = options.pop("block_m"), options.pop("block_n")
@@ -108,15 +126,15 @@ def launch_input(grads: Sequence[Tensor], x: Tensor, scale: Tensor, weights: Seq
             width, outs[0], outs[1] if len(outs) > 1 else 0, triton.next_power_of_2(width), block_m,
             column_block(outs[0], block_n), column_block(outs[-1], block_n), float32_precision(x.dtype), **options,
         )  # fmt: skip
-    return [grad_x, *rounded(partial.sum(0).unbind(), scale.dtype)]
+    return grad_x, partial
 
 
-def launch_weights(
+def _launch_weights(
     grad: Tensor, x: Tensor, scale: Tensor, offset: Tensor, weight: Tensor, biased: bool
-) -> tuple[Tensor, Tensor | None]:
-    """Return the gradients of one projection's weight and bias."""
+) -> tuple[Tensor, Tensor]:
+    """Return shares of the gradients of one projection's weight and bias."""
     out, width = weight.shape
-    (x, grad), rows = share_rows(dense_channels(x), dense_channels(grad))
+    (x, grad), rows = share_rows(dense_channels(x), grad)
     name = f"norm_linear_{'narrow_' * (out <= NARROWEST)}weights_c{width_class(width)}"
     options = dict(launch_parameters(name, x.dtype, size_class(rows.count), x.device))
     block_m, block_n = options.pop("block_m"), column_block(out, options.pop("block_n"))
@@ -130,6 +148,4 @@ def launch_weights(
             *rows.strides[0], *rows.strides[1], width, out, biased, triton.next_power_of_2(width), block_m, block_n,
             float32_precision(x.dtype), **options,
         )  # fmt: skip
-    sums = [partial.sum(0), *([partial_bias.sum(0)] if biased else [])]
-    grad_weight, *grad_bias = rounded(sums, weight.dtype)
-    return grad_weight, grad_bias[0] if biased else None
+    return partial, partial_bias

@@ -1,14 +1,15 @@
 """Layer norm and several projections of its result as an operator of torch, with its gradient."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from foldcli_kernels.calls import operator
 from foldcli_kernels.flops import Shape, count_flops, projections
-from foldcli_kernels.norm_linear.launch import empty_results, launch_added, launch_forward, launch_input, launch_weights
+from foldcli_kernels.norm_linear.launch import empty_results, launch_added, launch_backward, launch_forward
+from foldcli_kernels.shares import sections
 from foldcli_kernels.tensors import empty_rows, refuse_gradient
 
 # How many projections one pass takes: queries, keys, values and gates packed, and the pair bias besides.
@@ -33,14 +34,8 @@ def _forward(
 @operator("norm_linear_backward")
 def _backward(
     grads: Sequence[Tensor], x: Tensor, scale: Tensor, offset: Tensor, weights: Sequence[Tensor], biased: Sequence[bool]
-) -> list[Tensor]:
-    """Return the gradients of x, scale, offset, then of each weight, then of those biases that exist."""
-    of_weights, of_biases = [], []
-    for grad, weight, has_bias in zip(grads, weights, biased, strict=True):
-        of_weight, of_bias = launch_weights(grad, x, scale, offset, weight, has_bias)
-        of_weights.append(of_weight)
-        of_biases += [] if of_bias is None else [of_bias]
-    return [*launch_input(grads, x, scale, weights), *of_weights, *of_biases]
+) -> tuple[Tensor, Tensor]:
+    return launch_backward(grads, x, scale, offset, weights, biased)
 
 
 @_forward.register_fake
@@ -59,10 +54,15 @@ def _(
 @_backward.register_fake
 def _(
     grads: Sequence[Tensor], x: Tensor, scale: Tensor, offset: Tensor, weights: Sequence[Tensor], biased: Sequence[bool]
-) -> list[Tensor]:
-    like = [weight.new_empty(weight.shape) for weight in weights]
-    biases = [weight.new_empty(weight.shape[0]) for weight, has_bias in zip(weights, biased, strict=True) if has_bias]
-    return [empty_rows(x, x.shape[-1]), torch.empty_like(scale), torch.empty_like(offset), *like, *biases]
+) -> tuple[Tensor, Tensor]:
+    size = sum(math.prod(shape) for shape in _shapes(scale, weights, biased))
+    return empty_rows(x, x.shape[-1]), scale.new_empty(size)
+
+
+def _shapes(scale: Tensor, weights: Sequence[Tensor], biased: Sequence[bool]) -> list[Sequence[int]]:
+    """Return the shapes of the parameters in the order of their gradients."""
+    layers = zip(weights, biased, strict=True)
+    return [scale.shape, scale.shape, *(s for w, b in layers for s in (w.shape, w.shape[:1])[: 1 + b])]
 
 
 def _one_each(biases: Sequence[Tensor], biased: Sequence[bool]) -> list[Tensor | None]:
@@ -87,9 +87,10 @@ def _gradients(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
     ]
     if keep is not None:
         known = [grad * keep.unsqueeze(-1) for grad in known]
-    found = _backward(known, x, scale, offset, weights, ctx.biased)
-    of_weights, of_biases = found[3 : 3 + len(weights)], found[3 + len(weights) :]
-    return *found[:3], of_weights, of_biases, None, None
+    grad_x, flat = _backward(known, x, scale, offset, weights, ctx.biased)
+    of_scale, of_offset, *layers = sections(flat, _shapes(scale, weights, ctx.biased))
+    of_weights, of_biases = ([part for part in layers if part.dim() == axes] for axes in (2, 1))
+    return grad_x, of_scale, of_offset, of_weights, of_biases, None, None
 
 
 _forward.register_autograd(_gradients, setup_context=_save)

@@ -88,7 +88,7 @@ def transition_backward_weights(
     expand, expand_bias,  # [h, c], [h] or None
     contract,  # [c, h]
     grad,  # [rows, c]: gradient of the result
-    partial,  # [groups, 2, h, c] float32: written, shares of the gradients of expand and contract.T
+    partial,  # [groups, 2 h c] float32: written, shares of the gradients of expand [h, c], then of contract [c, h]
     partial_bias,  # [groups, h] float32: written where EXPAND_BIAS, that of the expanding layer's bias
     rows, middle, inner,  # number of rows, which lie along three axes, and the lengths of the two inner ones
     blocks,  # how many blocks of BLOCK_M rows there are
@@ -144,9 +144,9 @@ def transition_backward_weights(
         total_bias += tl.sum(grad_hidden, axis=0)
         total_expand = matmul(tl.trans(grad_hidden.to(x.dtype.element_ty)), normed, total_expand, PRECISION)
         total_contract = matmul(tl.trans(hidden), incoming, total_contract, PRECISION)
-    line = tl.program_id(1).to(tl.int64) * 2 * HIDDEN + column
-    at = partial + line[:, None] * WIDTH + channel[None, :]
-    tl.store(at, total_expand, mask=both)
-    tl.store(at + HIDDEN * WIDTH, total_contract, mask=both)
+    share = partial + tl.program_id(1).to(tl.int64) * 2 * HIDDEN * WIDTH
+    tl.store(share + column[:, None] * WIDTH + channel[None, :], total_expand, mask=both)
+    share += HIDDEN * WIDTH
+    tl.store(share + column[:, None] + channel[None, :] * HIDDEN, total_contract, mask=both)
     if EXPAND_BIAS:
         tl.store(partial_bias + tl.program_id(1) * HIDDEN + column, total_bias, mask=known)

@@ -7,7 +7,8 @@ from torch import Tensor
 from foldcli_kernels.matmul import float32_precision
 from foldcli_kernels.norm_linear.launch import Added
 from foldcli_kernels.norm_linear.tiles import PROGRAMS
-from foldcli_kernels.tensors import dense_channels, empty_rows, readable_beside, rounded, share_rows
+from foldcli_kernels.shares import add_shares
+from foldcli_kernels.tensors import dense_channels, empty_rows, readable_beside, share_rows
 from foldcli_kernels.transition import backward, forward
 from foldcli_kernels.transition.tiles import tile_of
 
@@ -38,11 +39,24 @@ def launch_forward(
     return out
 
 
-def launch_input(
+def launch_backward(
     grad: Tensor, x: Tensor, scale: Tensor, offset: Tensor, expand: Tensor, expand_bias: Tensor | None,
     contract: Tensor, biased: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Return the gradients of x (in its memory order), scale, offset and the contracting bias (empty unless biased)."""
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Return the gradient of x (in its memory order), and those of the parameters in one flat tensor.
+
+    In this come scale, offset, the contracting bias (if biased), both weights, and the expanding bias if any.
+    """
+    grad_x, *of_rows = _launch_input(grad, x, scale, offset, expand, expand_bias, contract, biased)
+    of_layers = _launch_weights(grad, x, scale, offset, expand, expand_bias, contract)
+    return grad_x, add_shares([*of_rows, *of_layers], contract.dtype)
+
+
+def _launch_input(
+    grad: Tensor, x: Tensor, scale: Tensor, offset: Tensor, expand: Tensor, expand_bias: Tensor | None,
+    contract: Tensor, biased: bool,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Return the gradient of x, and shares of those of the layer norm and of the contracting bias."""
     hidden, width = expand.shape
     grad_x = empty_rows(x, width)
     (x, grad), rows = share_rows(dense_channels(x), dense_channels(grad))
@@ -57,21 +71,20 @@ def launch_input(
             width, hidden, expand_bias is not None, biased, triton.next_power_of_2(width),
             block_m, block_h, block_k, float32_precision(x.dtype), **options,
         )  # fmt: skip
-    grad_scale, grad_offset, grad_bias = rounded([*partial.sum(0), partial_bias.sum(0)], contract.dtype)
-    return grad_x, grad_scale, grad_offset, grad_bias
+    return grad_x, partial, partial_bias
 
 
-def launch_weights(
+def _launch_weights(
     grad: Tensor, x: Tensor, scale: Tensor, offset: Tensor, expand: Tensor, expand_bias: Tensor | None,
     contract: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Return the gradients of the expanding weight, its bias (empty if it has none) and the contracting weight."""
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Return shares of the gradients of both weights, and of the expanding bias."""
     hidden, width = expand.shape
     (x, grad), rows = share_rows(dense_channels(x), dense_channels(grad))
     (block_m, block_h, block_k), options = tile_of("weights", x, hidden, rows.count)
     blocks, tiles = triton.cdiv(rows.count, block_m), triton.cdiv(hidden, block_h)
     groups = min(blocks, max(1, PROGRAMS // tiles))
-    partial = x.new_empty((groups, 2, hidden, width), dtype=torch.float32)
+    partial = x.new_empty((groups, 2 * hidden * width), dtype=torch.float32)
     partial_bias = x.new_empty((groups, 0 if expand_bias is None else hidden), dtype=torch.float32)
     with torch.cuda.device_of(x):
         backward.transition_backward_weights[(tiles, groups)](
@@ -80,6 +93,4 @@ def launch_weights(
             width, hidden, expand_bias is not None, triton.next_power_of_2(width),
             block_m, block_h, block_k, float32_precision(x.dtype), **options,
         )  # fmt: skip
-    of_expand, of_contract = partial.sum(0)
-    of_expand, of_bias, of_contract = rounded([of_expand, partial_bias.sum(0), of_contract.T], expand.dtype)
-    return of_expand, of_bias, of_contract
+    return partial, partial_bias

@@ -1,14 +1,15 @@
 """The transition as an operator of torch, with its gradient; nothing of its hidden layer is kept."""
 
+import math
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from foldcli_kernels.calls import operator
 from foldcli_kernels.flops import Shape, count_flops, projections
+from foldcli_kernels.shares import sections
 from foldcli_kernels.tensors import empty_rows, refuse_gradient
-from foldcli_kernels.transition.launch import launch_forward, launch_input, launch_weights
+from foldcli_kernels.transition.launch import launch_backward, launch_forward
 
 
 @operator("transition")
@@ -23,11 +24,8 @@ def _forward(
 def _backward(
     grad: Tensor, x: Tensor, scale: Tensor, offset: Tensor, expand: Tensor, expand_bias: Tensor | None,
     contract: Tensor, biased: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Return gradients in the order of the forward operator's arguments; an empty one where a bias is missing."""
-    norm = launch_input(grad, x, scale, offset, expand, expand_bias, contract, biased)
-    of_expand, of_expand_bias, of_contract = launch_weights(grad, x, scale, offset, expand, expand_bias, contract)
-    return *norm[:3], of_expand, of_expand_bias, of_contract, norm[3]
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    return launch_backward(grad, x, scale, offset, expand, expand_bias, contract, biased)
 
 
 @_forward.register_fake
@@ -42,13 +40,16 @@ def _(
 def _(
     grad: Tensor, x: Tensor, scale: Tensor, offset: Tensor, expand: Tensor, expand_bias: Tensor | None,
     contract: Tensor, biased: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    size = sum(math.prod(shape) for shape in _shapes(expand, expand_bias, biased))
+    return empty_rows(x, x.shape[-1]), contract.new_empty(size)
+
+
+def _shapes(expand: Tensor, expand_bias: Tensor | None, biased: bool) -> list[tuple[int, ...]]:
+    """Return the shapes of scale, offset, contracting bias, both weights and expanding bias; of no bias, [0]."""
     hidden, width = expand.shape
-    return (
-        empty_rows(x, width), torch.empty_like(scale), torch.empty_like(offset),
-        expand.new_empty((hidden, width)), expand.new_empty(0 if expand_bias is None else hidden),
-        contract.new_empty((width, hidden)), contract.new_empty(width if biased else 0),
-    )  # fmt: skip
+    biases = (width if biased else 0,), (0 if expand_bias is None else hidden,)
+    return [(width,), (width,), biases[0], (hidden, width), (width, hidden), biases[1]]
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -58,8 +59,11 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    found = _backward(grad, *ctx.saved_tensors, ctx.biased)
-    return tuple(gradient if gradient.numel() or i not in (4, 6) else None for i, gradient in enumerate(found))
+    _, _, _, expand, expand_bias, _ = ctx.saved_tensors
+    grad_x, flat = _backward(grad, *ctx.saved_tensors, ctx.biased)
+    found = sections(flat, _shapes(expand, expand_bias, ctx.biased))
+    scale, offset, contract_bias, expand, contract, expand_bias = (part if part.numel() else None for part in found)
+    return grad_x, scale, offset, expand, expand_bias, contract, contract_bias
 
 
 _forward.register_autograd(_gradients, setup_context=_save)

@@ -10,7 +10,8 @@ from foldcli_kernels.triangle_multiplication.operands_backward import (
     triangle_operands_backward_weights,
 )
 from foldcli_kernels.triangle_multiplication.operands_forward import triangle_operands_forward
-from foldcli_kernels.triangle_multiplication.tiles import HOPPER, SIZES, tile_constants, tiles_of
+from foldcli_kernels.triangle_multiplication.projection import triangle_projection_gradients
+from foldcli_kernels.triangle_multiplication.tiles import HOPPER, PROJECTION, SIZES, tile_constants, tiles_of
 from foldcli_kernels.triangle_multiplication.update_backward import (
     triangle_update_backward_input,
     triangle_update_backward_weights,
@@ -38,7 +39,14 @@ def aot_configs() -> list[AotConfig]:
                 half, single = tiles_of(name, max(size))
                 for option in [single] if dtype == torch.float32 else half:
                     found.append(_config(kernel, dtype, size, option, (small, rows)))
-    return found
+    weights = {shape for width, hidden in SIZES for shape in ((4 * hidden, width), (width, hidden), (width, width))}
+    return [*found, *(_projection(kind, *shape) for kind in POINTER.values() for shape in sorted(weights))]
+
+
+def _projection(kind: str, out: int, width: int) -> AotConfig:
+    kernel, constants = triangle_projection_gradients, {"OUT": out, "WIDTH": width, **PROJECTION}
+    signature = {key: _type(key, kind) for key in kernel.arg_names if key not in constants}
+    return AotConfig(f"{kernel.__name__} {kind[1:]} {out}x{width}", kernel, signature, constants, 4, 2)
 
 
 def _config(

@@ -5,7 +5,10 @@ import triton
 from torch import Tensor
 
 from foldcli_kernels.norm_linear.tiles import PROGRAMS
-from foldcli_kernels.tensors import ALIGNMENT, rounded
+from foldcli_kernels.shares import sections
+from foldcli_kernels.tensors import ALIGNMENT
+from foldcli_kernels.triangle_multiplication.projection import triangle_projection_gradients
+from foldcli_kernels.triangle_multiplication.tiles import PROJECTION
 
 
 def padded_length(length: int) -> int:
@@ -33,16 +36,27 @@ def programs_for(count: int, columns: int) -> int:
     return max(1, min(PROGRAMS // columns, count // 8))
 
 
-def projection_gradients(partial: Tensor, sums: Tensor, weight: Tensor, norm: tuple[Tensor, Tensor]) -> list[Tensor]:
-    """Return the gradients of a projection's weight and bias, and of scale and offset of the layer norm before it.
+def projection_gradients(sums: Tensor, weight: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
+    """Return, in one flat tensor, the gradients of a projection's weight and bias, and of the norm's scale and offset.
 
-    partial [p, out, in] sums, over p programs, the products of output gradients with standardised inputs, and sums
-    [p, out] the output gradients; with y = standard * scale + offset all four follow from these two.
+    sums: flat, over all pairs: of output gradients times standardised inputs [out, in], then of output gradients [out].
     """
-    scale, offset = norm
-    along, total = partial.sum(0), sums.sum(0)
-    # float32, in which the products with both sums are
-    grad_weight = torch.addcmul(along * scale, total[:, None], offset)
-    grad_scale = (along * weight).sum(0)
-    grad_offset = (total[:, None] * weight).sum(0)
-    return rounded([grad_weight, total, grad_scale, grad_offset], weight.dtype)
+    out, width = weight.shape
+    grads = weight.new_empty(gradient_size(weight))
+    with torch.cuda.device_of(weight):
+        triangle_projection_gradients[(triton.cdiv(width, PROJECTION["BLOCK_C"]),)](
+            sums, weight.contiguous(), scale, offset, grads, out, width, **PROJECTION, num_warps=4, num_stages=2
+        )
+    return grads
+
+
+def gradient_size(weight: Tensor) -> int:
+    """Return how many numbers `projection_gradients` returns for a weight [out, in]."""
+    out, width = weight.shape
+    return out * width + out + 2 * width
+
+
+def split_gradients(grads: Tensor, weight: Tensor) -> list[Tensor]:
+    """Return what `projection_gradients` found as views: of weight, bias, scale and offset."""
+    out, width = weight.shape
+    return sections(grads, [(out, width), (out,), (width,), (width,)])

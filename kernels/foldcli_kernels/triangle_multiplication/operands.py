@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from foldcli_kernels.calls import operator
 from foldcli_kernels.flops import Shape, count_flops, projections
 from foldcli_kernels.tensors import empty_rows, refuse_gradient
+from foldcli_kernels.triangle_multiplication.launch import gradient_size, split_gradients
 from foldcli_kernels.triangle_multiplication.operands_launch import empty_operand, launch_backward, launch_forward
 
 
@@ -29,7 +29,7 @@ def _(
 def _backward(
     grad_left: Tensor, grad_right: Tensor, z: Tensor, scale: Tensor, offset: Tensor, weight: Tensor,
     bias: Tensor | None, mask: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     return launch_backward(grad_left, grad_right, z, scale, offset, weight, bias, mask)
 
 
@@ -37,11 +37,8 @@ def _backward(
 def _(
     grad_left: Tensor, grad_right: Tensor, z: Tensor, scale: Tensor, offset: Tensor, weight: Tensor,
     bias: Tensor | None, mask: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    return (
-        empty_rows(z, z.shape[-1]), torch.empty_like(scale), torch.empty_like(offset), torch.empty_like(weight),
-        weight.new_empty(weight.shape[0]),
-    )  # fmt: skip
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    return empty_rows(z, z.shape[-1]), weight.new_empty(gradient_size(weight))
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -49,7 +46,8 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 
 def _gradients(ctx: Any, grad_left: Tensor, grad_right: Tensor) -> tuple[Tensor | None, ...]:
-    z, scale, offset, weight, bias = _backward(grad_left, grad_right, *ctx.saved_tensors)
+    z, grads = _backward(grad_left, grad_right, *ctx.saved_tensors)
+    weight, bias, scale, offset = split_gradients(grads, ctx.saved_tensors[3])
     return z, scale, offset, weight, bias if ctx.needs_input_grad[4] else None, None
 
 

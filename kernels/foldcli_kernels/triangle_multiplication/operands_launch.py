@@ -4,6 +4,7 @@ import torch
 import triton
 from torch import Tensor
 
+from foldcli_kernels.shares import add_shares
 from foldcli_kernels.tensors import empty_rows, one_batch
 from foldcli_kernels.triangle_multiplication import operands_backward, operands_forward
 from foldcli_kernels.triangle_multiplication.launch import (
@@ -50,8 +51,8 @@ def launch_forward(
 def launch_backward(
     left: Tensor, right: Tensor, z: Tensor, scale: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None,
     mask: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Return the gradients of z (in its memory order), scale, offset, weight and bias, from those of both operands."""
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Return the gradient of z (in its memory order), and what `projection_gradients` returns."""
     grad_z = empty_rows(z, z.shape[-1])
     rows, length = z.shape[-3:-1]
     # torch.matmul returns the gradient of a transposed factor transposed; read like that, every value would cost a
@@ -62,9 +63,8 @@ def launch_backward(
     constants = {**tile_constants(z.shape[-1], weight.shape[0] // 4), "HAS_BIAS": bias is not None}
     with torch.cuda.device_of(z):
         _launch_input(left, right, arguments, strides, dict(constants), grad_z)
-        partial, sums = _launch_weights(left, right, arguments, strides, dict(constants))
-    grad_weight, grad_bias, grad_scale, grad_offset = projection_gradients(partial, sums, weight, (scale, offset))
-    return grad_z, grad_scale, grad_offset, grad_weight, grad_bias
+        shares = _launch_weights(left, right, arguments, strides, dict(constants))
+    return grad_z, projection_gradients(add_shares(shares, torch.float32), weight, scale, offset)
 
 
 def _launch_input(

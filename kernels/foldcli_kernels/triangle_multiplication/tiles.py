@@ -37,6 +37,8 @@ OF_WIDTH = {
     ("triangle_update_pairs", 128): (TILES["triangle_update_pairs"][0], _tiles((32, 16, 8, 2))),
     ("triangle_update_parameters", 32): (_tiles((32, 16, 4, 2)), _tiles((32, 16, 8, 2))),
 }
+# Of what ends a projection's gradients: outputs at once, and channels of a program, few to keep more programs busy.
+PROJECTION = {"BLOCK_N": 64, "BLOCK_C": 16}
 
 
 def tiles_of(name: str, width: int) -> tuple[list[Parameters], Parameters]:

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from foldcli_kernels.calls import operator
 from foldcli_kernels.flops import Shape, count_flops, projections
 from foldcli_kernels.tensors import empty_rows, refuse_gradient
+from foldcli_kernels.triangle_multiplication.launch import gradient_size, split_gradients
 from foldcli_kernels.triangle_multiplication.update_launch import launch_backward, launch_forward
 
 
@@ -30,7 +30,7 @@ def _(triangles: Tensor, z: Tensor, *_: Tensor | None) -> Tensor:
 def _backward(
     grad: Tensor, triangles: Tensor, z: Tensor, center_scale: Tensor, center_offset: Tensor, output: Tensor,
     output_bias: Tensor | None, scale: Tensor, offset: Tensor, gate: Tensor, gate_bias: Tensor | None,
-) -> list[Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     return launch_backward(
         grad, triangles, z, (center_scale, center_offset), (output, output_bias), (scale, offset), (gate, gate_bias)
     )
@@ -40,13 +40,9 @@ def _backward(
 def _(
     grad: Tensor, triangles: Tensor, z: Tensor, center_scale: Tensor, center_offset: Tensor, output: Tensor,
     output_bias: Tensor | None, scale: Tensor, offset: Tensor, gate: Tensor, gate_bias: Tensor | None,
-) -> list[Tensor]:  # fmt: skip
-    like = torch.empty_like
-    return [
-        triangles.new_empty(triangles.shape), empty_rows(z, z.shape[-1]), like(center_scale), like(center_offset),
-        like(output), output.new_empty(output.shape[0]), like(scale), like(offset), like(gate),
-        gate.new_empty(gate.shape[0]),
-    ]  # fmt: skip
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    of_output, of_gate = (weight.new_empty(gradient_size(weight)) for weight in (output, gate))
+    return triangles.new_empty(triangles.shape), empty_rows(z, z.shape[-1]), of_output, of_gate
 
 
 def _save(ctx: Any, inputs: tuple[Tensor | None, ...], output: Tensor) -> None:
@@ -54,7 +50,9 @@ def _save(ctx: Any, inputs: tuple[Tensor | None, ...], output: Tensor) -> None:
 
 
 def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    found = _backward(grad, *ctx.saved_tensors)
+    grad_triangles, grad_z, *grads = _backward(grad, *ctx.saved_tensors)
+    of_output, of_gate = (split_gradients(g, w) for g, w in zip(grads, ctx.saved_tensors[4:9:4], strict=True))
+    found = grad_triangles, grad_z, *of_output[2:], *of_output[:2], *of_gate[2:], *of_gate[:2]
     return tuple(value if needed else None for value, needed in zip(found, ctx.needs_input_grad, strict=True))
 
 

@@ -4,6 +4,7 @@ import torch
 import triton
 from torch import Tensor
 
+from foldcli_kernels.shares import add_shares
 from foldcli_kernels.tensors import empty_rows, one_batch
 from foldcli_kernels.triangle_multiplication import update_backward, update_forward
 from foldcli_kernels.triangle_multiplication.launch import (
@@ -42,8 +43,8 @@ def launch_forward(
 
 def launch_backward(
     grad: Tensor, triangles: Tensor, z: Tensor, center: Norm, output: Dense, norm: Norm, gate: Dense
-) -> list[Tensor]:
-    """Return the gradients of all tensors in the operator's order, also of both biases where they are None."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradients of triangles and z, and what `projection_gradients` returns for the output and the gate."""
     grad_triangles, grad_z = triangles.new_empty(triangles.shape), empty_rows(z, z.shape[-1])
     triangles, z = channel_planes(triangles), one_batch(z)
     arguments = (one_batch(grad), triangles, z, *center, *output, *norm, *gate)
@@ -52,11 +53,10 @@ def launch_backward(
     with torch.cuda.device_of(z):
         _launch_input(arguments, strides, flags, channel_planes(grad_triangles), one_batch(grad_z))
         outputs, gates = _launch_weights(arguments, strides, flags)
-    grad_output, grad_bias, *grad_center = projection_gradients(*outputs, output[0], center)
-    grad_gate, grad_gate_bias, *grad_norm = projection_gradients(*gates, gate[0], norm)
-    return [
-        grad_triangles, grad_z, *grad_center, grad_output, grad_bias, *grad_norm, grad_gate, grad_gate_bias,
-    ]  # fmt: skip
+    sums = add_shares([*outputs, *gates], torch.float32)
+    of_output = projection_gradients(sums, output[0], *center)
+    of_gate = projection_gradients(sums[output[0].numel() + len(output[0]) :], gate[0], *norm)
+    return grad_triangles, grad_z, of_output, of_gate
 
 
 def _launch_input(
