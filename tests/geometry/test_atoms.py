@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foldcli.geometry.atoms import atoms14_to_37, bin_table, distance_bin, frames_to_atoms, torsions_to_frames
+from foldcli.geometry.atoms import bin_table, distance_bin, frames_to_atoms, torsions_to_frames
 from foldcli.geometry.rigid import Rigid, quaternion_to_rotation, rigid_from_3_points, update_quaternion
 from foldcli.geometry.torsions import torsion_angles
 from foldcli.protein import residues
@@ -24,7 +24,7 @@ def random_chain(seed: int, length: int) -> tuple[torch.Tensor, Rigid, torch.Ten
 @given(seed=st.integers(0, 10**6), length=st.integers(1, 30))
 def test_atoms_placed_by_torsions_show_the_same_torsions(seed: int, length: int) -> None:
     aatype, backbone, torsions = random_chain(seed, length)
-    atoms = atoms14_to_37(aatype, frames_to_atoms(aatype, torsions_to_frames(aatype, backbone, torsions)))
+    atoms = frames_to_atoms(aatype, torsions_to_frames(aatype, backbone, torsions))
     mask = torch.from_numpy(residues.ATOM37_MASK)[aatype].double()
     found, _, defined = torsion_angles(aatype, atoms, mask)
     # psi and chi depend on one residue; omega and phi also on its neighbour, whose place is arbitrary here
@@ -38,7 +38,7 @@ def test_atoms_placed_by_torsions_show_the_same_torsions(seed: int, length: int)
 @given(seed=st.integers(0, 10**6))
 def test_backbone_frame_is_found_again_from_its_atoms(seed: int) -> None:
     aatype, backbone, torsions = random_chain(seed, 5)
-    atoms = atoms14_to_37(aatype, frames_to_atoms(aatype, torsions_to_frames(aatype, backbone, torsions)))
+    atoms = frames_to_atoms(aatype, torsions_to_frames(aatype, backbone, torsions))
     n, ca, c = (atoms[:, k] for k in (residues.N, residues.CA, residues.C))
     found = rigid_from_3_points(ca - (c - ca), ca, n)
     assert torch.allclose(found.translation, backbone.translation, atol=1e-6)

@@ -131,6 +131,7 @@ def attention_backward_dbias(
     pitch, keys_pitch,  # entries from one row of the bias and of fill to the next, multiples of 16
     shares,  # in how many shares the rows are divided
     per_share,  # rows of a share
+    sums_s: tl.int64,  # stride of bias_sums from share to share
     packed_b: tl.int64, packed_g: tl.int64, packed_n: tl.int64,  # strides
     packed_grad_b: tl.int64, packed_grad_g: tl.int64, packed_grad_n: tl.int64,
     DIM: tl.constexpr,  # d: channels of a head
@@ -165,8 +166,7 @@ def attention_backward_dbias(
         weight = tl.exp2(tl.fma(logits, tl.load(unit + mask_line) * SCALE, -sums[:, None]))
         slope = tl.dot(grad, tl.trans(v), input_precision=PRECISION) - inner[:, None]
         total = tl.fma(weight, slope, total)
-    lines = tl.num_programs(0) // (tl.cdiv(length, BLOCK_M) * columns * shares)  # b times h
-    to = bias_sums + ((share * lines + head) * length + query[:, None]) * pitch + key[None, :]
+    to = bias_sums + share * sums_s + (head * length + query[:, None]) * pitch + key[None, :]
     tl.store(to, total, mask=(query < length)[:, None] & (key < pitch)[None, :])
 
 

@@ -138,8 +138,9 @@ def _launch_dbias(arguments: Arguments, heads: int, bias: Tensor) -> Tensor:
     shares = triton.cdiv(g, per_share)  # none is empty
     sums = packed.new_empty((shares, b, heads, n, bias.shape[-1]), dtype=torch.float32)
     backward.attention_backward_dbias[(blocks * shares * b * heads,)](
-        *arguments, sums, heads, g, n, *_pitches(bias, fill), shares, per_share, *_strides(arguments), **tile, **options
-    )
+        *arguments, sums, heads, g, n, *_pitches(bias, fill), shares, per_share, sums.stride(0), *_strides(arguments),
+        **tile, **options,
+    )  # fmt: skip
     return add_shares([sums], bias.dtype).view(sums.shape[1:])[..., :n]
 
 

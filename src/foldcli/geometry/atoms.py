@@ -1,12 +1,14 @@
 """Atoms from backbone frames and torsion angles, and conversion between the 14-slot and 37-slot layouts."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from foldcli.geometry.rigid import Rigid
 from foldcli.geometry.tables import constant
 from foldcli.protein import residues
-from foldcli.shapes import Atoms14, Atoms37, Float, Int, Points, ResidueIndex, Tensor
+from foldcli.shapes import Atoms37, Float, Int, Points, ResidueIndex, Tensor
 
 
 def residue_table(table: object, aatype: ResidueIndex, like: Tensor) -> Tensor:
@@ -20,35 +22,41 @@ def torsions_to_frames(aatype: ResidueIndex, backbone: Rigid, torsions: Float[Te
     torsions: sine and cosine of pre-omega, phi, psi, chi1 to chi4.
     """
     default = residue_table(residues.DEFAULT_FRAMES, aatype, torsions)
-    sin, cos = torch.cat([constant((0.0, 1.0), torsions).expand_as(torsions[..., :1, :]), torsions], -2).unbind(-1)
-    zero, one = torch.zeros_like(sin), torch.ones_like(sin)
-    about_x = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], dim=-1).unflatten(-1, (3, 3))
-    local = Rigid(default[..., :3, :3] @ about_x, default[..., :3, 3])
-    parts = zip(local.rotation.unbind(-3), local.translation.unbind(-2), strict=True)
-    frames = [Rigid(rotation, translation) for rotation, translation in parts]
+    angles = torch.cat([constant((0.0, 1.0), torsions).expand_as(torsions[..., :1, :]), torsions], -2)
+    about_x = F.linear(angles, constant(ABOUT_X, angles), constant(UNTURNED, angles)).unflatten(-1, (4, 4))
+    # 4 x 4 matrices, of which one product composes frames
+    frames = list((default @ about_x).unbind(-3))
     for g in range(5, 8):  # the frames of chi2 to chi4 are relative to the previous chi
-        frames[g] = frames[g - 1].compose(frames[g])
-    to_backbone = Rigid(
-        torch.stack([f.rotation for f in frames], dim=-3), torch.stack([f.translation for f in frames], dim=-2)
-    )
-    return Rigid(backbone.rotation.unsqueeze(-3), backbone.translation.unsqueeze(-2)).compose(to_backbone)
+        frames[g] = frames[g - 1] @ frames[g]
+    side_by_side = backbone.matrix() @ torch.cat(frames, dim=-1)
+    placed = side_by_side.unflatten(-1, (len(frames), 4)).transpose(-2, -3)
+    return Rigid(placed[..., :3], placed[..., 3])
 
 
-def frames_to_atoms(aatype: ResidueIndex, frames: Rigid) -> Atoms14:
-    """Place ideal atoms by the frames [i, 8] of their rigid groups, in angstrom (Suppl. Alg. 24, line 11)."""
-    group = residue_table(residues.ATOM14_GROUP, aatype, frames.translation)
-    rotation = frames.rotation.gather(-3, group[..., None, None].expand(*group.shape, 3, 3))
-    translation = frames.translation.gather(-2, group[..., None].expand(*group.shape, 3))
-    ideal = residue_table(residues.ATOM14_IDEAL, aatype, translation)
-    atoms = (rotation @ ideal.unsqueeze(-1)).squeeze(-1) + translation
-    return atoms * residue_table(residues.ATOM14_MASK, aatype, translation).unsqueeze(-1)
+def frames_to_atoms(aatype: ResidueIndex, frames: Rigid) -> Atoms37:
+    """Place ideal atoms by the frames [i, 8] of their rigid groups, in angstrom (Suppl. Alg. 24, line 11).
+
+    Slots that a residue type does not have are zero.
+    """
+    side_by_side = frames.matrix().transpose(-2, -3).flatten(-2)
+    return (side_by_side @ residue_table(PLACES, aatype, side_by_side)).mT
 
 
-def atoms14_to_37(aatype: ResidueIndex, atoms: Atoms14) -> Atoms37:
-    """Convert the 14-slot layout to 37 slots; slots that a residue type does not have are zero."""
-    slot = residue_table(residues.ATOM37_TO_14, aatype, atoms)
-    spread = atoms.gather(-2, slot[..., None].expand(*slot.shape, 3))
-    return spread * residue_table(residues.ATOM37_MASK, aatype, atoms).unsqueeze(-1)
+def _places() -> NDArray[np.float32]:
+    """For each residue type and atom, its ideal place (x, y, z, 1) in the rows of its group [21, 8 x 4, 37]."""
+    slot = residues.ATOM37_TO_14
+    ideal = np.take_along_axis(residues.ATOM14_IDEAL, slot[..., None], axis=1)
+    place = np.pad(ideal, ((0, 0), (0, 0), (0, 1)), constant_values=1) * residues.ATOM37_MASK[..., None]
+    group = np.eye(8, dtype=np.float32)[np.take_along_axis(residues.ATOM14_GROUP, slot, axis=1)]
+    return np.einsum("rag,rad->rgda", group, place).reshape(len(slot), -1, slot.shape[-1]).astype(np.float32)
+
+
+PLACES = _places()
+# A rotation about x as a 4 x 4 matrix: what its sine and cosine add [16, 2] to the rest.
+ABOUT_X, UNTURNED = np.zeros((16, 2), np.float32), np.zeros(16, np.float32)
+UNTURNED[[0, 15]] = 1
+ABOUT_X[[5, 10], 1] = 1
+ABOUT_X[[6, 9], 0] = -1, 1
 
 
 def atoms37_to_14(aatype: ResidueIndex, atoms: Float[Tensor, "*b i 37 d"]) -> Float[Tensor, "*b i 14 d"]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 
+from foldcli.geometry.tables import constant
 from foldcli.shapes import Float, Points, ResidueMask, Tensor
 
 RADIUS = 15.0
@@ -31,7 +32,7 @@ def smooth_lddt(predicted: Points, true: Points, mask: ResidueMask) -> Float[Ten
 
     As in AlphaFold 3 (Abramson et al. 2024, Suppl. Alg. 27), but of CA atoms only.
     """
-    kept, pairs = _kept(predicted, true, mask, lambda error, tolerance: (tolerance - error).sigmoid())
+    kept, pairs = _kept(predicted, true, mask, lambda error, tolerances: (tolerances - error).sigmoid())
     return _share(kept, pairs, (-1, -2))
 
 
@@ -52,14 +53,14 @@ def squared_distances(points: Float[Tensor, "*b i d"], others: Float[Tensor, "*b
 
 
 def _kept(
-    predicted: Points, true: Points, mask: ResidueMask, within: Callable[[Tensor, float], Tensor] = torch.lt
+    predicted: Points, true: Points, mask: ResidueMask, within: Callable[[Tensor, Tensor], Tensor] = torch.lt
 ) -> tuple[Float[Tensor, "*b i j"], Float[Tensor, "*b i j"]]:
     """For each pair, the share of tolerances within which its distance is kept; and a mask of the pairs that count."""
     expected = distances(true, true)
-    pairs = (expected < RADIUS).to(mask.dtype) * mask.unsqueeze(-1) * mask.unsqueeze(-2)
-    pairs = pairs * (1 - torch.eye(mask.shape[-1], device=mask.device, dtype=mask.dtype))
-    error = (distances(predicted, predicted) - expected).abs()
-    share = torch.stack([within(error, tolerance) for tolerance in TOLERANCES]).to(mask.dtype).mean(0)
+    pairs = (expected < RADIUS) * mask.unsqueeze(-1) * mask.unsqueeze(-2)
+    pairs.diagonal(dim1=-2, dim2=-1).zero_()
+    error = (distances(predicted, predicted) - expected).abs().unsqueeze(-1)
+    share = within(error, constant(TOLERANCES, error)).to(mask.dtype).mean(-1)
     return share * pairs, pairs
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import pad
 
 from foldcli.geometry.tables import constant
 from foldcli.shapes import Float, Tensor
@@ -33,6 +32,10 @@ class Rigid:
         rotation, offset = self.rotation @ inner.rotation, self.rotation @ inner.translation.unsqueeze(-1)
         return Rigid(rotation, offset.squeeze(-1) + self.translation)
 
+    def matrix(self) -> Float[Tensor, "*b 3 4"]:
+        """Rotation and translation side by side: the motion's matrix without its last row, 0 0 0 1."""
+        return torch.cat([self.rotation, self.translation.unsqueeze(-1)], dim=-1)
+
     def scaled(self, factor: float) -> "Rigid":
         """The same frame in other units of length."""
         return Rigid(self.rotation, self.translation * factor)
@@ -54,6 +57,8 @@ ROTATION = _sums_of_products([
     "+xz +xz -wy -wy", "+yz +yz +wx +wx", "+ww -xx -yy +zz",
 ])  # fmt: skip
 PRODUCT = _sums_of_products(["+ww -xx -yy -zz", "+wx +xw +yz -zy", "+wy +yw +zx -xz", "+wz +zw +xy -yx"])
+# The same where the second quaternion has no real part.
+PRODUCT = PRODUCT.reshape(4, 4, 4)[:, 1:].reshape(12, 4)
 
 
 def quaternion_to_rotation(q: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 3 3"]:
@@ -75,11 +80,11 @@ def rotation_to_quaternion(rotation: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "
 
 def update_quaternion(q: Float[Tensor, "*b 4"], step: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 4"]:
     """Multiply q by the quaternion (1, step) and normalise (Suppl. Alg. 23)."""
-    new = _products(q, pad(step, (1, 0), value=1.0)) @ constant(PRODUCT, q)
+    new = q + _products(q, step) @ constant(PRODUCT, q)
     return new / torch.linalg.vector_norm(new, dim=-1, keepdim=True)
 
 
-def _products(a: Float[Tensor, "*b 4"], b: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 16"]:
+def _products(a: Float[Tensor, "*b 4"], b: Float[Tensor, "*b n"]) -> Float[Tensor, "*b m"]:
     return (a.unsqueeze(-1) * b.unsqueeze(-2)).flatten(-2)
 
 

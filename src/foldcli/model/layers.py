@@ -84,7 +84,11 @@ class GatedAttention(nn.Module):
         bias: Float[Tensor, "*b h n n"] | None = None,
     ) -> Float[Tensor, "*b g n c"]:
         """packed: the normalised rows, projected by `self.packed`; bias: the pair bias."""
-        return self.output(self.attend(packed, mask, bias))
+        attended = self.attend(packed, mask, bias)
+        if attended.is_contiguous():
+            return self.output(attended)
+        # Columns of the MSA and transposed pairs: in the order of memory, or a copy of all would be made.
+        return self.output(attended.transpose(-2, -3)).transpose(-2, -3)
 
     def attend(
         self,

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from foldcli.config import StructureConfig
-from foldcli.geometry.atoms import atoms14_to_37, frames_to_atoms, torsions_to_frames
+from foldcli.geometry.atoms import frames_to_atoms, torsions_to_frames
 from foldcli.geometry.rigid import Rigid, quaternion_to_rotation, update_quaternion
 from foldcli.geometry.tables import constant
 from foldcli.model.ipa import InvariantPointAttention
@@ -129,7 +129,7 @@ class StructureModule(nn.Module):
 def all_atoms(aatype: ResidueIndex, state: StructureState) -> Atoms37:
     """Heavy atoms from one layer's frames and torsions, in angstrom (Suppl. Alg. 24)."""
     groups = torsions_to_frames(aatype, state.frames, state.torsions)
-    return atoms14_to_37(aatype, frames_to_atoms(aatype, groups))
+    return frames_to_atoms(aatype, groups)
 
 
 def _unit(x: Float[Tensor, "*b 2"]) -> Float[Tensor, "*b 2"]:

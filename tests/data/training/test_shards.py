@@ -20,7 +20,7 @@ from foldcli.data.training.chain_source import Entry, filter_entries, sampling_w
 from foldcli.data.training.open_source import open_source
 from foldcli.data.training.shards import PackedChain, ShardSource, pack_chain, write_shard
 from foldcli.errors import InputError
-from foldcli.geometry.atoms import atoms14_to_37, frames_to_atoms, torsions_to_frames
+from foldcli.geometry.atoms import frames_to_atoms, torsions_to_frames
 from foldcli.geometry.rigid import Rigid, quaternion_to_rotation
 from foldcli.protein.residues import ATOM37_MASK, CB, INDEX, LETTERS_X, O
 
@@ -72,7 +72,7 @@ def ideal_chain(sequence: str) -> np.ndarray:
     for k in range(count):
         torsions = torch.stack([angles[k].sin(), angles[k].cos()], dim=-1)
         frames = torsions_to_frames(aatype[k], Rigid(quaternion_to_rotation(turns[k]), torch.zeros(1, 3)), torsions)
-        atoms = atoms14_to_37(aatype[k], frames_to_atoms(aatype[k], frames))[0]
+        atoms = frames_to_atoms(aatype[k], frames)[0]
         placed.append(atoms + (start - atoms[0]))
         # N of the next residue: 1.33 angstrom from C, in the plane of psi's frame, across from O
         turn = frames.rotation[0, 3]

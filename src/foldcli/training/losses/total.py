@@ -8,6 +8,7 @@ from foldcli.config import LossConfig, ModelConfig
 from foldcli.data.training.sample import Labels
 from foldcli.geometry.atoms import atoms37_to_14, torsions_to_frames
 from foldcli.geometry.lddt import smooth_lddt
+from foldcli.geometry.tables import constant
 from foldcli.model.alphafold import Output
 from foldcli.model.features import Features
 from foldcli.shapes import Float, Tensor
@@ -32,7 +33,8 @@ def total(
     1.9); AlphaFold's published code leaves that out. model: gives the bins of the heads and which atoms are predicted.
     """
     terms = _terms(output, features, labels, config, model)
-    weighted = torch.stack([getattr(config, name) * value for name, value in terms.items()]).sum(0)
+    weights = constant(tuple(float(getattr(config, name)) for name in terms), features.seq_mask)
+    weighted = torch.tensordot(weights, torch.stack([*terms.values()]), 1)
     return {**terms, "total": weighted * features.seq_mask.sum(-1).sqrt()}
 
 
