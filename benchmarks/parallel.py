@@ -1,5 +1,7 @@
 """Dynamic Axial Parallelism of one Evoformer block over CPU ranks, one thread each (`make bench-parallel`).
 
+And training steps of the model `mini` on ranks with samples of their own: the exposed part of what they send.
+
 At 256 residues and 128 sequences: parallel efficiency T(1) / (N T(N)); seconds of communication, of its exposed part
 and of computing; peak memory against 1/N. Then two ranks in two network namespaces on a slow link (needs root): the
 share of communication that Duality Async hides, against a run that waits wherever it sends. The plain block, the
@@ -23,19 +25,21 @@ from typing import Any
 import torch
 
 ROOT = Path(__file__).parents[1]
-RANK = str(Path(__file__).with_name("parallel_block.py"))
-EFFICIENCY, HIDDEN, MEMORY = 0.93, 0.5, 1.15
+BLOCK, STEP = (str(Path(__file__).with_name(name)) for name in ("parallel_block.py", "parallel_step.py"))
+EFFICIENCY, HIDDEN, MEMORY, EXPOSED = 0.93, 0.5, 1.15, 0.1
 LINK = "4gbit"
 QUIET = {"KINETO_LOG_LEVEL": "99", "TORCH_CPP_LOG_LEVEL": "ERROR"}
 SPACES, ADDRESSES = ("foldcli-0", "foldcli-1"), ("10.99.7.1", "10.99.7.2")
 
 
-def ranks(count: int, *options: str, prefixes: Sequence[Sequence[str]] = (), **places: str) -> dict[str, Any]:
-    """Run parallel_block.py on `count` ranks and parse what rank 0 prints."""
+def ranks(
+    count: int, *options: str, program: str = BLOCK, prefixes: Sequence[Sequence[str]] = (), **places: str
+) -> dict[str, Any]:
+    """Run a program on `count` ranks and parse what rank 0 prints."""
     running = []
     for rank in range(count):
         place = {"RANK": str(rank), "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29713"}
-        command = [*(prefixes[rank] if prefixes else ()), sys.executable, RANK, *options]
+        command = [*(prefixes[rank] if prefixes else ()), sys.executable, program, *options]
         environment = os.environ | QUIET | place | {"OMP_NUM_THREADS": "1"} | places
         running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
     said = [process.communicate()[0] for process in running]
@@ -67,6 +71,18 @@ def memory(count: int, what: str, *options: str) -> float:
     share = count * found["split"] / found["whole"]
     print(f"{count} ranks, {what}: {share:.3f} of 1/{count} of {found['whole'] / 2**20:.0f} MiB (aim below {MEMORY})")
     return share
+
+
+def data_parallel(count: int, *options: str) -> dict[str, float]:
+    """Seconds of a training step of `mini` on data-parallel ranks, and the share of it that is communication alone."""
+    found = ranks(count, *options, program=STEP)
+    found["share"] = found["exposed"] / found["step"]
+    print(
+        f"{count} data-parallel ranks: a step of mini takes {found['step']:.3f} s, a rank sends "
+        f"{found['sent'] / 1e6:.0f} MB; exposed communication {found['exposed']:.3f} s, {found['share']:.1%} of it "
+        f"(aim below {EXPOSED:.0%}); {found['late']:.3f} s of waiting for the slowest rank are no part of that"
+    )
+    return found
 
 
 @contextmanager
@@ -129,6 +145,7 @@ def main() -> None:
         "date": datetime.date.today().isoformat(),
         "forward, 2 ranks": efficiency(2, *turns),
         "training step, 2 ranks": efficiency(2, "--train", *turns),
+        "data-parallel step, 2 ranks": data_parallel(2, *turns),
         "memory, forward": {f"{count} ranks": memory(count, "forward") for count in (2, 4)},
         "memory, training step": {f"{count} ranks": memory(count, "training step", "--train") for count in (2, 4)},
         "slow link": {"rate": options.rate, "forward": overlap(options.rate, *turns),

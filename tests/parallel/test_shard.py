@@ -1,5 +1,6 @@
 """A sharded model (DAP) gives the plain model's outputs and gradients, at any length and depth."""
 
+from collections.abc import Callable
 from dataclasses import fields
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from foldcli.model.alphafold import AlphaFold, Output
 from foldcli.model.features import Features
 from foldcli.parallel import collectives
-from foldcli.parallel.gradients import sum_over_axial
+from foldcli.parallel.gradients import whole_gradients
 from foldcli.parallel.mesh import RankMesh, build_mesh
 from foldcli.parallel.shard import gather_output, shard
 from tests.parallel.rank_pool import RankPool, group_of
@@ -46,14 +47,16 @@ def _spread(mask: torch.Tensor, value: torch.Tensor, name: str) -> torch.Tensor:
     return mask.reshape(*mask.shape, *[1] * (value.dim() - mask.dim()))
 
 
-def outcome(model: AlphaFold, sample: Features, whole) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:  # type: ignore[no-untyped-def]
+def outcome(
+    model: AlphaFold, sample: Features, whole: Callable[[Output], Output], mesh: RankMesh
+) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:
     """Outputs of the second pass and the gradient of every parameter."""
     with torch.no_grad():
         first = model(sample)
     output = whole(model(sample, first.recycled()))
-    gradients = torch.autograd.grad(loss(output, sample.seq_mask), list(model.parameters()), materialize_grads=True)
+    gradients = whole_gradients(loss(output, sample.seq_mask), list(model.parameters()), mesh)
     masked = {k: (v * _spread(sample.seq_mask, v, k)).detach() for k, v in values(output).items()}
-    return masked, list(gradients)
+    return masked, gradients
 
 
 def worst_difference(axial: int, shape: dict) -> dict[str, float]:  # type: ignore[type-arg]
@@ -72,10 +75,9 @@ def difference_of_some(axial: int, shape: dict, message: int) -> dict[str, float
 def difference_on(mesh: RankMesh, shape: dict) -> dict[str, float]:  # type: ignore[type-arg]
     sample = features(**shape | {"seed": 5 + mesh.data.rank})
     config = COMPLEXES if sample.chains else CONFIG
-    expected, wanted = outcome(small_model(config=config).eval(), sample, lambda output: output)
+    expected, wanted = outcome(small_model(config=config).eval(), sample, lambda output: output, RankMesh())
     model = shard(small_model(config=config).eval(), mesh.axial)
-    found, gradients = outcome(model, sample, gather_output)
-    sum_over_axial(gradients, mesh)
+    found, gradients = outcome(model, sample, gather_output, mesh)
     names = [name for name, _ in model.named_parameters()]
     pairs = [(key, found[key], expected[key]) for key in expected]
     pairs += list(zip(names, gradients, wanted, strict=True))

@@ -13,6 +13,7 @@ from foldcli.parallel.mesh import RankGroup
 
 # Names of torch's functional collectives.
 ALL_GATHER, REDUCE_SCATTER, ALL_TO_ALL = "all_gather_into_tensor", "reduce_scatter_tensor", "all_to_all_single"
+ALL_REDUCE = "all_reduce_"
 
 
 class CommCounter(TorchDispatchMode):
@@ -56,6 +57,8 @@ def sent_bytes(name: str, args: tuple[Any, ...], group: RankGroup) -> int:
         split = args[2]
         return nbytes * (sum(split) - split[group.rank]) // max(sum(split), 1)
     others = group.size - 1
+    if name == ALL_REDUCE:  # a reduce-scatter, then an all-gather of the parts
+        return 2 * nbytes * others // group.size
     return nbytes * others if name == ALL_GATHER else nbytes * others // group.size
 
 

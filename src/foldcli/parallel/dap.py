@@ -2,7 +2,7 @@
 
 FastFold (Cheng et al. 2022, arXiv:2203.00854). Every DAP module is a subclass, so that `shard` changes the class of a
 module and leaves its parameters, their names and everything else as they are. Activations are sharded over one axis of
-residues or sequences; each rank's gradients of parameters are partial sums (`gradients.sum_over_axial`).
+residues or sequences; each rank's gradients of parameters are partial sums (`gradients.whole_gradients`).
 
 Comments "Duality Async" mark where a transfer starts and where it is awaited in the forward pass; the backward pass
 starts the gradient's transfer at the wait and awaits it at the start (`collectives`); `ring` has its own for triangle

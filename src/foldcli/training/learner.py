@@ -13,7 +13,7 @@ from foldcli.data.training.sample import Sample
 from foldcli.errors import WeightsError
 from foldcli.geometry.lddt import lddt
 from foldcli.model.alphafold import AlphaFold, Output
-from foldcli.parallel.gradients import average_over_data, sum_over_axial
+from foldcli.parallel.gradients import average_over_data, whole_gradients
 from foldcli.parallel.mesh import RankMesh
 from foldcli.parallel.shard import gather_output
 from foldcli.protein.residues import CA
@@ -96,9 +96,7 @@ class Learner:
         with self.timers.timed("loss"):
             terms = total(output, sample.passes[-1], sample.labels, self.config.loss, self.config.model)
         with self.timers.timed("backward"):
-            loss = terms["total"].mean()
-            gradients = torch.autograd.grad(loss, self.optimizer.parameters, materialize_grads=True)
-            sum_over_axial(gradients, self.mesh)
+            gradients = whole_gradients(terms["total"].mean(), self.optimizer.parameters, self.mesh)
         with self.timers.timed("update"):
             norm = self.optimizer.add(gradients, share)
         with self.timers.timed("loss"), torch.no_grad():
