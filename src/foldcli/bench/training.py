@@ -27,6 +27,7 @@ from foldcli.system_memory import peak_bytes, reset_peak
 from foldcli.timers import Timers
 from foldcli.training.begin import new_model
 from foldcli.training.flops import pass_flops, peak_flops, training_passes
+from foldcli.training.graphs import StepGraphs
 from foldcli.training.learner import Learner, Step
 
 # Steps that are not timed: workers start, memory is allocated.
@@ -69,6 +70,7 @@ def time_training(config: TrainConfig, steps: int, device: torch.device) -> Trai
     """Time `steps` optimiser steps on real data, without checkpoints or validation; the parameters are discarded."""
     config = replace(config, steps=WARM + steps)
     learner = Learner(new_model(config, device, RankMesh()), config, RankMesh())
+    learner.graphs = StepGraphs(usable=False)  # which have no phases
     loader = Loader(with_homologs(open_source(config.train), config.train), config, device=device)
     spent, passes = list[float](), list[int]()
     with contextlib.closing(loader):
@@ -116,7 +118,7 @@ def time_one_step(learner: Learner, sample: Sample) -> tuple[Step, float, int]:
 
     On CUDA the step before it compiles the kernels and is not timed; on the CPU, where steps are alike, none is.
     """
-    device = learner.device
+    device, learner.graphs = learner.device, StepGraphs(usable=False)
     batches = [map_tensors(lambda tensor: tensor.to(device), sample)]
     if device.type == "cuda":
         learner.learn(batches)

@@ -4,6 +4,7 @@ import contextlib
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ from foldcli.shapes import Float, Tensor
 from foldcli.timers import Timers
 from foldcli.training.checkpoint import read_state
 from foldcli.training.folder import read_averages
+from foldcli.training.graphs import StepGraphs
 from foldcli.training.guard import Guard
 from foldcli.training.losses import total
 from foldcli.training.optimizer import Optimizer
@@ -55,6 +57,8 @@ class Learner:
         self.optimizer = Optimizer(model, config.optimizer)
         self.guard = Guard(config.guard, self.device)
         self.timers = Timers()
+        self.graphs = StepGraphs(self.device.type == "cuda" and mesh.axial.size == 1)
+        self.figures: list[str] = []  # names of what `_accumulate` returns
         self.number = 0
         self.best, self.best_step = 0.0, -1
 
@@ -79,19 +83,23 @@ class Learner:
         """
         self.model.train()
         share = 1 / len(batches)
-        figures = [self._accumulate(sample, place, share) for place, sample in enumerate(batches)]
+        figures = []
+        for place, sample in enumerate(batches):
+            torch.manual_seed(self._dropout_seed(place))
+            figures.append(self.graphs.run("gradients", partial(self._accumulate, share), sample))
         with self.timers.timed("update"):
             position = self.number if position is None else position
             samples, left = (position + 1) * self.config.batch_size, self.config.steps - position - 1
             rate = self.optimizer.schedule(samples, left, self.number)
-            found = fetched(self._update(share * torch.stack([torch.stack([*f.values()]) for f in figures]).sum(0)))
-        number, names = self.number, list(figures[0])
+            means = share * torch.stack(figures).sum(0)
+            average_over_data([means, self.optimizer.gradient], self.mesh)
+            found = fetched(self.graphs.run("update", self._update, means))
+        number = self.number
         self.number += 1
-        return lambda: self._told(number, rate, names, found())
+        return lambda: self._told(number, rate, found())
 
-    def _accumulate(self, sample: Sample, place: int, share: float) -> dict[str, Tensor]:
-        """Add one micro-batch's gradient; returns the terms of its loss, its lDDT and the gradient norm."""
-        torch.manual_seed(self._dropout_seed(place))
+    def _accumulate(self, share: float, sample: Sample) -> Float[Tensor, " n"]:
+        """Add `share` of one micro-batch's gradient; returns the terms of its loss, its lDDT and the gradient norm."""
         output = gather_output(predict(self.model, sample, self.timers))
         with self.timers.timed("loss"):
             terms = total(output, sample.passes[-1], sample.labels, self.config.loss, self.config.model)
@@ -101,7 +109,8 @@ class Learner:
             norm = self.optimizer.add(gradients, share)
         with self.timers.timed("loss"), torch.no_grad():
             each = torch.stack([*terms.values(), ca_lddt(output, sample)]).flatten(1).mean(1)
-        return dict(zip([*terms, "lddt_ca", "norm"], [*each.unbind(), norm], strict=True))
+            self.figures = [*terms, "lddt_ca", "norm"]
+            return torch.cat([each, norm.unsqueeze(0)])
 
     def _dropout_seed(self, place: int) -> int:
         """The seed of a micro-batch's dropout: by step and place in the batch, so that a resumed run draws the same."""
@@ -110,15 +119,14 @@ class Learner:
 
     def _update(self, figures: Float[Tensor, " n"]) -> Tensor:
         """Take the step that was prepared, unless the guard refuses it; returns the figures and what it decided by."""
-        average_over_data([figures, self.optimizer.gradient], self.mesh)
         total, norm = figures[-3], figures[-1]
         taken, mean = self.guard.judge(total, norm)
         self.optimizer.step(taken)
         return torch.cat([figures.double(), torch.stack([taken.double(), mean])])
 
-    def _told(self, number: int, rate: float, names: list[str], found: list[float]) -> Step:
+    def _told(self, number: int, rate: float, found: list[float]) -> Step:
         *figures, taken, mean = found
-        terms = dict(zip(names, figures, strict=True))
+        terms = dict(zip(self.figures, figures, strict=True))
         norm, kept = terms.pop("norm"), terms.pop("lddt_ca")
         refused = self.guard.told(bool(taken), terms["total"], norm, mean)
         return Step(number, terms, norm, rate * taken, kept, refused)
