@@ -14,7 +14,7 @@ from tests.parallel.samples import CONFIG, features, small_model
 from tests.parallel.test_shard import TOLERANCE, values
 
 RATES = DeviceRates(1e12, 1e11, 1e10, 0.0, 1e-5)
-SIZES = {"length": 31, "depth": 5, "extra": 3, "templates": 0, "seed": 3, "masked": False}
+SIZES = {"length": 43, "depth": 5, "extra": 3, "templates": 0, "seed": 3, "masked": False}
 SHALLOW = replace(
     CONFIG,
     evoformer=replace(CONFIG.evoformer, blocks=1),

@@ -20,7 +20,7 @@ from foldcli.bench.gpu.checks import failure
 from foldcli.compose import model_config
 from foldcli.model.alphafold import AlphaFold, Output
 from foldcli.model.features import Features
-from foldcli.parallel.gradients import sum_over_axial
+from foldcli.parallel.gradients import whole_gradients
 from foldcli.parallel.mesh import RankMesh, world_group
 from foldcli.parallel.shard import gather_output, sharded_copy
 from foldcli.shapes import Tensor
@@ -83,8 +83,7 @@ def _outcome(model: AlphaFold, features: Features, mesh: RankMesh) -> tuple[dict
     model.requires_grad_()
     output = _named(gather_output(model(features)))
     value = sum(x.square().mean() / x.detach().square().mean() for x in output.values())
-    gradients = list(torch.autograd.grad(value, list(model.parameters()), materialize_grads=True))  # type: ignore[arg-type]
-    sum_over_axial(gradients, mesh)
+    gradients = whole_gradients(value, list(model.parameters()), mesh)  # type: ignore[arg-type]
     names = [name for name, _ in model.named_parameters()]
     return {name: x.detach() for name, x in output.items()}, dict(zip(names, gradients, strict=True))
 
