@@ -7,11 +7,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from foldcli.data.training.micro_batch import MicroBatches
+from foldcli.data.training.open_source import open_source
 from foldcli.errors import FoldcliError, InputError
+from foldcli.parallel.mesh import RankMesh
+from foldcli.parallel.peak_memory import peak_cpu_bytes
 from foldcli.training import memory
-from foldcli.training.memory import kept_bytes
+from foldcli.training.begin import new_model
+from foldcli.training.learner import Learner
+from foldcli.training.memory import COPIES, kept_bytes
 from tests.training.conftest import Watched, begun, small
 
+FEW = ["sample.crop=8", "sample.max_recycle=0"]
 OVERRIDES = ["micro_batch=1", "batch_size=1", "sample.crop=160", "sample.max_recycle=0"]
 # In a process of its own, whose peak is the step's; its environment makes glibc return large blocks at once.
 MEASURE = """
@@ -40,6 +47,18 @@ def test_the_prediction_is_near_what_is_measured() -> None:
         capture_output=True, text=True, check=True, env={"MALLOC_MMAP_THRESHOLD_": "1000000"},
     )  # fmt: skip
     assert 0.7 < kept_bytes(small(*OVERRIDES), 160) / int(measured.stdout) < 1.4
+
+
+@pytest.mark.parametrize("matrices", ["adam", "muon"])
+def test_parameters_have_as_many_copies_as_predicted(matrices: str) -> None:
+    config = small("micro_batch=1", "batch_size=1", "model=mini", f"optimizer.matrices={matrices}", *FEW)
+    learner = Learner(new_model(config, torch.device("cpu"), RankMesh()), config, RankMesh())
+    sample = MicroBatches(open_source(config.train, "train"), config)((0, 0)).sample
+    assert sample is not None
+    learner.learn([sample])
+    held = {x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() for x in learner.state().values()}
+    copies = sum(held.values()) + learner.optimizer.gradient.nbytes + peak_cpu_bytes(lambda: learner.learn([sample]))
+    assert copies / sum(p.nbytes for p in learner.model.parameters()) == pytest.approx(COPIES, abs=0.3)
 
 
 @pytest.mark.parametrize("recompute", ["recompute=false", "recompute=true"])

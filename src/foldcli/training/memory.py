@@ -12,8 +12,9 @@ from foldcli.parallel.mesh import RankMesh
 from foldcli.parallel.worker import ranks_per_host
 from foldcli.system_memory import available_bytes
 
-# Copies of the parameters: themselves, gradients of one micro-batch and their sum, the average, and Adam's two.
-COPIES = 6
+# Copies of the parameters: themselves, their average, Adam's two and the sum of gradients; and while a micro-batch's
+# gradients are gathered, these and what they are gathered into. Muon keeps one less, and needs one more in a step.
+COPIES = 7
 # What a block keeps for its backward pass, in tensors of its representations' size: measured in steps of the tiny
 # model of crops 64 and 160 on the CPU, without activation checkpointing and with it.
 KEPT = 41
