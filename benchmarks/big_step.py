@@ -1,4 +1,4 @@
-"""One training step of the full model on this machine, on CUDA after an untimed one: time, memory, loss.
+"""Training steps of the full model on this machine, on CUDA five after an untimed one: median time, memory, loss.
 
     python benchmarks/big_step.py [KEY=VALUE ...]
 

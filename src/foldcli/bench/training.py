@@ -32,6 +32,8 @@ from foldcli.training.learner import Learner, Step
 
 # Steps that are not timed: workers start, memory is allocated.
 WARM = 3
+# Steps on CUDA of which `time_one_step` takes the median.
+TIMED = 5
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,7 @@ class SynchronizedTimers(Timers):
     def timed(self, name: str) -> Iterator[None]:
         with super().timed(name):
             yield
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
+            _wait_for(self.device)
 
 
 def time_training(config: TrainConfig, steps: int, device: torch.device) -> TrainingTimes:
@@ -114,22 +115,30 @@ def long_sample(config: TrainConfig, shard: Path) -> Sample:
 
 
 def time_one_step(learner: Learner, sample: Sample) -> tuple[Step, float, int]:
-    """A step from one micro-batch: what it found, its seconds, and the peak bytes on the learner's device.
+    """Steps from one micro-batch: what the last found, the median of their seconds, and peak bytes on their device.
 
-    On CUDA the step before it compiles the kernels and is not timed; on the CPU, where steps are alike, none is.
+    On CUDA TIMED steps are timed, after one that compiles the kernels; on the CPU, where steps are alike, there is one.
+    The learner's timers then hold the phases of the last.
     """
     device, learner.graphs = learner.device, StepGraphs(usable=False)
     batches = [map_tensors(lambda tensor: tensor.to(device), sample)]
     if device.type == "cuda":
         learner.learn(batches)
-        torch.cuda.synchronize(device)
-    learner.timers = SynchronizedTimers(device)
     reset_peak(device)
-    start = time.perf_counter()
-    step = learner.learn(batches)
+    spent = list[float]()
+    for _ in range(TIMED if device.type == "cuda" else 1):
+        learner.timers = SynchronizedTimers(device)
+        _wait_for(device)
+        start = time.perf_counter()
+        step = learner.learn(batches)
+        _wait_for(device)
+        spent.append(time.perf_counter() - start)
+    return step, statistics.median(spent), peak_bytes(device)
+
+
+def _wait_for(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return step, time.perf_counter() - start, peak_bytes(device)
 
 
 def summary(times: TrainingTimes) -> str:
