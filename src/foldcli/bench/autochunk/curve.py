@@ -13,7 +13,8 @@ from rich.table import Table
 from torch import nn
 
 from foldcli.autochunk import Chunked
-from foldcli.autochunk.graph import tensors
+from foldcli.autochunk.chunked import Donated
+from foldcli.autochunk.graph import mapped, tensors
 from foldcli.autochunk.plan import Plan
 from foldcli.autochunk.region_selection import Planner
 from foldcli.bench.cases import Case, Cases, Sizes
@@ -23,6 +24,7 @@ from foldcli.bench.timing import seconds, warm_times
 from foldcli.bench.work import tensor_bytes, work_of
 from foldcli.compose import model_config
 from foldcli.files import atomic_file
+from foldcli.folding.chunking import overwritable
 from foldcli.parallel.peak_memory import peak_cpu_bytes
 from foldcli.system_memory import peak_bytes, reset_peak
 
@@ -37,8 +39,9 @@ SHORT = 30.0  # seconds; a shorter run without chunking is repeated after each p
 class Point:
     """One way to run a module.
 
-    peak: bytes beside parameters and inputs, results included; error: largest absolute difference of results from those
-    without chunking; predicted: bytes that AutoChunk predicts; words: the plan in words.
+    peak: bytes beside parameters and inputs, with results, unless one takes an input's place; error: largest absolute
+    difference of results from those without chunking; predicted: bytes that AutoChunk predicts; words: the plan in
+    words.
     """
 
     name: str
@@ -75,12 +78,14 @@ class Curve:
 class CurveBench:
     """Measures one module without chunking and under several plans."""
 
-    def __init__(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self.module, self.inputs = module, inputs
+    def __init__(self, module: nn.Module, inputs: tuple[Any, ...], donated: Donated = lambda *_: []) -> None:
+        """donated: those of the inputs that a plan may overwrite; each call gets copies of them."""
+        self.module, self.inputs, self.donated = module, inputs, donated
         self.device = tensors(inputs)[0].device
         self.expected: Any = None
-        self.run = Chunked(module, Planner.tightest)
+        self.run = Chunked(module, Planner.tightest, donated=donated)
         self.planner = self.run.planner(*inputs)
+        self.given = sum(tensor.nbytes for tensor in donated(*inputs))
 
     def whole(self) -> Point:
         """The module without chunking; its results are the reference of all other points."""
@@ -103,7 +108,8 @@ class CurveBench:
             before = plan.peak
             self.run.use(partial(_given, plan), slowdown)
             self.run.plan(*self.inputs)
-            yield replace(self.point(f"plan {slowdown}", self.run), predicted=plan.peak, words=tuple(plan.describe()))
+            predicted, words = plan.peak - self.given, tuple(plan.describe())
+            yield replace(self.point(f"plan {slowdown}", self.run), predicted=predicted, words=words)
 
     def _measured(self, run: Callable[..., Any]) -> tuple[Any, int, float]:
         """Results, peak bytes and median seconds; a long call is timed once."""
@@ -114,10 +120,15 @@ class CurveBench:
         def call() -> None:
             found.clear()
             with torch.inference_mode():
-                found.append(run(*self.inputs))
+                found.append(run(*self._fresh_inputs()))
 
-        peak = self._peak(lambda: first.append(seconds(call, self.device)))
+        peak = self._peak(lambda: first.append(seconds(call, self.device))) - self.given
         return found[0], peak, warm_times(call, self.device, first[0]).median
+
+    def _fresh_inputs(self) -> tuple[Any, ...]:
+        """The inputs, with copies of those that are donated."""
+        given = {id(tensor) for tensor in self.donated(*self.inputs)}
+        return mapped(lambda leaf: leaf.clone() if id(leaf) in given else leaf, self.inputs)
 
     def _peak(self, call: Callable[[], object]) -> int:
         if self.device.type == "cpu":
@@ -137,7 +148,8 @@ def trunk(request: Request) -> CurveBench:
     (length,) = request.lengths
     cases = Cases(config, Sizes(length, request.depth, request.extra), device, dtype)
     features = replace(cases.features(), templates=None)
-    return CurveBench(cases.model.trunk.requires_grad_(False), (features, cases.model.first_pass(features)))
+    inputs = features, cases.model.first_pass(features)
+    return CurveBench(cases.model.trunk.requires_grad_(False), inputs, overwritable)
 
 
 def title(request: Request) -> str:
