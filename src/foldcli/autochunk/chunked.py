@@ -28,15 +28,15 @@ class Chunked(nn.Module):
     choose: Planner → Plan, may raise. rates: the device's, calibrated if None. like: a wrapper of a module with the
     same graph, with which captures and plans are shared. repeated: kinds of modules that run several times, each time
     by the same plan. donated: the tensors among the arguments that nobody reads after a call, so that a plan may
-    overwrite them or free their memory.
+    overwrite them or free their memory. host: bytes of host memory that values may wait in.
     """
 
     def __init__(
         self, module: nn.Module, choose: Choose, rates: DeviceRates | None = None, like: "Chunked | None" = None,
-        repeated: tuple[type[nn.Module], ...] = (), donated: Donated = lambda *_: [],
+        repeated: tuple[type[nn.Module], ...] = (), donated: Donated = lambda *_: [], host: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.donated = donated
+        self.donated, self.host = donated, host
         self.module, self.choose, self.rates, self.repeated = module, choose, rates, repeated
         self.extra_key: Any = None
         self.fakes: dict[torch.device, FakeParameters] = {}
@@ -74,7 +74,7 @@ class Chunked(nn.Module):
         shaped = self._shaped(fakes)
         ours = {id(tensor) for tensor in self.donated(*fakes)}
         donated = frozenset(v for v, x in zip(shaped.graph.inputs, given, strict=True) if id(x) in ours)
-        return Planner(shaped, donated, rates, self.mode)
+        return Planner(shaped, donated, rates, self.mode, self.host)
 
     def _shaped(self, args: tuple[Any, ...]) -> ShapedGraph:
         """The graph at these shapes: a captured one whose guards hold, else a new capture."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -10,6 +11,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from foldcli.autochunk.footprint import Footprint
+from foldcli.autochunk.host_memory import park, put
 from foldcli.cache_folder import cache_folder
 from foldcli.devices import cpu_threads, device_name
 from foldcli.errors import FoldcliError
@@ -28,7 +30,8 @@ class DeviceRates:
 
     rate: floating-point operations of matrix products, per second; feed: bytes of their operands and results, which
     libraries repack, per second; bandwidth: bytes that any call reads or writes, per second; logit: seconds that each
-    logit of attention takes on top of its products; overhead: seconds that every call takes.
+    logit of attention takes on top of its products; overhead: seconds that every call takes; link: bytes that come
+    from host memory, per second.
     """
 
     rate: float
@@ -36,17 +39,19 @@ class DeviceRates:
     bandwidth: float
     logit: float
     overhead: float
+    link: float = math.inf
 
     def seconds(self, work: Footprint) -> float:
         """Estimated time of a footprint: the sum of its terms, none of which overlap."""
         arithmetic = work.flops / self.rate + work.logits * self.logit
-        return arithmetic + work.products / self.feed + work.traffic / self.bandwidth + work.calls * self.overhead
+        moved = work.products / self.feed + work.traffic / self.bandwidth + work.fetched / self.link
+        return arithmetic + moved + work.calls * self.overhead
 
 
 def device_rates(device: torch.device, dtype: torch.dtype) -> DeviceRates:
     """The rates of this device for a dtype: from the cache folder, else calibrated now."""
     kind = str(dtype).removeprefix("torch.")
-    sizes = f" products to {CUDA_SIDE}" if device.type == "cuda" else ""
+    sizes = f" products to {CUDA_SIDE} link" if device.type == "cuda" else ""
     key = f"{device_name(device)} {kind} {cpu_threads(device)} threads torch {torch.__version__}{sizes}"
     path = cache_folder() / "autochunk" / "machine.json"
     try:
@@ -70,6 +75,7 @@ def calibrate(device: torch.device, dtype: torch.dtype) -> DeviceRates:
     side = _side(device, dtype)
     matrices, rows, heads = some(BATCH, side, side), some(BATCH, THIN, side), some(1, HEADS, side // 2, 32)
     small, other = some(8), torch.empty_like(matrices)  # reused, since first touching fresh pages is slower than memory
+    parked = park(matrices[0])
     start = _seconds(lambda: [small + 1 for _ in range(100)], device) / 100
     rate = 2 * side**3 / _seconds(lambda: matrices[0] @ matrices[1], device)
     bandwidth = 2 * matrices.nbytes / _seconds(lambda: torch.add(matrices, 1, out=other), device)
@@ -77,7 +83,9 @@ def calibrate(device: torch.device, dtype: torch.dtype) -> DeviceRates:
     attention = _seconds(lambda: scaled_dot_product_attention(heads, heads, heads), device)
     logits = HEADS * heads.shape[-2] ** 2
     logit = attention / logits - 4 * heads.shape[-1] / rate
-    return DeviceRates(rate, matrices.nbytes / max(thin, start), bandwidth, max(logit, 0.0), start)
+    fetching = _seconds(lambda: put(parked, matrices[0]), device)
+    link = matrices[0].nbytes / fetching if device.type == "cuda" else math.inf
+    return DeviceRates(rate, matrices.nbytes / max(thin, start), bandwidth, max(logit, 0.0), start, link)
 
 
 def _side(device: torch.device, dtype: torch.dtype) -> int:

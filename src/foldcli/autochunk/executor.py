@@ -133,7 +133,7 @@ class Executor:
             for index in step.calls:
                 values.update(run_call(self.program.calls[index], values.__getitem__))
         else:
-            run_peel(self.program, peel, step.rows, values)
+            run_peel(self.program, step, values)
             values[peel.output] = values[peel.source]
 
 

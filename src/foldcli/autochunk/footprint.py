@@ -139,7 +139,8 @@ class Footprint:
 
     peak: most that is allocated at once; kept: still allocated at the end; flops: of matrix products; logits: of fused
     attention; products: bytes of the operands and results of matrix products, where an operand that a batch shares is
-    counted for each member; traffic: bytes read and written, shared ones once; calls: operators that allocate or write.
+    counted for each member; traffic: bytes read and written, shared ones once; calls: operators that allocate or write;
+    fetched: bytes that come from host memory.
     """
 
     peak: int = 0
@@ -149,6 +150,7 @@ class Footprint:
     products: int = 0
     traffic: int = 0
     calls: int = 0
+    fetched: int = 0
 
 
 def measure_footprint(work: Callable[[], Any], given: Iterable[Tensor]) -> tuple[Any, Footprint]:

@@ -4,7 +4,7 @@ Equal layers make the same calls, and so do capture and the passes that go throu
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -15,6 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foldcli.autochunk.footprint import Footprint, measure_footprint
 from foldcli.autochunk.graph import Ref, leaves, mapped, tensors
+from foldcli.autochunk.host_memory import fetch, park
 from foldcli.autochunk.tensor_spec import TensorSpec, memory_of, spec_of
 from foldcli.ops.dispatch import chosen
 
@@ -85,6 +86,10 @@ def run_call(function: Function, args: Args, kwargs: Kwargs) -> tuple[Any, Known
     """
     given = tensors((args, kwargs))
     result, footprint = measure_footprint(lambda: function(*args, **kwargs), given)
+    if function is park:  # what it makes is in host memory, and other work goes on meanwhile
+        footprint = Footprint(calls=footprint.calls)
+    elif function is fetch:
+        footprint = replace(footprint, fetched=footprint.kept, traffic=0)
     return result, Known(_results(tensors(result), given), footprint)
 
 

@@ -7,6 +7,7 @@ from functools import cache, cached_property
 
 from foldcli.autochunk.dimensions import Chunking, chunkings
 from foldcli.autochunk.graph import Call, communicates, is_wait
+from foldcli.autochunk.host_memory import park
 from foldcli.autochunk.shape_prop import ShapedGraph
 from foldcli.autochunk.tensor_spec import TensorSpec
 
@@ -75,12 +76,14 @@ class Program:
 
     @cached_property
     def storages(self) -> dict[int, Storage]:
-        """All storages but those of parameters and of inputs that are not donated, which outlive the program."""
+        """Storages on the device, but for those of parameters and of inputs not donated, which outlive the program."""
         outputs, given = set(self.shaped.graph.outputs), set(self.shaped.graph.inputs)
         found = {}
         for storage, values in self.aliases.items():
             born = self.producer.get(storage, -1)
             if storage in self.shaped.graph.parameters or (storage in given and storage not in self.donated):
+                continue
+            if born >= 0 and self.calls[born].function is park:
                 continue
             read = max((self.users[value][-1] for value in values if self.users[value]), default=born)
             made = max(self.producer.get(value, -1) for value in values)

@@ -6,8 +6,10 @@ from torch import Tensor
 
 from foldcli.autochunk.dimensions import Adapt, Cut
 from foldcli.autochunk.graph import Call, tensors
+from foldcli.autochunk.host_memory import park, put
 from foldcli.autochunk.liveness import Program
 from foldcli.autochunk.peeling import Peel
+from foldcli.autochunk.plan import Strips
 from foldcli.autochunk.region_search import Region
 
 Operands = Callable[[int], Tensor]
@@ -47,8 +49,9 @@ def run_chunk(program: Program, region: Region, first: int, size: int, values: d
     return chunk
 
 
-def run_peel(program: Program, peel: Peel, rows: int, values: dict[int, Tensor]) -> None:
-    """Peel strips of so many rows off `peel.source`, until `peel.output` stands in its place."""
+def run_peel(program: Program, step: Strips, values: dict[int, Tensor]) -> None:
+    """Peel strips off the source, until the output stands in its place."""
+    peel, rows = step.peel, step.rows
     spans = [(first, min(rows, peel.length - first)) for first in range(0, peel.length, rows)]
     aside: dict[tuple[int, int], Tensor] = {}  # the output's tiles whose rows are still needed as they were
 
@@ -59,12 +62,13 @@ def run_peel(program: Program, peel: Peel, rows: int, values: dict[int, Tensor])
         own_rows = run_chunk(program, peel.rows, *strip, values)
         own_columns = run_chunk(program, peel.columns, *strip, values)
         for done in range(number):
-            place(strip, spans[done]).copy_(aside.pop((number, done)))
+            put(aside.pop((number, done)), place(strip, spans[done]))
         place(strip, strip).copy_(_tile(program, peel, strip, strip, {**values, **own_rows, **own_columns}))
         for later in range(number + 1, len(spans)):
             other = spans[later]
             read = {**values, **run_chunk(program, peel.rows, *other, values), **own_columns}
-            aside[later, number] = _tile(program, peel, other, strip, read)
+            tile = _tile(program, peel, other, strip, read)
+            aside[later, number] = park(tile) if step.on_host else tile
             read = {**values, **own_rows, **run_chunk(program, peel.columns, *other, values)}
             place(strip, other).copy_(_tile(program, peel, strip, other, read))
 

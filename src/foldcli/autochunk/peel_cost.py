@@ -48,9 +48,9 @@ class PeelEstimate:
         tile = self.bytes * (rows / peel.length) ** 2
         kept = [sum(cost.chunk_bytes(value, cut, rows) for value, cut in part.outputs) for part in self._parts]
         making = [cost.body_peak(part, rows) for part in self._parts]
-        beside = (strips // 2) * ((strips + 1) // 2) * tile + sum(kept)
+        aside = 0 if cost.aside_on_host else (strips // 2) * ((strips + 1) // 2) * tile
         working = cost.peak_of(peel.tile, cost.tile_footprints(peel, rows))
-        return cost.program.live[peel.start] + beside + max(*making, max(kept) + working)
+        return cost.program.live[peel.start] + aside + sum(kept) + max(*making, max(kept) + working)
 
     @property
     def _parts(self) -> tuple[Region, Region]:
@@ -64,7 +64,8 @@ class PeelEstimate:
         parts = sum(cost.body_seconds(part, rows) for part in self._parts)
         tile = sum(cost.rates.seconds(footprint) for footprint in cost.tile_footprints(peel, rows))
         # each tile is copied into its place, half of them once more, from where they were kept aside
-        copies = cost.rates.seconds(Footprint(traffic=3 * self.bytes, calls=3 * strips * strips // 2))
+        fetched = self.bytes // 2 if cost.aside_on_host else 0
+        copies = cost.rates.seconds(Footprint(traffic=3 * self.bytes, calls=3 * strips * strips // 2, fetched=fetched))
         return again * parts + strips * strips * tile + copies - self._whole_seconds
 
     @cached_property
@@ -75,4 +76,5 @@ class PeelEstimate:
 
 def least_of_peel(cost: "RegionCost", peel: Peel) -> float:
     """A peak that no number of strips can go below: what is alive before, and the tiles that are kept aside."""
-    return cost.program.live[peel.start] + 0.24 * cost.program.spec(peel.output).nbytes
+    aside = 0 if cost.aside_on_host else 0.24 * cost.program.spec(peel.output).nbytes
+    return cost.program.live[peel.start] + aside

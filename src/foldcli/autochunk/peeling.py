@@ -46,6 +46,12 @@ def peels(program: Program, stop: int) -> Iterator[Peel]:
                 yield found
 
 
+def aside_bytes(program: Program) -> float:
+    """The most that a peeling keeps aside, in bytes."""
+    found = (peel for stop in range(1, len(program.calls) + 1) for peel in peels(program, stop))
+    return max((program.spec(peel.output).nbytes for peel in found), default=0) / 4
+
+
 def _shortest(program: Program, stop: int, first: Chunking, second: Chunking) -> Peel | None:
     along, across = ChunkFlow(program, stop, first), ChunkFlow(program, stop, second)
     with suppress(Conflict):

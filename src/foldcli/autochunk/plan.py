@@ -35,10 +35,11 @@ class Loop:
 
 @dataclass(frozen=True)
 class Strips:
-    """A peeling in strips of so many rows."""
+    """A peeling in strips of so many rows; on_host: what is kept aside waits in host memory."""
 
     peel: Peel
     rows: int
+    on_host: bool = False
 
     @property
     def calls(self) -> range:
@@ -84,7 +85,7 @@ def describe_loop(program: Program, loop: Loop | Strips) -> str:
     if isinstance(loop, Strips):
         names = [name_of(program.calls[index].function) for index in loop.calls]
         count, value = -(-loop.peel.length // loop.rows), loop.peel.output
-        how, where = f"{count} strips", "peeled off in place"
+        how, where = f"{count} strips", "peeled off in place" + ", the rest on the host" * loop.on_host
     else:
         region = loop.region
         names = [name_of(program.calls[member.index].function) for member in region.body]

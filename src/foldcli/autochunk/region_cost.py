@@ -74,10 +74,13 @@ class RegionEstimate:
 
 
 class RegionCost:
-    """Estimates regions from the footprints of their calls on chunks, measured on fake tensors."""
+    """Estimates regions from the footprints of their calls on chunks, measured on fake tensors.
 
-    def __init__(self, program: Program, rates: DeviceRates, mode: FakeTensorMode) -> None:
-        self.program, self.rates, self.mode = program, rates, mode
+    aside_on_host: whether what peelings keep aside waits in host memory.
+    """
+
+    def __init__(self, program: Program, rates: DeviceRates, mode: FakeTensorMode, aside_on_host: bool = False) -> None:
+        self.program, self.rates, self.mode, self.aside_on_host = program, rates, mode, aside_on_host
         self.footprint = cache(self._footprint)
         self.estimate = cache(self._estimate)
         self.lower_bound = cache(self._lower_bound)

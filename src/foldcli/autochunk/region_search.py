@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from foldcli.autochunk.dimensions import Chunking, Cut
 from foldcli.autochunk.liveness import Program
 
-MAX_REGION_CALLS = 32  # in a row, the hoisted ones included
+MAX_REGION_CALLS = 48  # in a row, the hoisted ones included
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foldcli.autochunk.cost import DeviceRates
 from foldcli.autochunk.liveness import Program
-from foldcli.autochunk.peeling import Peel, peels
+from foldcli.autochunk.offloading import offload
+from foldcli.autochunk.peeling import Peel, aside_bytes, peels
 from foldcli.autochunk.plan import Loop, Plan, Single, Step, Strips
 from foldcli.autochunk.recomputation import recompute
 from foldcli.autochunk.region_cost import RegionCost
@@ -24,6 +25,8 @@ from foldcli.autochunk.shape_prop import ShapedGraph, propagate_shapes_like
 from foldcli.autochunk.split_calls import split_calls
 
 TOLERANCE = 0.005  # of the bisection, relative
+# Of the largest value that rests: those of up to so much of it are parked in host memory, tried in this order.
+PARKED = 0.5, 1.0
 # Operands that take at most 1/64 of the largest are not donated to a block.
 SMALL = 64
 
@@ -46,19 +49,21 @@ class _Choice:
 class Planner:
     """Finds plans for a shaped graph, once for each budget.
 
-    donated: inputs that the plan may overwrite or free; block_planners: of equal blocks, which share a planner.
+    donated: inputs that the plan may overwrite or free; host: bytes of host memory that values may wait in;
+    block_planners: of equal blocks, which share a planner.
     """
 
     def __init__(
         self, shaped: ShapedGraph, donated: frozenset[int], rates: DeviceRates, mode: FakeTensorMode,
-        block_planners: dict[tuple[int, frozenset[int]], "Planner"] | None = None,
+        host: float = 0.0, block_planners: dict[tuple[int, frozenset[int], float], "Planner"] | None = None,
     ) -> None:  # fmt: skip
-        self.shaped, self.donated, self.rates, self.mode = shaped, donated, rates, mode
+        self.shaped, self.donated, self.rates, self.mode, self.host = shaped, donated, rates, mode, host
         self.block_planners = {} if block_planners is None else block_planners
         self.captured = _Selector(self, shaped)
         self.whole = cache(self._whole)
         self.scheduled = cache(self._scheduled)
         self.recomputing = cache(self._recomputing)
+        self.offloading = cache(self._offloading)
         self.fit = cache(self._fit)
         self.least = cache(self._least)
 
@@ -81,9 +86,23 @@ class Planner:
         """The fastest plan whose peak stays within `budget` bytes; None if there is none."""
         if self.whole().peak <= budget:
             return self.whole()
-        if self.scheduled().least(budget) <= budget:
-            return self.scheduled().fit(budget)
-        return self.recomputing().fit(budget) if self.recomputing().least(budget) <= budget else None
+        return next((found.fit(budget) for found in self._selectors() if found.least(budget) <= budget), None)
+
+    def _selectors(self) -> Iterator["_Selector"]:
+        """The ways to order and rewrite the calls, the one that costs least time first."""
+        yield self.scheduled()
+        yield self.recomputing()
+        for share in PARKED if self.host else ():
+            found = self.offloading(share)
+            if found is not None:
+                yield found
+
+    def _offloading(self, share: float) -> "_Selector | None":
+        """Selects from the better of these with resting values in host memory; None if they take too much of that."""
+        program = min(self.scheduled(), self.recomputing(), key=lambda found: found.least(0.0)).program
+        graph, parked = offload(program, share)
+        found = _Selector(self, propagate_shapes_like(graph, program.shaped, self.mode), parked)
+        return found if aside_bytes(found.program) <= found.host else None
 
     def _whole(self) -> Plan:
         """The plan without loops, with the calls in the order of capture."""
@@ -95,8 +114,12 @@ class Planner:
         """The least budget that a plan fits in, in bytes; `above` if one fits in that, which is quicker to find."""
         if self.whole().peak <= above:
             return above
-        first = min(self.whole().peak, self.scheduled().least(above))
-        return first if first <= above else min(first, self.recomputing().least(above))
+        best = self.whole().peak
+        for selector in self._selectors():
+            best = min(best, selector.least(above))
+            if best <= above:
+                break
+        return best
 
     def tightest(self) -> Plan:
         """The plan of least memory; of those the fastest."""
@@ -117,21 +140,25 @@ class Planner:
                 low = (low + high) / 2
         return best
 
-    def block(self, shaped: ShapedGraph, donated: frozenset[int]) -> "Planner":
-        """The planner for a block; equal blocks share one."""
-        key = id(shaped), donated
+    def block(self, shaped: ShapedGraph, donated: frozenset[int], host: float) -> "Planner":
+        """The planner for a block that may take so much host memory; equal blocks share one."""
+        key = id(shaped), donated, host
         if key not in self.block_planners:
-            self.block_planners[key] = Planner(shaped, donated, self.rates, self.mode, self.block_planners)
+            self.block_planners[key] = Planner(shaped, donated, self.rates, self.mode, host, self.block_planners)
         return self.block_planners[key]
 
 
 class _Selector:
-    """Selects chunk regions for a graph with its calls in a fixed order."""
+    """Selects chunk regions for a graph with its calls in a fixed order.
 
-    def __init__(self, planner: Planner, shaped: ShapedGraph) -> None:
+    parked: bytes that rest in host memory, where what peelings keep aside waits as well; None if nothing does.
+    """
+
+    def __init__(self, planner: Planner, shaped: ShapedGraph, parked: int | None = None) -> None:
         self.planner = planner
+        self.host = planner.host - (parked or 0)
         self.program = Program(shaped, planner.donated)
-        self.cost = RegionCost(self.program, planner.rates, planner.mode)
+        self.cost = RegionCost(self.program, planner.rates, planner.mode, parked is not None)
         self.regions: Callable[[int], list[Region | Peel]] = cache(self._regions)
         self.seconds = [planner.rates.seconds(footprint) for footprint in shaped.footprints]
 
@@ -188,7 +215,7 @@ class _Selector:
 
     def _step(self, region: Region | Peel, chunk_size: int) -> Loop | Strips:
         if isinstance(region, Peel):
-            return Strips(region, chunk_size)
+            return Strips(region, chunk_size, self.cost.aside_on_host)
         return Loop(region, chunk_size, self.cost.hoisted(region))
 
     def least(self, above: float) -> float:
@@ -248,7 +275,7 @@ class _Selector:
         operands = self.program.calls[index].operands
         donated = frozenset(inner.graph.inputs[operands.index(value)] for value in given)
         held = sum(self.program.spec(value).storage_bytes for value in given)
-        return self.program.live[index] - held, self.planner.block(inner, donated)
+        return self.program.live[index] - held, self.planner.block(inner, donated, self.host)
 
     def _plan(self, best: list[_Choice | None]) -> Plan:
         """The plan along the best path, read backwards from the last call."""

@@ -13,6 +13,13 @@ def _permuted(site: CallSite, order: list[int]) -> Iterator[Chunking]:
         yield site.chunking({x: dim}, [into])
 
 
+@rule("fetch")
+def fetch(site: CallSite) -> Iterator[Chunking]:
+    """Each slice comes from host memory alone."""
+    (x,) = site.operands
+    return _permuted(site, list(range(len(x.shape))))
+
+
 @rule("transpose", "swapaxes")
 def transpose(site: CallSite) -> Iterator[Chunking]:
     rank = len(site.operands[0].shape)
