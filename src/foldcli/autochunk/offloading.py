@@ -14,7 +14,7 @@ from foldcli.autochunk.host_memory import fetch, park
 from foldcli.autochunk.liveness import Program
 
 # Values smaller than 1/64 of the largest stay, and those that are used again within so many calls: the loops that read
-# them would be cut apart.
+# them would be cut apart. Before a value's first use there are none.
 SMALL, REST = 64, 8
 Gap = tuple[int, int]
 
@@ -25,16 +25,16 @@ def offload(program: Program, share: float) -> tuple[Graph, int]:
     share: of the bytes of the largest that rests; no larger value is parked.
     """
     graph, fresh = program.shaped.graph, itertools.count(program.shaped.graph.next_value)
-    largest = max((storage.bytes for storage in program.storages.values()), default=0)
-    resting = {value: gaps for value, storage in program.storages.items()
-               if SMALL * storage.bytes > largest and (gaps := list(_gaps(program, value)))}  # fmt: skip
-    most = share * max((program.storages[value].bytes for value in resting), default=0)
+    resting = {value: gaps for value in program.storages if (gaps := list(_gaps(program, value)))}
+    largest = max((program.storages[value].bytes for value in resting), default=0)
     starts, ends = defaultdict[int, list[Gap]](list), defaultdict[int, list[Gap]](list)
     taken = 0
     for value, gaps in resting.items():
-        if program.storages[value].bytes <= most:
+        if largest / SMALL < program.storages[value].bytes <= share * largest:
             taken += program.storages[value].bytes
             for start, end in gaps:
+                if start < 0 and end <= REST and program.storages[value].bytes == largest:
+                    continue  # nothing larger is used meanwhile
                 parked = next(fresh)
                 starts[start].append((value, parked))
                 ends[end].append((value, parked))
@@ -68,5 +68,5 @@ def _gaps(program: Program, value: int) -> Iterator[Gap]:
     for start, end in itertools.pairwise(sorted(used)):
         later = (v for v in aliases if v != value and program.producer.get(v, -1) <= start)
         across = any(max(program.users[v], default=-1) >= end or v in program.shaped.graph.outputs for v in later)
-        if (start < 0 < end or end - start > REST) and not across and not pinned:
+        if end - start > (REST if start >= 0 else 1) and not across and not pinned:
             yield start, end

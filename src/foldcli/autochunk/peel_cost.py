@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from foldcli.autochunk.region_cost import RegionCost
 
 # Numbers of strips that are tried. More save next to nothing, and rows are computed anew for each.
-STRIPS = (4, 6, 8, 12, 16, 24, 32, 48, 64)
+STRIPS = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 
 
 class PeelEstimate:

@@ -129,6 +129,13 @@ def fold(
     memory_budget: Annotated[
         str | None, machine(help="Memory of a pass, such as 12GiB, besides parameters.", show_default="what is free")
     ] = None,
+    offload: Annotated[
+        str | None,
+        machine(
+            help="Host memory, such as 128GiB, for what a GPU does not work on just then; longer proteins fit.",
+            show_default="none",
+        ),
+    ] = None,
     autochunk: Annotated[
         bool | None,
         machine("--autochunk/--no-autochunk", help="Compute in chunks what does not fit whole.", show_default="yes"),
@@ -172,7 +179,8 @@ def fold(
         "templates": templates, "library": library,
         "template": template, "template_hits": template_hits, "template_dir": template_dir,
         "max_template_date": max_template_date, "device": device, "precision": precision, "gpus": gpus,
-        "dap": _ranks(dap), "memory_budget": memory_budget, "autochunk": autochunk, "overwrite": overwrite, "zip": zip,
+        "dap": _ranks(dap), "memory_budget": memory_budget, "offload": offload, "autochunk": autochunk,
+        "overwrite": overwrite, "zip": zip,
         "cyclic": cyclic, "initial_guess": initial_guess, "first_residue": first_residue,
         "pae": pae, "save_recycles": save_recycles,
         "save_single_representations": save_single_representations,

@@ -55,6 +55,7 @@ class FoldConfig:
     dap: int  # ranks that fold one protein together (Dynamic Axial Parallelism); 0: as many as a job needs
     autochunk: bool  # whether a job that does not fit into memory is computed in chunks
     memory_budget: str  # memory that a pass may take besides the parameters, such as 12GiB; empty: all that is free
+    offload: str  # memory of the host, such as 128GiB, for what a GPU does not work on just then; empty: none
 
     # Results
     pae: str  # how predicted aligned errors are written: json, npz, or none (report and scores have them anyway)
@@ -88,10 +89,12 @@ class FoldConfig:
     @property
     def memory_budget_bytes(self) -> int:
         """`memory_budget` in bytes, 0 where it is empty; InputError if it is not an amount of memory."""
-        found = re.fullmatch(r"(\d+(?:\.\d+)?) *([KMGT]i?B)", self.memory_budget)
-        if self.memory_budget and not found:
-            raise InputError(f"--memory-budget {self.memory_budget}: no amount of memory; give one such as 12GiB")
-        return int(float(found[1]) * BYTES[found[2]]) if found else 0
+        return _bytes(self.memory_budget, "--memory-budget")
+
+    @property
+    def offload_bytes(self) -> int:
+        """`offload` in bytes, 0 where it is empty; InputError if it is not an amount of memory."""
+        return _bytes(self.offload, "--offload")
 
     @property
     def seeds(self) -> range:
@@ -148,8 +151,15 @@ class FoldConfig:
         require_amounts(self, signed=("first_residue",))
         if self.num_models > MOST_MODELS:
             raise InputError(f"configuration: 'num_models' is {self.num_models}; there are {MOST_MODELS} pTM models")
-        _ = self.memory_budget_bytes
+        _ = self.memory_budget_bytes, self.offload_bytes
         self._require_searches()
         self._require_templates()
         if self.gpus > 1 and self.dap and self.gpus % self.dap:
             raise InputError(f"--dap {self.dap}: does not divide --gpus {self.gpus}; take a divisor, or auto")
+
+
+def _bytes(amount: str, option: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) *([KMGT]i?B)", amount)
+    if amount and not found:
+        raise InputError(f"{option} {amount}: no amount of memory; give one such as 12GiB")
+    return int(float(found[1]) * BYTES[found[2]]) if found else 0

@@ -86,14 +86,13 @@ def overwritable(_: Features, previous: Recycled | None) -> list[torch.Tensor]:
     return [previous.pair] if previous else []
 
 
-def chunked(model: FoldingModel, like: Chunked | None = None, rates: DeviceRates | None = None) -> Chunked:
+def chunked(model: FoldingModel, host: float, like: Chunked | None = None, rates: DeviceRates | None = None) -> Chunked:
     """A model wrapped by AutoChunk, which may overwrite the pairs that it recycles.
 
-    like: a wrapper of a model that differs only in its weights; rates: the device's, calibrated if None.
+    host: bytes of host memory that values may wait in; like: a wrapper of a model that differs only in its weights;
+    rates: the device's, calibrated if None.
     """
-    return Chunked(
-        norm_in_layers(model), Planner.tightest, rates, like, repeated=(StructureLayer,), donated=overwritable
-    )
+    return Chunked(norm_in_layers(model), Planner.tightest, rates, like, (StructureLayer,), overwritable, host)
 
 
 def plain(model: FoldingModel | Chunked) -> FoldingModel:
@@ -150,7 +149,7 @@ class ChunkedModels:
         if (name, group) not in self.wrapped:
             kind = replace(model.config, name=""), group
             rates = DeviceRates(*group.from_first(astuple(device_rates(self.device, self.precision))))
-            self.wrapped[name, group] = chunked(model, self.first_of_kind.get(kind), rates)
+            self.wrapped[name, group] = chunked(model, self.config.offload_bytes, self.first_of_kind.get(kind), rates)
             self.first_of_kind.setdefault(kind, self.wrapped[name, group])
         return self.wrapped[name, group]
 

@@ -57,7 +57,8 @@ class Forecaster:
         self, source: Source, device: torch.device, precision: torch.dtype, budget: float, ranks: int = 1
     ) -> None:
         self.source, self.device, self.precision, self.budget, self.ranks = source, device, precision, budget, ranks
-        self.chunked = chunked(shard(meta_model(source.config.model, precision), RankGroup(size=ranks)))
+        model = shard(meta_model(source.config.model, precision), RankGroup(size=ranks))
+        self.chunked = chunked(model, source.config.offload_bytes)
         self.planner = lru_cache(4)(self._planner)
         self.least = cache(self._least)
         self.fitted_at: dict[int, int] = {}  # by depth, the length of the first job that has it

@@ -15,7 +15,8 @@ JOB_FILE = "job.json"
 # Settings that do not change a job's files, or whose effect is in its key already.
 OUTSIDE_KEY = (
     "sort", "num_models", "device", "precision", "gpus", "dap", "zip", "overwrite", "autochunk", "memory_budget",
-    "library", "template", "template_hits", "template_dir", "msa_mode", "db", "host_url", "msa_rounds", "initial_guess",
+    "offload", "library", "template", "template_hits", "template_dir", "msa_mode", "db", "host_url", "msa_rounds",
+    "initial_guess",
 )  # fmt: skip
 
 

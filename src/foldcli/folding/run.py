@@ -82,6 +82,10 @@ class FoldRun:
         InputError, WeightsError: something is wrong, before the first job; Interrupted: Ctrl-C, tables written.
         """
         _require_foldable(queries, [source.config for source in self.sources])
+        if self.config.offload and self.predictor.device.type == "cpu":
+            raise InputError(
+                f"--offload {self.config.offload}: on the CPU all memory is the host's; leave it out, or add --dry-run"
+            )
         jobs = [self._job(query) for query in self._ordered(queries)]
         ended = {job.query.name: self._done_before(job) or job.record("waiting") for job in jobs}
         waiting = [job for job in jobs if ended[job.query.name].status == "waiting"]
