@@ -20,7 +20,7 @@ def in_parts(work: Callable[..., Tensor], rows: int, channels: int, first: Tenso
     if torch.is_grad_enabled():
         return torch.cat([work(*parts) for parts in zip(*(x.split(rows) for x in given), strict=True)])
     out = first.new_empty(*first.shape[:-1], channels)
-    for start, times in _steps(len(first), rows, is_fake(first)):
+    for start, times in _steps(len(first), rows, is_fake(first) or first.is_meta):
         part = slice(start, start + rows)
         with _counted(times):
             out[part].copy_(work(*(x[part] for x in given)))
@@ -36,7 +36,7 @@ def _steps(length: int, rows: int, alike: bool) -> Iterator[tuple[int, int]]:
 
 
 def times() -> int:
-    """How often the operators that run now count: what one part of a fake tensor takes, all others would take too."""
+    """How often the operators that run now count: of a tensor without memory, one part stands for all like it."""
     return _times
 
 
