@@ -13,7 +13,7 @@ from foldcli.autochunk.graph import tensors
 from foldcli.autochunk.region_selection import Planner
 from foldcli.compose import fold_config
 from foldcli.folding.chunking import blank_inputs, held_bytes
-from foldcli.folding.memory import longest_that_fits, predicted_bytes
+from foldcli.folding.memory import longest_that_fits, predicted_bytes, savings
 from foldcli.model.alphafold import AlphaFold
 from foldcli.system_memory import available_bytes, free_in_groups, is_lack_of_memory
 from tests.golden.reference_run import ReferenceRun
@@ -69,6 +69,14 @@ def test_the_longest_that_fits_fits_and_no_longer_does() -> None:
     for depth in (1, 10000):
         longest = longest_that_fits(config, free, depth, 4)
         assert predicted_bytes(config, longest, depth, 4) <= free < predicted_bytes(config, longest + 1, depth, 4)
+
+
+def test_the_advice_names_what_would_help() -> None:
+    assert savings(2, 1, 0) == "to save memory take a shorter sequence"
+    assert savings(4, 5, 4) == (
+        "to save memory take --precision bf16 or --no-templates or fewer rows (model.msa.max_extra=N) or a shorter "
+        "sequence"
+    )
 
 
 def test_the_system_says_what_is_free() -> None:

@@ -133,7 +133,7 @@ class ChunkedModels:
         lack = None
         try:
             for name, model in wrapped.items():
-                model.use(partial(self._fastest, budget, held_bytes(inputs[name]), depth), budget)
+                model.use(partial(self._fastest, budget, held_bytes(inputs[name]), depth, templates), budget)
                 model.plan(*inputs[name])
         except FoldcliError as error:
             lack = error
@@ -153,14 +153,14 @@ class ChunkedModels:
             self.first_of_kind.setdefault(kind, self.wrapped[name, group])
         return self.wrapped[name, group]
 
-    def _fastest(self, budget: float, held: int, depth: int, planner: Planner) -> Plan:
+    def _fastest(self, budget: float, held: int, depth: int, templates: int, planner: Planner) -> Plan:
         """The fastest plan within a budget of bytes, of which the inputs hold some."""
         plan = planner.fit(budget - held)
         if plan is None:
             least = planner.least() + held
             raise FoldcliError(
                 f"no plan fits: at least {amount(least)} are needed beside the parameters, and {amount(budget)} may be "
-                f"taken; {savings(self.precision.itemsize, depth)}"
+                f"taken; {savings(self.precision.itemsize, depth, templates)}"
             )
         return plan
 

@@ -72,7 +72,8 @@ class Forecaster:
         room = self.budget - given
         plan = planner.fit(room) if config.autochunk or planner.whole().peak <= room else None
         shown = plan or planner.whole()
-        words = tuple(plan.describe()) if plan else (f"none fits; {savings(self.precision.itemsize, depth)}",)
+        advice = savings(self.precision.itemsize, depth, self.templates)
+        words = tuple(plan.describe()) if plan else (f"none fits; {advice}",)
         closing = 0.0 if config.model.side_chains else CLOSING_SECONDS * len(query.sequence)
         seconds = len(config.seeds) * ((config.num_recycle + 1) * shown.seconds + closing)
         parameters = sum(p.numel() for p in self.chunked.parameters())

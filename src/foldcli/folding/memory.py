@@ -58,14 +58,18 @@ def require_memory(
         fits = longest_that_fits(config, int(free / share), depth, width, templates)
         raise FoldcliError(
             f"{length} residues need about {amount(needed)} for {config.name} and {amount(free)} are free; "
-            f"up to {fits} residues would fit; {savings(width, depth)}"
+            f"up to {fits} residues would fit; {savings(width, depth, templates)}"
         )
     return math.inf if free is None else free / needed
 
 
-def savings(width: int, depth: int) -> str:
-    """Advice on how to fold with less memory; width: bytes a number in the trunk; depth: rows of the alignment."""
-    ways = ["--precision bf16"] * (width > 2) + ["fewer rows (model.msa.max_extra=N)"] * (depth > 1)
+def savings(width: int, depth: int, templates: int) -> str:
+    """Advice on how to fold with less memory.
+
+    width: bytes a number in the trunk; depth: rows of the alignment; templates: how many are shown, or may be.
+    """
+    ways = ["--precision bf16"] * (width > 2) + ["--no-templates"] * (templates > 0)
+    ways += ["fewer rows (model.msa.max_extra=N)"] * (depth > 1)
     return "to save memory take " + " or ".join([*ways, "a shorter sequence"])
 
 

@@ -124,7 +124,8 @@ class Predictor:
 
     def advice_on_memory(self, query: Query) -> str:
         """What to do after memory ran out, as an error message."""
-        return f"out of memory; {savings(self.precision.itemsize, expected_depth(query, self.config))}"
+        depth = expected_depth(query, self.config)
+        return f"out of memory; {savings(self.precision.itemsize, depth, int(self.templates.wanted))}"
 
     def _ranked(self, job: Job, watcher: Watcher, kept: KeptPredictions | None, share: float = 1.0) -> list[Prediction]:
         with self.timers.timed("plan"):
