@@ -13,8 +13,9 @@ from foldcli.parallel.worker import ranks_per_host
 from foldcli.system_memory import available_bytes
 
 # Copies of the parameters: themselves, their average, Adam's two and the sum of gradients; and while a micro-batch's
-# gradients are gathered, these and what they are gathered into. Muon keeps one less, and needs one more in a step.
-COPIES = 7
+# gradients are gathered, these and what they are gathered into. Muon keeps one of its own and the places of matrices in
+# stacks, which are twice as large, and needs more in a step: these stacks and the updates.
+COPIES = {"adam": 7, "muon": 9}
 # What a block keeps for its backward pass, in tensors of its representations' size: measured in steps of the tiny
 # model of crops 64 and 160 on the CPU, without activation checkpointing and with it.
 KEPT = 41
@@ -30,7 +31,7 @@ def require_memory(config: TrainConfig, model: AlphaFold, device: torch.device, 
     if free is None:
         return
     ranks = ranks_per_host() if mesh.world.size > 1 else 1
-    copies = ranks * COPIES * sum(p.nbytes for p in model.parameters())
+    copies = ranks * COPIES[config.optimizer.matrices] * sum(p.nbytes for p in model.parameters())
 
     def needed(crop: int) -> int:
         return copies + ranks * kept_bytes(config, crop) // mesh.axial.size

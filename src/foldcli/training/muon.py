@@ -4,12 +4,13 @@ Equal to torch.optim.Muon with `match_rms_adamw` (Liu et al. 2025, arXiv:2502.16
 rounding: matrices are orthogonalised together, in stacks that are filled up with zeros, which stay zero.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from foldcli.shapes import Float, Tensor
+from foldcli.shapes import Float, Int, Tensor
 from foldcli.training.flat_parameters import FlatParameters, Place
 
 MOMENTUM = 0.95
@@ -49,30 +50,48 @@ class Stack:
 
 
 class Muon:
-    """Updates the matrices of flat parameters."""
+    """Updates the matrices of flat parameters.
+
+    where: for each element of these its place in the stacks, which lie one after another; for a gap the one behind
+    them. One look-up with it takes far fewer launches than copies of matrices, shape by shape.
+    """
 
     def __init__(self, flat: FlatParameters) -> None:
         self.masters = flat.masters[: flat.matrices]
         self.momentum = torch.zeros_like(self.masters)
-        self.stacks: dict[tuple[int, int], list[Stack]] = {}
+        stacks: dict[tuple[int, int], list[Stack]] = {}
         for places in flat.stacks():
             size = stack_size(places[0].shape)
-            stacks = self.stacks.setdefault(size, [])
-            stacks.append(_stack(places, size, sum(stack.count for stack in stacks)))
+            same = stacks.setdefault(size, [])
+            same.append(_stack(places, size, sum(stack.count for stack in same)))
+        self.sizes = [(sum(stack.count for stack in same), *size) for size, same in stacks.items()]
+        self.scales = [_scales(same).to(flat.device) for same in stacks.values()]
+        self.room = sum(math.prod(size) for size in self.sizes)
+        self.where = torch.full((flat.matrices,), self.room)
+        for matrices, same in zip(self._stacks(torch.arange(self.room + 1)), stacks.values(), strict=True):
+            for stack in same:
+                stack.inside(self.where).copy_(stack.among(matrices))
+        self.where = self.where.to(flat.device)
+        self.zero = self.masters.new_zeros(1)
 
     def step(self, gradient: Float[Tensor, " n"], rate: Float[Tensor, ""], taken: Float[Tensor, ""]) -> None:
         """Take a step with the gradient of the matrices; taken: 1, or 0 to change nothing."""
         self.momentum.lerp_(gradient, (1 - MOMENTUM) * taken)
-        momentum = gradient.lerp(self.momentum, MOMENTUM)
-        update = torch.zeros_like(momentum)
-        for size, stacks in self.stacks.items():
-            matrices = momentum.new_zeros((sum(stack.count for stack in stacks), *size), dtype=torch.bfloat16)
-            for stack in stacks:
-                stack.among(matrices).copy_(stack.inside(momentum))
-            matrices = orthogonal(matrices)
-            for stack in stacks:
-                stack.inside(update).add_(stack.among(matrices), alpha=stack.scale)  # float32, unlike a product
-        self.masters.addcmul_(update, -rate * taken)
+        filled = gradient.new_zeros(self.room + 1, dtype=torch.bfloat16)
+        filled[self.where] = gradient.lerp(self.momentum, MOMENTUM).bfloat16()
+        stacks = zip(self._stacks(filled), self.scales, strict=True)
+        updates = torch.cat([*((orthogonal(x) * scale).flatten() for x, scale in stacks), self.zero])
+        self.masters.addcmul_(updates[self.where], -rate * taken)
+
+    def _stacks(self, filled: Float[Tensor, " m"] | Int[Tensor, " m"]) -> list[Tensor]:
+        """All stacks [n, c, d] in what lies one after another."""
+        parts = filled[: self.room].split([math.prod(size) for size in self.sizes])
+        return [part.view(size) for part, size in zip(parts, self.sizes, strict=True)]
+
+
+def _scales(stacks: list[Stack]) -> Float[Tensor, "n 1 1"]:
+    """Of the updates of each matrix in a stack; in float32, which they become so."""
+    return torch.tensor([stack.scale for stack in stacks for _ in range(stack.count)]).view(-1, 1, 1)
 
 
 def stack_size(shape: Sequence[int]) -> tuple[int, int]:
