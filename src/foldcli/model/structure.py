@@ -1,6 +1,8 @@
 """The structure module: frames and torsion angles from the single and pair representations (Suppl. Alg. 20)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -9,7 +11,7 @@ from foldcli.config import StructureConfig
 from foldcli.geometry.atoms import frames_to_atoms, torsions_to_frames
 from foldcli.geometry.rigid import Rigid, quaternion_to_rotation, update_quaternion
 from foldcli.geometry.tables import constant
-from foldcli.model.ipa import InvariantPointAttention
+from foldcli.model.ipa import InvariantPointAttention, SharedTerms
 from foldcli.model.layers import LayerNorm, widened
 from foldcli.shapes import Atoms37, Float, Pair, ResidueIndex, Single, StartFrames, Tensor
 
@@ -67,10 +69,10 @@ class StructureLayer(nn.Module):
         self.backbone = nn.Linear(c_s, 6)
         self.torsions = TorsionAngles(config, c_s)
 
-    def forward(self, s: Single, z: Pair, mask: Float[Tensor, "*b j"], before: Backbone) -> tuple[Single, Backbone]:
+    def forward(self, shared: SharedTerms, s: Single, before: Backbone) -> tuple[Single, Backbone]:
         # no gradient through earlier layers' rotations (line 20)
         frames = Rigid(before.frames.rotation.detach(), before.frames.translation)
-        s = self.norm(self.dropout(s + self.attention(s, z, mask, frames)))
+        s = self.norm(self.dropout(s + self.attention(shared, s, frames)))
         first, second, third = self.transition
         s = self.transition_norm(self.dropout(s + third(second(first(s).relu()).relu())))
         turn, shift = self.backbone(s).split([3, 3], dim=-1)
@@ -104,20 +106,24 @@ class StructureModule(nn.Module):
     def forward(
         self, s: Single, z: Pair, mask: Float[Tensor, "*b j"], start: StartFrames | None = None
     ) -> tuple[Single, list[StructureState]]:
-        initial, z = self.norm_s(s), self.norm_z(z)
+        initial, layer = self.norm_s(s), self.over(z, mask)
         s = self.initial(initial)
         unturned = s.new_zeros(*s.shape[:-1], 4) + constant((1.0, 0.0, 0.0, 0.0), s)
         backbone = Backbone.at(s.new_zeros(*s.shape[:-1], 3), unturned)
         moved, found = list[Rigid](), list[Tensor]()
-        for layer in range(self.layers):
-            if layer == 1 and start is not None:
+        for number in range(self.layers):
+            if number == 1 and start is not None:
                 backbone = self._replaced(backbone, start)
-            s, backbone = self.layer(s, z, mask, backbone)
+            s, backbone = layer(s, backbone)
             moved.append(backbone.frames.scaled(self.scale))
             found.append(s)
         raw = self.layer.torsions(torch.stack(found), initial)
         parts = zip(moved, _unit(raw).unbind(), raw.unbind(), strict=True)
         return s, [StructureState(frames, torsions, each) for frames, torsions, each in parts]
+
+    def over(self, z: Pair, mask: Float[Tensor, "*b j"]) -> Callable[[Single, Backbone], tuple[Single, Backbone]]:
+        """The layer, for these pairs."""
+        return partial(self.layer, self.layer.attention.shared(self.norm_z(z), mask))
 
     def _replaced(self, backbone: Backbone, start: StartFrames) -> Backbone:
         """The frames in `start`; where it is zero, those that were found."""
