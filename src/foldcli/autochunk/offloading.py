@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from foldcli.autochunk.graph import Call, Graph, Ref, mapped
+from foldcli.autochunk.graph import Call, Graph, Ref, communicates, is_wait, mapped
 from foldcli.autochunk.host_memory import fetch, park
 from foldcli.autochunk.liveness import Program
 
 # Values smaller than 1/64 of the largest stay, and those that are used again within so many calls: the loops that read
 # them would be cut apart. Before a value's first use there are none.
 SMALL, REST = 64, 8
-Gap = tuple[int, int]
+Parked = tuple[int, int]  # a value, and the one that stands for it in host memory
 
 
 def offload(program: Program, share: float) -> tuple[Graph, int]:
@@ -25,15 +25,16 @@ def offload(program: Program, share: float) -> tuple[Graph, int]:
     share: of the bytes of the largest that rests; no larger value is parked.
     """
     graph, fresh = program.shaped.graph, itertools.count(program.shaped.graph.next_value)
-    resting = {value: gaps for value in program.storages if (gaps := list(_gaps(program, value)))}
-    largest = max((program.storages[value].bytes for value in resting), default=0)
-    starts, ends = defaultdict[int, list[Gap]](list), defaultdict[int, list[Gap]](list)
+    resting = {storage: gaps for storage in program.storages if (gaps := list(_gaps(program, storage)))}
+    largest = max((program.storages[storage].bytes for storage in resting), default=0)
+    starts, ends = defaultdict[int, list[Parked]](list), defaultdict[int, list[Parked]](list)
     taken = 0
-    for value, gaps in resting.items():
-        if largest / SMALL < program.storages[value].bytes <= share * largest:
-            taken += program.storages[value].bytes
-            for start, end in gaps:
-                if start < 0 and end <= REST and program.storages[value].bytes == largest:
+    for storage, gaps in resting.items():
+        size = program.storages[storage].bytes
+        if largest / SMALL < size <= share * largest:
+            taken += size
+            for value, start, end in gaps:
+                if start < 0 and end <= REST and size == largest:
                     continue  # nothing larger is used meanwhile
                 parked = next(fresh)
                 starts[start].append((value, parked))
@@ -55,18 +56,21 @@ def offload(program: Program, share: float) -> tuple[Graph, int]:
     return replace(graph, calls=tuple(calls), output=mapped(renamed, graph.output)), taken
 
 
-def _gaps(program: Program, value: int) -> Iterator[Gap]:
-    """The pairs of calls between which a value is alive and not used, for long enough.
+def _gaps(program: Program, storage: int) -> Iterator[tuple[int, int, int]]:
+    """The one value of a storage that is needed after a while, and the calls before and after that while.
 
-    None where it has views that outlive a gap, or where a call may write into it.
+    None where a call may write into the storage, such as a transfer on its way.
     """
-    aliases = program.aliases[value]
-    used = {i for v in aliases for i in (*program.users[v], program.producer.get(v, -1))}
-    if set(aliases) & set(program.shaped.graph.outputs):
-        used.add(len(program.calls))
-    pinned = any(program.calls[i].pinned for i in used if 0 <= i < len(program.calls))
+    born = program.producer.get(storage, -1)
+    if born >= 0 and communicates(program.calls[born].function) and not is_wait(program.calls[born]):
+        return
+    aliases, outputs = program.aliases[storage], set(program.shaped.graph.outputs)
+    last = {v: len(program.calls) if v in outputs else max(program.users[v], default=-1) for v in aliases}
+    used = {i for v in aliases for i in (*program.users[v], program.producer.get(v, -1), last[v])}
+    used.add(program.sent.get(storage, -1))
+    if any(call.pinned and not communicates(call.function) for i, call in enumerate(program.calls) if i in used):
+        return
     for start, end in itertools.pairwise(sorted(used)):
-        later = (v for v in aliases if v != value and program.producer.get(v, -1) <= start)
-        across = any(max(program.users[v], default=-1) >= end or v in program.shaped.graph.outputs for v in later)
-        if end - start > (REST if start >= 0 else 1) and not across and not pinned:
-            yield start, end
+        needed = [v for v in aliases if program.producer.get(v, -1) <= start and last[v] >= end]
+        if end - start > (REST if start >= 0 else 1) and len(needed) == 1:
+            yield needed[0], start, end
