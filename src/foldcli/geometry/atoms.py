@@ -1,5 +1,7 @@
 """Atoms from backbone frames and torsion angles, and conversion between the 14-slot and 37-slot layouts."""
 
+from functools import cache
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -8,7 +10,7 @@ from numpy.typing import NDArray
 from foldcli.geometry.rigid import Rigid
 from foldcli.geometry.tables import constant
 from foldcli.protein import residues
-from foldcli.shapes import Atoms37, Float, Int, Points, ResidueIndex, Tensor
+from foldcli.shapes import Atoms14, Atoms37, Float, Int, Points, ResidueIndex, Tensor
 
 
 def residue_table(table: object, aatype: ResidueIndex, like: Tensor) -> Tensor:
@@ -38,20 +40,28 @@ def frames_to_atoms(aatype: ResidueIndex, frames: Rigid) -> Atoms37:
 
     Slots that a residue type does not have are zero.
     """
+    return _placed(aatype, frames, PLACES)
+
+
+def frames_to_atoms14(aatype: ResidueIndex, frames: Rigid) -> Atoms14:
+    """The same atoms in the 14-slot layout."""
+    return _placed(aatype, frames, PLACES_14)
+
+
+def _placed(aatype: ResidueIndex, frames: Rigid, places: NDArray[np.float32]) -> Float[Tensor, "*b i a 3"]:
     side_by_side = frames.matrix().transpose(-2, -3).flatten(-2)
-    return (side_by_side @ residue_table(PLACES, aatype, side_by_side)).mT
+    return (side_by_side @ residue_table(places, aatype, side_by_side)).mT
 
 
 def _places() -> NDArray[np.float32]:
-    """For each residue type and atom, its ideal place (x, y, z, 1) in the rows of its group [21, 8 x 4, 37]."""
-    slot = residues.ATOM37_TO_14
-    ideal = np.take_along_axis(residues.ATOM14_IDEAL, slot[..., None], axis=1)
-    place = np.pad(ideal, ((0, 0), (0, 0), (0, 1)), constant_values=1) * residues.ATOM37_MASK[..., None]
-    group = np.eye(8, dtype=np.float32)[np.take_along_axis(residues.ATOM14_GROUP, slot, axis=1)]
-    return np.einsum("rag,rad->rgda", group, place).reshape(len(slot), -1, slot.shape[-1]).astype(np.float32)
+    """For each residue type and atom, its ideal place (x, y, z, 1) in the rows of its group [21, 8 x 4, 14]."""
+    place = np.pad(residues.ATOM14_IDEAL, ((0, 0), (0, 0), (0, 1)), constant_values=1) * residues.ATOM14_MASK[..., None]
+    group = np.eye(8, dtype=np.float32)[residues.ATOM14_GROUP]
+    return np.einsum("rag,rad->rgda", group, place).reshape(len(place), -1, place.shape[1]).astype(np.float32)
 
 
-PLACES = _places()
+PLACES_14 = _places()
+PLACES = np.take_along_axis(PLACES_14, residues.ATOM37_TO_14[:, None], axis=-1) * residues.ATOM37_MASK[:, None]
 # A rotation about x as a 4 x 4 matrix: what its sine and cosine add [16, 2] to the rest.
 ABOUT_X, UNTURNED = np.zeros((16, 2), np.float32), np.zeros(16, np.float32)
 UNTURNED[[0, 15]] = 1
@@ -79,9 +89,14 @@ def distance_bin(
 
     The lower edges of the bins go from `first` to `last` angstrom.
     """
-    edges = torch.linspace(first, last, count, device=rows.device, dtype=rows.dtype).square()
     squared = (rows.unsqueeze(-2) - columns.unsqueeze(-3)).square().sum(-1)
-    return torch.bucketize(squared, edges)
+    return torch.bucketize(squared, constant(squared_edges(first, last, count), squared))
+
+
+@cache
+def squared_edges(first: float, last: float, count: int) -> tuple[float, ...]:
+    """Squares of so many numbers from `first` to `last`, evenly spaced."""
+    return tuple(torch.linspace(first, last, count, device="cpu").square().tolist())
 
 
 def bin_table(weight: Float[Tensor, "c k"]) -> Float[Tensor, "bins c"]:

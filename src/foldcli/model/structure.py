@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from foldcli.config import StructureConfig
@@ -118,7 +119,7 @@ class StructureModule(nn.Module):
             moved.append(backbone.frames.scaled(self.scale))
             found.append(s)
         raw = self.layer.torsions(torch.stack(found), initial)
-        parts = zip(moved, _unit(raw).unbind(), raw.unbind(), strict=True)
+        parts = zip(moved, F.normalize(raw, dim=-1, eps=1e-6).unbind(), raw.unbind(), strict=True)
         return s, [StructureState(frames, torsions, each) for frames, torsions, each in parts]
 
     def over(self, z: Pair, mask: Float[Tensor, "*b j"]) -> Callable[[Single, Backbone], tuple[Single, Backbone]]:
@@ -136,7 +137,3 @@ def all_atoms(aatype: ResidueIndex, state: StructureState) -> Atoms37:
     """Heavy atoms from one layer's frames and torsions, in angstrom (Suppl. Alg. 24)."""
     groups = torsions_to_frames(aatype, state.frames, state.torsions)
     return frames_to_atoms(aatype, groups)
-
-
-def _unit(x: Float[Tensor, "*b 2"]) -> Float[Tensor, "*b 2"]:
-    return x / x.square().sum(-1, keepdim=True).clamp(min=1e-12).sqrt()

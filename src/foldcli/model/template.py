@@ -1,11 +1,12 @@
 """Embed templates into the pair representation (Suppl. Alg. 2, lines 9 to 13) and as rows of the MSA."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from foldcli.config import TemplateConfig
-from foldcli.geometry.atoms import bin_table, distance_bin
+from foldcli.geometry.atoms import bin_table, distance_bin, residue_table
 from foldcli.model.dap_hooks import LocalResidues, LocalTemplates, PairTranspose, pair_mask
 from foldcli.model.features import Features, TemplateFeatures
 from foldcli.model.layers import DropoutAdd, LayerNorm, Transition
@@ -14,6 +15,8 @@ from foldcli.ops.attention import MASK_BIAS
 from foldcli.shapes import Float, Msa, MsaMask, Pair, PairMask, Tensor
 
 CLASSES = 22
+# One-hot vectors, of which a look-up takes one launch on a GPU, and F.one_hot four with its conversion.
+TYPES = np.eye(CLASSES, dtype=np.float32)
 FIRST_BIN, LAST_BIN, BINS = 3.25, 50.75, 39
 C_DIRECTIONS = 3  # unit vectors: zero in every published model
 C_PAIR_FEATURES = BINS + 1 + 2 * CLASSES + C_DIRECTIONS + 1
@@ -95,7 +98,7 @@ class TemplatePairEmbedder(nn.Module):
         )
         local, beta = self.local_residues, templates.pseudo_beta
         bins = distance_bin(local(beta, -2), beta, FIRST_BIN, LAST_BIN, BINS)
-        types = F.one_hot(templates.aatype, CLASSES).to(dtype)
+        types = residue_table(TYPES, templates.aatype, self.embed.weight)
         ends = F.linear(local(types, -2), rows), F.linear(types, columns)
         both, backbone = (
             pair_mask(mask, local).to(dtype).unsqueeze(-1)
@@ -118,7 +121,7 @@ class TemplateTorsionEmbedder(nn.Module):
 
     def forward(self, templates: TemplateFeatures) -> tuple[Msa, MsaMask]:
         templates = self.local_templates(templates)
-        types = F.one_hot(templates.aatype, CLASSES).to(templates.torsions.dtype)
+        types = residue_table(TYPES, templates.aatype, templates.torsions)
         torsions, mask = self.torsions(templates)
         features = torch.cat([types, torsions], dim=-1).to(self.embed.weight.dtype)
         return self.project(self.embed(features).relu()), mask.to(features.dtype)

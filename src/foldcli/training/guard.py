@@ -28,10 +28,10 @@ class Guard:
         """Whether the step is taken, 1 or 0, and the running mean that its loss was compared with."""
         mean = self.mean.clone()
         spike = (self.seen >= WARMUP) & (loss > self.config.spike * mean)
-        taken = loss.isfinite() & norm.isfinite() & ~spike
+        taken = (loss + norm).isfinite() & ~spike
         self.seen.add_(taken)
         decay = (1 - 1 / self.seen.clamp(min=1)).clamp(max=DECAY)
-        self.mean.copy_(torch.where(taken, decay * mean + (1 - decay) * loss, mean))
+        self.mean.copy_(torch.where(taken, loss.to(mean).lerp(mean, decay), mean))
         return taken.float(), mean
 
     def told(self, taken: bool, loss: float, norm: float, mean: float) -> str:

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from foldcli.config import LossConfig
-from foldcli.geometry.atoms import residue_table
+from foldcli.geometry.atoms import residue_table, squared_edges
 from foldcli.geometry.lddt import lddt_per_residue
 from foldcli.geometry.rigid import Rigid
 from foldcli.geometry.tables import constant
@@ -36,8 +36,8 @@ def aligned_error(
 ) -> Float[Tensor, "*b"]:
     """Cross entropy of the binned position error of CA j in backbone frame i (Suppl. Sec. 1.9.7)."""
     with torch.no_grad():
-        breaks = torch.linspace(0, last_break, logits.shape[-1] - 1, device=logits.device)
-        bins = torch.bucketize((_local(backbone) - _local(truth.backbone)).square().sum(-1), breaks.square())
+        squared = (_local(backbone) - _local(truth.backbone)).square().sum(-1)
+        bins = torch.bucketize(squared, constant(squared_edges(0.0, last_break, logits.shape[-1] - 1), squared))
     pairs = truth.backbone_mask.unsqueeze(-1) * truth.backbone_mask.unsqueeze(-2)
     return masked_mean(cross_entropy(logits, bins), pairs, 2)
 

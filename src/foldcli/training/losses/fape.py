@@ -79,7 +79,7 @@ def frame_aligned_error(
     """
     offset = _local_offsets(frames, target_frames, points, target_points)
     distance = (offset.square().sum(-3) + EPSILON).sqrt()
-    distance = torch.minimum(distance, limit[..., None, None])
+    distance = distance.clamp(max=limit[..., None, None])
     seen = (distance @ points_mask.unsqueeze(-1)).squeeze(-1)
     pairs = frames_mask.sum(-1) * points_mask.sum(-1)
     return (seen * frames_mask).sum(-1) / ((pairs + EPSILON) * LENGTH_SCALE)

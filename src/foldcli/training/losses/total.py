@@ -6,7 +6,7 @@ import torch
 
 from foldcli.config import LossConfig, ModelConfig
 from foldcli.data.training.sample import Labels
-from foldcli.geometry.atoms import atoms37_to_14, torsions_to_frames
+from foldcli.geometry.atoms import frames_to_atoms14, torsions_to_frames
 from foldcli.geometry.lddt import smooth_lddt
 from foldcli.geometry.tables import constant
 from foldcli.model.alphafold import Output
@@ -41,12 +41,9 @@ def total(
 def _terms(output: Output, features: Features, labels: Labels, config: LossConfig, model: ModelConfig) -> Terms:
     aatype, mask, states = features.aatype, features.seq_mask, output.states
     final, truth = states[-1], truth_of(labels, features)
-    atoms = atoms37_to_14(aatype, output.positions)
+    groups = torsions_to_frames(aatype, final.frames, final.torsions)
+    atoms = frames_to_atoms14(aatype, groups)  # as in `output.positions`, which then needs no gradient of its own
     good = confidence.well_resolved(labels.resolution, config)
-
-    def side_chains() -> Tensor:
-        groups = torsions_to_frames(aatype, final.frames, final.torsions)
-        return side_chain_fape(groups, atoms, truth, aatype, model.side_chains)
 
     def pae() -> Tensor:
         assert output.pae is not None, "TrainConfig gives loss.pae a weight only where the model has this head"
@@ -54,7 +51,7 @@ def _terms(output: Output, features: Features, labels: Labels, config: LossConfi
 
     terms: dict[str, Callable[[], Tensor]] = {
         "backbone_fape": lambda: backbone_fape(states if config.every_layer else states[-1:], truth, labels.clamped),
-        "side_chain_fape": side_chains,
+        "side_chain_fape": lambda: side_chain_fape(groups, atoms, truth, aatype, model.side_chains),
         "smooth_lddt": lambda: 1 - smooth_lddt(atoms[..., 1, :], truth.ca, truth.ca_mask),
         "chi": lambda: torsion.chi(states, truth),
         "angle_norm": lambda: torsion.angle_norm(states, mask),
