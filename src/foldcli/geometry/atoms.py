@@ -96,7 +96,7 @@ def distance_bin(
 @cache
 def squared_edges(first: float, last: float, count: int) -> tuple[float, ...]:
     """Squares of so many numbers from `first` to `last`, evenly spaced."""
-    return tuple(torch.linspace(first, last, count, device="cpu").square().tolist())
+    return tuple(np.square(np.linspace(first, last, count, dtype=np.float32)).tolist())
 
 
 def bin_table(weight: Float[Tensor, "c k"]) -> Float[Tensor, "bins c"]:

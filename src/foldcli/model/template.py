@@ -98,7 +98,7 @@ class TemplatePairEmbedder(nn.Module):
         )
         local, beta = self.local_residues, templates.pseudo_beta
         bins = distance_bin(local(beta, -2), beta, FIRST_BIN, LAST_BIN, BINS)
-        types = residue_table(TYPES, templates.aatype, self.embed.weight)
+        types = residue_table(TYPES, templates.aatype, known)
         ends = F.linear(local(types, -2), rows), F.linear(types, columns)
         both, backbone = (
             pair_mask(mask, local).to(dtype).unsqueeze(-1)
