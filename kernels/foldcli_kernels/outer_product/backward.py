@@ -8,6 +8,7 @@ factor's gradient is one product over its whole inner side: rounded once, and wi
 samples share a block; of a long one a block is some rows of pairs.
 """
 
+import functools
 from collections.abc import Iterator
 
 import torch
@@ -28,11 +29,12 @@ def gradients(
     mean = _mean(grad, count.reshape(-1, *count.shape[-2:], 1))
     grad_bias = mean.sum((0, 1, 2)).to(weight.dtype)
     mean = mean.to(left.dtype)
-    grad_weight = _of_weight(mean, left, right, weight)
-    grad_left = _of_factor(mean, right, weight)
+    left_columns, right_columns = (x.transpose(-1, -2).flatten(-2) for x in (left, right))
+    grad_weight = _of_weight(mean, left, right_columns, weight)
+    grad_left = _of_factor(mean, right_columns, weight)
     transposed = weight.unflatten(-1, (left.shape[-1], right.shape[-1])).transpose(-1, -2).flatten(-2)
-    grad_right = _of_factor(mean.transpose(1, 2), left, transposed)
-    return grad_left.reshape(shapes[0]), grad_right.reshape(shapes[1]), grad_weight.to(weight.dtype), grad_bias
+    grad_right = _of_factor(mean.transpose(1, 2), left_columns, transposed)
+    return grad_left.reshape(shapes[0]), grad_right.reshape(shapes[1]), grad_weight, grad_bias
 
 
 def _mean(grad: Tensor, count: Tensor) -> Tensor:
@@ -50,30 +52,32 @@ def _blocks(mean: Tensor, weight: Tensor) -> Iterator[tuple[slice, slice]]:
             yield slice(sample, sample + together), slice(row, row + most)
 
 
-def _of_weight(mean: Tensor, left: Tensor, right: Tensor, weight: Tensor) -> Tensor:
-    """Return the gradient of weight [f, c e] in float32; mean: of the projected sums' means [b, i, j, f]."""
-    c, e = left.shape[-1], right.shape[-1]
-    right_columns = right.transpose(-1, -2).flatten(-2)
-    found = torch.zeros_like(weight, dtype=torch.float32).T
+def _of_weight(mean: Tensor, left: Tensor, right_columns: Tensor, weight: Tensor) -> Tensor:
+    """Return the gradient of weight [f, c e]; mean: of the projected sums' means [b, i, j, f]."""
+    parts: list[Tensor] = []
     for samples, rows in _blocks(mean, weight):
-        part = left[samples, :, rows]
+        part = left[samples, :, rows].flatten(-2).transpose(-1, -2)
         # [(i c), (e j)], and so for each i the other side of a product over j
-        outer = torch.bmm(part.flatten(-2).transpose(-1, -2), right_columns[samples]).view(-1, c * e, right.shape[2])
-        found = found + torch.bmm(outer, mean[samples, rows].flatten(0, 1)).sum(0, dtype=torch.float32)
-    return found.T.contiguous()
+        outer = torch.bmm(part, right_columns[samples]).view(-1, weight.shape[1], mean.shape[2])
+        parts.append(torch.bmm(outer, mean[samples, rows].flatten(0, 1)).sum(0, dtype=torch.float32))
+    found = functools.reduce(torch.add, parts)
+    return found.T.to(weight.dtype, memory_format=torch.contiguous_format)
 
 
-def _of_factor(mean: Tensor, other: Tensor, weight: Tensor) -> Tensor:
-    """Return the gradient [b, s, i, c] of the factor along the second axis of mean [b, i, j, f]; other: the other."""
-    samples, _, length, e = other.shape
-    c = weight.shape[1] // e
-    other_columns = other.transpose(-1, -2).flatten(-2)
-    found = torch.empty((samples, other.shape[1], mean.shape[1], c), dtype=other.dtype, device=other.device)
+def _of_factor(mean: Tensor, other_columns: Tensor, weight: Tensor) -> Tensor:
+    """Return the gradient [b, s, i, c] of the factor along the second axis of mean [b, i, j, f].
+
+    other_columns: the other factor [b, s, (e j)].
+    """
+    samples, sequences, columns = other_columns.shape
+    length = mean.shape[2]
+    c = weight.shape[1] * length // columns
+    found = other_columns.new_empty((samples, sequences, mean.shape[1], c))
     for chosen, rows in _blocks(mean, weight):
         part = mean[chosen, rows]
         flat = part.flatten(0, 1).transpose(-1, -2)
         # bmm: matmul of a broadcast weight would return a transpose, which view would not take.
         outer = torch.bmm(weight.T.expand(flat.shape[0], -1, -1), flat)
-        product = torch.bmm(other_columns[chosen], outer.view(part.shape[0], -1, e * length).transpose(-1, -2))
+        product = torch.bmm(other_columns[chosen], outer.view(part.shape[0], -1, columns).transpose(-1, -2))
         found[chosen, :, rows] = product.unflatten(-1, (-1, c))
     return found
