@@ -2,7 +2,7 @@
 
 import torch
 
-from foldcli.geometry.lddt import lddt, lddt_per_residue, smooth_lddt
+from foldcli.geometry.lddt import DistanceErrors, lddt, lddt_per_residue
 
 
 def test_lddt_counts_kept_distances() -> None:
@@ -18,7 +18,7 @@ def test_smooth_lddt_is_alphafold_3s_and_pulls_distances_right() -> None:
     true = torch.tensor([[0.0, 0, 0], [4, 0, 0], [8, 0, 0], [40, 0, 0], [2, 0, 0]])
     predicted = torch.tensor([[0.0, 0, 0], [4, 0, 0], [9.5, 0, 0], [0, 0, 0], [99, 0, 0]], requires_grad=True)
     mask = torch.tensor([1.0, 1, 1, 1, 0])
-    value = smooth_lddt(predicted, true, mask)
+    value = DistanceErrors.between(predicted, true, mask).smooth_lddt()
     right, off = (torch.tensor([0.5 - error, 1 - error, 2 - error, 4 - error]).sigmoid().mean() for error in (0, 1.5))
     assert torch.allclose(value, (right + 2 * off) / 3)
     (slope,) = torch.autograd.grad(value, predicted)

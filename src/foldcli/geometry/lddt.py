@@ -1,6 +1,7 @@
 """lDDT of CA atoms: the share of local distances that a prediction keeps, no superposition (Mariani et al. 2013)."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -19,21 +20,46 @@ def lddt_per_residue(predicted: Points, true: Points, mask: ResidueMask) -> Floa
     Points in angstrom, one for each residue; mask: 1 where the true point is known. A distance counts as kept within
     0.5, 1, 2 and 4 angstrom, averaged (Suppl. Sec. 1.9.6; the original also checks stereochemistry).
     """
-    return _share(*_kept(predicted, true, mask), -1)
+    return DistanceErrors.between(predicted, true, mask).lddt(-1)
 
 
 def lddt(predicted: Points, true: Points, mask: ResidueMask) -> Float[Tensor, "*b"]:
     """lDDT, 0 to 1, of the whole chain: as `lddt_per_residue`, every pair of residues with the same weight."""
-    return _share(*_kept(predicted, true, mask), (-1, -2))
+    return DistanceErrors.between(predicted, true, mask).lddt((-1, -2))
 
 
-def smooth_lddt(predicted: Points, true: Points, mask: ResidueMask) -> Float[Tensor, "*b"]:
-    """lDDT of the whole chain, differentiable: sigmoids, 1 angstrom wide, replace the thresholds.
+@dataclass(frozen=True)
+class DistanceErrors:
+    """By how much a prediction misses each distance, in angstrom, and 1 in `pairs` for those that lDDT counts."""
 
-    As in AlphaFold 3 (Abramson et al. 2024, Suppl. Alg. 27), but of CA atoms only.
-    """
-    kept, pairs = _kept(predicted, true, mask, lambda error, tolerances: (tolerances - error).sigmoid())
-    return _share(kept, pairs, (-1, -2))
+    errors: Float[Tensor, "*b i j"]
+    pairs: Float[Tensor, "*b i j"]
+
+    @classmethod
+    def between(cls, predicted: Points, true: Points, mask: ResidueMask) -> "DistanceErrors":
+        """As of `lddt_per_residue`."""
+        expected = distances(true, true)
+        pairs = (expected < RADIUS) * mask.unsqueeze(-1) * mask.unsqueeze(-2)
+        pairs.diagonal(dim1=-2, dim2=-1).zero_()
+        return cls((distances(predicted, predicted) - expected).abs(), pairs)
+
+    @torch.no_grad()
+    def lddt(self, axes: int | tuple[int, int]) -> Float[Tensor, "..."]:
+        """Of each residue, over the last axis, or of the whole chain, over the last two."""
+        return self._share(torch.lt, axes)
+
+    def smooth_lddt(self) -> Float[Tensor, "*b"]:
+        """lDDT of the whole chain, differentiable: sigmoids, 1 angstrom wide, replace the thresholds.
+
+        As in AlphaFold 3 (Abramson et al. 2024, Suppl. Alg. 27), but of CA atoms only.
+        """
+        return self._share(lambda error, tolerances: (tolerances - error).sigmoid(), (-1, -2))
+
+    def _share(self, within: Callable[[Tensor, Tensor], Tensor], axes: int | tuple[int, int]) -> Tensor:
+        """The share of tolerances within which distances are kept, of all pairs along the axes."""
+        error = self.errors.unsqueeze(-1)
+        kept = within(error, constant(TOLERANCES, error)).to(self.pairs.dtype).mean(-1) * self.pairs
+        return (EPSILON + kept.sum(axes)) / (EPSILON + self.pairs.sum(axes))
 
 
 def distances(points: Points, others: Float[Tensor, "*b j 3"]) -> Float[Tensor, "*b i j"]:
@@ -50,19 +76,3 @@ def squared_distances(points: Float[Tensor, "*b i d"], others: Float[Tensor, "*b
         return torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist").square()
     # on CUDA, cdist spends a block of threads on each distance
     return (points.unsqueeze(-2) - others.unsqueeze(-3)).square().sum(-1)
-
-
-def _kept(
-    predicted: Points, true: Points, mask: ResidueMask, within: Callable[[Tensor, Tensor], Tensor] = torch.lt
-) -> tuple[Float[Tensor, "*b i j"], Float[Tensor, "*b i j"]]:
-    """For each pair, the share of tolerances within which its distance is kept; and a mask of the pairs that count."""
-    expected = distances(true, true)
-    pairs = (expected < RADIUS) * mask.unsqueeze(-1) * mask.unsqueeze(-2)
-    pairs.diagonal(dim1=-2, dim2=-1).zero_()
-    error = (distances(predicted, predicted) - expected).abs().unsqueeze(-1)
-    share = within(error, constant(TOLERANCES, error)).to(mask.dtype).mean(-1)
-    return share * pairs, pairs
-
-
-def _share(kept: Float[Tensor, "*b i j"], pairs: Float[Tensor, "*b i j"], axes: int | tuple[int, int]) -> Tensor:
-    return (EPSILON + kept.sum(axes)) / (EPSILON + pairs.sum(axes))

@@ -6,11 +6,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from foldcli.config import LossConfig
 from foldcli.geometry.atoms import residue_table, squared_edges
-from foldcli.geometry.lddt import lddt_per_residue
+from foldcli.geometry.lddt import DistanceErrors
 from foldcli.geometry.rigid import Rigid
 from foldcli.geometry.tables import constant
 from foldcli.protein import residues
-from foldcli.shapes import Float, Points, ResidueIndex, ResidueMask, Tensor
+from foldcli.shapes import Float, ResidueIndex, ResidueMask, Tensor
 from foldcli.training.losses.average import masked_mean
 from foldcli.training.losses.cross_entropy import cross_entropy
 from foldcli.training.losses.truth import Truth
@@ -23,11 +23,10 @@ def well_resolved(resolution: Float[Tensor, "*b"], config: LossConfig) -> Float[
     return ((resolution >= config.min_resolution) & (resolution <= config.max_resolution)).float()
 
 
-def lddt(logits: Float[Tensor, "*b i bins"], ca: Points, truth: Truth) -> Float[Tensor, "*b"]:
+def lddt(logits: Float[Tensor, "*b i bins"], found: DistanceErrors, truth: Truth) -> Float[Tensor, "*b"]:
     """Cross entropy of the binned lDDT-CA of each residue of the prediction (Suppl. Sec. 1.9.6, Alg. 29)."""
     bin_count = logits.shape[-1]
-    value = lddt_per_residue(ca.detach(), truth.ca, truth.ca_mask)
-    bins = (value * bin_count).long().clamp(max=bin_count - 1)
+    bins = (found.lddt(-1) * bin_count).long().clamp(max=bin_count - 1)
     return masked_mean(cross_entropy(logits, bins), truth.ca_mask, 1)
 
 

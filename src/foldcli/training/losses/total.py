@@ -7,7 +7,7 @@ import torch
 from foldcli.config import LossConfig, ModelConfig
 from foldcli.data.training.sample import Labels
 from foldcli.geometry.atoms import frames_to_atoms14, torsions_to_frames
-from foldcli.geometry.lddt import smooth_lddt
+from foldcli.geometry.lddt import DistanceErrors
 from foldcli.geometry.tables import constant
 from foldcli.model.alphafold import Output
 from foldcli.model.features import Features
@@ -43,6 +43,7 @@ def _terms(output: Output, features: Features, labels: Labels, config: LossConfi
     final, truth = states[-1], truth_of(labels, features)
     groups = torsions_to_frames(aatype, final.frames, final.torsions)
     atoms = frames_to_atoms14(aatype, groups)  # as in `output.positions`, which then needs no gradient of its own
+    errors = DistanceErrors.between(atoms[..., 1, :], truth.ca, truth.ca_mask)
     good = confidence.well_resolved(labels.resolution, config)
 
     def pae() -> Tensor:
@@ -52,12 +53,12 @@ def _terms(output: Output, features: Features, labels: Labels, config: LossConfi
     terms: dict[str, Callable[[], Tensor]] = {
         "backbone_fape": lambda: backbone_fape(states if config.every_layer else states[-1:], truth, labels.clamped),
         "side_chain_fape": lambda: side_chain_fape(groups, atoms, truth, aatype, model.side_chains),
-        "smooth_lddt": lambda: 1 - smooth_lddt(atoms[..., 1, :], truth.ca, truth.ca_mask),
+        "smooth_lddt": lambda: 1 - errors.smooth_lddt(),
         "chi": lambda: torsion.chi(states, truth),
         "angle_norm": lambda: torsion.angle_norm(states, mask),
         "distogram": lambda: distogram(output.distogram, truth, model.heads),
         "masked_msa": lambda: masked_msa(output.masked_msa, labels, features),
-        "lddt": lambda: good * confidence.lddt(output.lddt, atoms[..., 1, :], truth),
+        "lddt": lambda: good * confidence.lddt(output.lddt, errors, truth),
         "resolved": lambda: good * confidence.resolved(output.resolved, truth, aatype, mask),
         "pae": pae,
         "violations": lambda: violations(atoms, features, model.side_chains),
