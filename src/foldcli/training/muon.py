@@ -17,8 +17,8 @@ MOMENTUM = 0.95
 # Coefficients of the iteration, and how often it runs.
 QUINTIC = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
-# Matrices with up to so many rows are filled up to as many, to share a stack.
-SMALLEST = 64
+# To share stacks, matrices with up to FEW rows are filled up to as many, others to multiples of MANY; columns to MANY.
+FEW, MANY = 64, 256
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,15 @@ class Muon:
             for stack in same:
                 stack.inside(self.where).copy_(stack.among(matrices))
         self.where = self.where.to(flat.device)
-        self.zero = self.masters.new_zeros(1)
 
     def step(self, gradient: Float[Tensor, " n"], rate: Float[Tensor, ""], taken: Float[Tensor, ""]) -> None:
         """Take a step with the gradient of the matrices; taken: 1, or 0 to change nothing."""
         self.momentum.lerp_(gradient, (1 - MOMENTUM) * taken)
         filled = gradient.new_zeros(self.room + 1, dtype=torch.bfloat16)
         filled[self.where] = gradient.lerp(self.momentum, MOMENTUM).bfloat16()
-        stacks = zip(self._stacks(filled), self.scales, strict=True)
-        updates = torch.cat([*((orthogonal(x) * scale).flatten() for x, scale in stacks), self.zero])
+        updates = torch.zeros_like(filled, dtype=gradient.dtype)
+        for matrices, scale, update in zip(self._stacks(filled), self.scales, self._stacks(updates), strict=True):
+            torch.mul(orthogonal(matrices), scale, out=update)
         self.masters.addcmul_(updates[self.where], -rate * taken)
 
     def _stacks(self, filled: Float[Tensor, " m"] | Int[Tensor, " m"]) -> list[Tensor]:
@@ -97,8 +97,8 @@ def _scales(stacks: list[Stack]) -> Float[Tensor, "n 1 1"]:
 def stack_size(shape: Sequence[int]) -> tuple[int, int]:
     """The size that a matrix is filled up to: few sizes, so that there are few stacks."""
     rows, columns = sorted(shape)
-    rows = -(-rows // SMALLEST) * SMALLEST
-    return rows, max(rows, 1 << (columns - 1).bit_length())
+    rows = FEW if rows <= FEW else -(-rows // MANY) * MANY
+    return rows, max(rows, MANY, 1 << (columns - 1).bit_length())
 
 
 def _stack(places: list[Place], size: tuple[int, int], first: int) -> Stack:
