@@ -32,7 +32,8 @@ def torsions_to_frames(aatype: ResidueIndex, backbone: Rigid, torsions: Float[Te
         frames[g] = frames[g - 1] @ frames[g]
     side_by_side = backbone.matrix() @ torch.cat(frames, dim=-1)
     placed = side_by_side.unflatten(-1, (len(frames), 4)).transpose(-2, -3)
-    return Rigid(placed[..., :3], placed[..., 3])
+    rotation, translation = placed.split([3, 1], dim=-1)
+    return Rigid(rotation, translation.squeeze(-1))
 
 
 def frames_to_atoms(aatype: ResidueIndex, frames: Rigid) -> Atoms37:

@@ -91,6 +91,8 @@ class Trunk(nn.Module):
         return torch.cat([m[..., :1, :, :] + row.unsqueeze(-3), m[..., 1:, :, :]], dim=-3), z + pairs
 
     def _add_extra_msa(self, features: Features, z: Pair, mask: PairMask) -> Pair:
+        if not self.extra_msa.blocks:
+            return z
         extra = self.extra_embedder(features)
         _, z = self.extra_msa(extra, z, features.extra_mask.to(extra.dtype), mask)
         return z

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -15,6 +16,8 @@ from foldcli.geometry.tables import constant
 from foldcli.model.ipa import InvariantPointAttention, SharedTerms
 from foldcli.model.layers import LayerNorm, widened
 from foldcli.shapes import Atoms37, Float, Pair, ResidueIndex, Single, StartFrames, Tensor
+
+UNTURNED = np.eye(3, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,13 @@ class Backbone:
     @classmethod
     def at(cls, translation: Float[Tensor, "*b i 3"], quaternion: Float[Tensor, "*b i 4"]) -> "Backbone":
         return cls(Rigid(quaternion_to_rotation(quaternion), translation), quaternion)
+
+    @classmethod
+    def at_origin(cls, s: Single) -> "Backbone":
+        """Frames for these residues, unturned."""
+        rotation = constant(UNTURNED, s).expand(*s.shape[:-1], 3, 3)
+        quaternion = constant((1.0, 0.0, 0.0, 0.0), s).expand(*s.shape[:-1], 4)
+        return cls(Rigid(rotation, s.new_zeros(*s.shape[:-1], 3)), quaternion)
 
 
 class StructureLayer(nn.Module):
@@ -109,8 +119,7 @@ class StructureModule(nn.Module):
     ) -> tuple[Single, list[StructureState]]:
         initial, layer = self.norm_s(s), self.over(z, mask)
         s = self.initial(initial)
-        unturned = s.new_zeros(*s.shape[:-1], 4) + constant((1.0, 0.0, 0.0, 0.0), s)
-        backbone = Backbone.at(s.new_zeros(*s.shape[:-1], 3), unturned)
+        backbone = Backbone.at_origin(s)
         moved, found = list[Rigid](), list[Tensor]()
         for number in range(self.layers):
             if number == 1 and start is not None:

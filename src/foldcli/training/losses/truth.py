@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
+
 from foldcli.data.training.sample import Labels
 from foldcli.geometry.atoms import atoms37_to_14, pseudo_beta, residue_table
 from foldcli.geometry.rigid import Rigid
@@ -27,12 +29,21 @@ class Truth:
     positions: Atoms37  # missing ones at the origin
 
     @cached_property
-    def atoms(self) -> Atoms14:
-        return atoms37_to_14(self.aatype, self.positions)
+    def _known(self) -> Float[Tensor, "*b i 37 4"]:
+        """Positions, and the mask as a fourth coordinate."""
+        return torch.cat([self.positions, self.mask.unsqueeze(-1)], dim=-1)
 
     @cached_property
+    def _atoms(self) -> Float[Tensor, "*b i 14 4"]:
+        return atoms37_to_14(self.aatype, self._known)
+
+    @property
+    def atoms(self) -> Atoms14:
+        return self._atoms[..., :3]
+
+    @property
     def atoms_mask(self) -> Float[Tensor, "*b i 14"]:
-        return atoms37_to_14(self.aatype, self.mask.unsqueeze(-1)).squeeze(-1)
+        return self._atoms[..., 3]
 
     @cached_property
     def atoms_alt(self) -> Atoms14:
