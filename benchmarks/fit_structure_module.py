@@ -22,15 +22,16 @@ from foldcli.config import TrainConfig
 from foldcli.data.training.collate import stack
 from foldcli.data.training.make_sample import draw_sample
 from foldcli.data.training.open_source import open_source
-from foldcli.data.training.sample import Labels, Sample
+from foldcli.data.training.sample import Labels
 from foldcli.folding.models import load_model, resolve
+from foldcli.geometry.lddt import lddt
 from foldcli.model.alphafold import AlphaFold, Output
 from foldcli.model.features import Features, Recycled
 from foldcli.model.structure import all_atoms
+from foldcli.protein.residues import CA
 from foldcli.search.homologs import with_homologs
 from foldcli.shapes import Pair, Single, Tensor
 from foldcli.training.folder import export
-from foldcli.training.learner import ca_lddt
 from foldcli.training.losses import total
 
 VALIDATION, BATCH, WARM_UP, AVERAGE, CLIP = 40, 4, 40, 0.98, 100.0
@@ -107,10 +108,11 @@ def lddt_with_and_without(model: AlphaFold, made: Sequence[TrunkOutput]) -> dict
     """Mean lDDT-CA of passes with and without a template."""
     scores: dict[str, list[float]] = {"with a template": [], "without": []}
     for one in made:
-        sample = Sample(("",), (one.features,), one.labels)
+        known = one.labels.mask[..., CA] * one.features.seq_mask
         start = one.features.start
         kind = "with a template" if start is not None and bool(start.any()) else "without"
-        scores[kind].append(float(ca_lddt(output(model, one), sample)))
+        found = output(model, one).positions[..., CA, :]
+        scores[kind].append(float(lddt(found, one.labels.positions[..., CA, :], known)))
     return {kind: round(float(np.mean(those)), 3) for kind, those in scores.items() if those}
 
 

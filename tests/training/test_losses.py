@@ -167,5 +167,5 @@ def test_terms_of_weight_zero_are_left_out(sample: tuple[Features, Labels]) -> N
     features, labels = sample
     output = dataclasses.replace(made_up(features, 6)[0], pae=None)
     assert set(total(output, features, labels, LossConfig(chi=0, distogram=0))) == {
-        "backbone_fape", "side_chain_fape", "angle_norm", "masked_msa", "lddt", "total",
+        "backbone_fape", "side_chain_fape", "angle_norm", "masked_msa", "lddt", "total", "lddt_ca",
     }  # fmt: skip

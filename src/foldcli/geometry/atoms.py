@@ -77,8 +77,8 @@ def atoms37_to_14(aatype: ResidueIndex, atoms: Float[Tensor, "*b i 37 d"]) -> Fl
     return dense * residue_table(residues.ATOM14_MASK, aatype, atoms).unsqueeze(-1)
 
 
-def pseudo_beta(aatype: ResidueIndex, atoms: Atoms37) -> Points:
-    """CB of each residue, CA of glycine, in angstrom."""
+def pseudo_beta(aatype: ResidueIndex, atoms: Float[Tensor, "*b i 37 d"]) -> Float[Tensor, "*b i d"]:
+    """CB of each residue, CA of glycine, or values of these atoms."""
     glycine = (aatype == residues.INDEX["G"]).unsqueeze(-1)
     return torch.where(glycine, atoms[..., residues.CA, :], atoms[..., residues.CB, :])
 

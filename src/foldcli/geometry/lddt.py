@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -43,22 +44,28 @@ class DistanceErrors:
         pairs.diagonal(dim1=-2, dim2=-1).zero_()
         return cls((distances(predicted, predicted) - expected).abs(), pairs)
 
-    @torch.no_grad()
     def lddt(self, axes: int | tuple[int, int]) -> Float[Tensor, "..."]:
-        """Of each residue, over the last axis, or of the whole chain, over the last two."""
-        return self._share(torch.lt, axes)
+        """Of each residue, over the last axis, or of the whole chain, over the last two; without a gradient."""
+        return self._share(self._kept, axes)
+
+    @cached_property
+    @torch.no_grad()
+    def _kept(self) -> Float[Tensor, "*b i j"]:
+        return self._within(torch.lt)
 
     def smooth_lddt(self) -> Float[Tensor, "*b"]:
         """lDDT of the whole chain, differentiable: sigmoids, 1 angstrom wide, replace the thresholds.
 
         As in AlphaFold 3 (Abramson et al. 2024, Suppl. Alg. 27), but of CA atoms only.
         """
-        return self._share(lambda error, tolerances: (tolerances - error).sigmoid(), (-1, -2))
+        return self._share(self._within(lambda error, tolerances: (tolerances - error).sigmoid()), (-1, -2))
 
-    def _share(self, within: Callable[[Tensor, Tensor], Tensor], axes: int | tuple[int, int]) -> Tensor:
-        """The share of tolerances within which distances are kept, of all pairs along the axes."""
+    def _within(self, within: Callable[[Tensor, Tensor], Tensor]) -> Float[Tensor, "*b i j"]:
+        """The share of tolerances within which each distance is kept; 0 for pairs that do not count."""
         error = self.errors.unsqueeze(-1)
-        kept = within(error, constant(TOLERANCES, error)).to(self.pairs.dtype).mean(-1) * self.pairs
+        return within(error, constant(TOLERANCES, error)).to(self.pairs.dtype).mean(-1) * self.pairs
+
+    def _share(self, kept: Float[Tensor, "*b i j"], axes: int | tuple[int, int]) -> Tensor:
         return (EPSILON + kept.sum(axes)) / (EPSILON + self.pairs.sum(axes))
 
 

@@ -129,6 +129,10 @@ class FoldingModel(nn.Module):
         )
         return found, m
 
+    def recycle(self, features: Features, previous: Recycled | None) -> Recycled:
+        """What the next pass takes of this one, without logits that only losses read."""
+        return self.fold(features, previous)[0].recycled()
+
     def first_pass(self, features: Features) -> Recycled:
         """What the first pass recycles: zeros (Suppl. Alg. 2, line 1)."""
         shape, zeros = features.aatype.shape, features.msa_feat.new_zeros

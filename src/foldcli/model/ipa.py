@@ -55,7 +55,7 @@ class InvariantPointAttention(nn.Module):
         point_scale = (1 / (3 * self.config.point_qk * 9 / 2)) ** 0.5
         return SharedTerms(
             z=z,
-            bias=self.bias(z).movedim(-1, -3) * (1 / 3) ** 0.5 + absent.unsqueeze(-3),
+            bias=torch.add(absent.unsqueeze(-3), self.bias(z).movedim(-1, -3), alpha=(1 / 3) ** 0.5),
             point_weight=((0.5 * point_scale) * F.softplus(self.point_weight))[:, None, None],
             weight=self._packed([layer.weight for layer in self._projections]),
             offset=self._packed([_bias(layer) for layer in self._projections]),

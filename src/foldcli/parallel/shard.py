@@ -49,6 +49,10 @@ class DapAlphaFold(AlphaFold):
         values = _whole_per_residue(output, features, self.group)
         return ShardedOutput(**values, sequences=features.msa_mask.shape[-2], group=self.group)
 
+    def recycle(self, features: Features, previous: Recycled | None) -> Recycled:
+        folded, _ = self.fold(*_local_inputs(features, previous, self.group))
+        return ShardedFolded(**_whole_per_residue(folded, features, self.group), group=self.group).recycled()
+
 
 class DapFoldingModel(FoldingModel):
     """The model as a fold runs it, on one rank of a DAP group."""

@@ -51,6 +51,7 @@ class FlatParameters:
         self.matrices = sum(place.room for place in self.places if place.matrix)
         self.masters = self.zeros()
         self.copies = {dtype: self.zeros(dtype) for dtype in {p.dtype for p in self.parameters} - {torch.float32}}
+        self.gaps = {p.dtype: torch.zeros(ALIGNMENT, dtype=p.dtype, device=self.device) for p in self.parameters}
         with torch.no_grad():
             for place, parameter in self._both():
                 place.view(self.masters).copy_(parameter)
@@ -72,12 +73,12 @@ class FlatParameters:
 
     def gather(self, gradients: Sequence[Tensor]) -> Tensor:
         """One buffer from tensors in the model's order."""
-        flat = self.zeros()
+        flat = torch.empty(self.size, device=self.device)
         for dtype, run in groupby(self.places, key=lambda place: place.dtype):
-            places, gap = list(run), torch.zeros(ALIGNMENT, dtype=dtype, device=self.device)
-            parts = list[Tensor]()
+            places, parts = list(run), list[Tensor]()
             for place in places:
-                parts += [gradients[place.order].reshape(-1), gap[: place.room - place.shape.numel()]]
+                gap = self.gaps[dtype][: place.room - place.shape.numel()]
+                parts += [gradients[place.order].reshape(-1), gap]
             section = flat[places[0].start : places[-1].start + places[-1].room]
             if dtype == flat.dtype:
                 torch.cat(parts, out=section)

@@ -27,8 +27,8 @@ class Guard:
     def judge(self, loss: Float[Tensor, ""], norm: Float[Tensor, ""]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """Whether the step is taken, 1 or 0, and the running mean that its loss was compared with."""
         mean = self.mean.clone()
-        spike = (self.seen >= WARMUP) & (loss > self.config.spike * mean)
-        taken = (loss + norm).isfinite() & ~spike
+        no_spike = (self.seen < WARMUP) | (loss <= self.config.spike * mean)
+        taken = (loss + norm).isfinite() & no_spike
         self.seen.add_(taken)
         decay = (1 - 1 / self.seen.clamp(min=1)).clamp(max=DECAY)
         self.mean.copy_(torch.where(taken, loss.to(mean).lerp(mean, decay), mean))

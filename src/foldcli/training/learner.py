@@ -12,12 +12,10 @@ import torch
 from foldcli.config import TrainConfig
 from foldcli.data.training.sample import Sample
 from foldcli.errors import WeightsError
-from foldcli.geometry.lddt import lddt
 from foldcli.model.alphafold import AlphaFold, Output
 from foldcli.parallel.gradients import average_over_data, whole_gradients
 from foldcli.parallel.mesh import RankMesh
 from foldcli.parallel.shard import gather_output
-from foldcli.protein.residues import CA
 from foldcli.shapes import Float, Tensor
 from foldcli.timers import Timers
 from foldcli.training.checkpoint import read_state
@@ -108,8 +106,8 @@ class Learner:
         with self.timers.timed("update"):
             norm = self.optimizer.add(gradients, share)
         with self.timers.timed("loss"), torch.no_grad():
-            each = torch.stack([*terms.values(), ca_lddt(output, sample)]).flatten(1).mean(1)
-            self.figures = [*terms, "lddt_ca", "norm"]
+            each = torch.stack([*terms.values()]).flatten(1).mean(1)
+            self.figures = [*terms, "norm"]
             return torch.cat([each, norm.unsqueeze(0)])
 
     def _dropout_seed(self, place: int) -> int:
@@ -185,18 +183,11 @@ def fetched(figures: Float[Tensor, " n"]) -> Callable[[], list[float]]:
     return wait
 
 
-@torch.no_grad()
-def ca_lddt(output: Output, sample: Sample) -> Float[Tensor, "*b"]:
-    """lDDT-CA of each chain of a micro-batch, 0 to 1."""
-    known = sample.labels.mask[..., CA] * sample.passes[-1].seq_mask
-    return lddt(output.positions[..., CA, :], sample.labels.positions[..., CA, :], known)
-
-
 def predict(model: AlphaFold, sample: Sample, timers: Timers) -> Output:
     """Output of the last recycling pass; only it has gradients (Suppl. Alg. 31)."""
     previous = None
     with torch.no_grad(), timers.timed("recycling"):
         for features in sample.passes[:-1]:
-            previous = model(features, previous).recycled()
+            previous = model.recycle(features, previous)
     with timers.timed("forward"):
         return model(sample.passes[-1], previous)

@@ -20,22 +20,23 @@ from foldcli.training.losses.truth import truth_of
 from foldcli.training.losses.violations import violations
 
 PUBLISHED = ModelConfig("published")
-# Unweighted terms by their names in LossConfig, and `total`, their weighted sum.
+# Unweighted terms by their names in LossConfig; `total`, their weighted sum; `lddt_ca`, which is no loss: 0 to 1.
 Terms = dict[str, Float[Tensor, "*b"]]
 
 
 def total(
     output: Output, features: Features, labels: Labels, config: LossConfig, model: ModelConfig = PUBLISHED
 ) -> Terms:
-    """All loss terms of one pass, and their weighted total [b]; terms of weight 0 are not computed.
+    """All loss terms of one pass, their weighted total [b], and lDDT-CA; terms of weight 0 are not computed.
 
     The total is multiplied by the square root of the crop's residues, so that short chains count less (Suppl. Sec.
     1.9); AlphaFold's published code leaves that out. model: gives the bins of the heads and which atoms are predicted.
     """
     terms = _terms(output, features, labels, config, model)
+    lddt_ca = terms.pop("lddt_ca")
     weights = constant(tuple(float(getattr(config, name)) for name in terms), features.seq_mask)
     weighted = torch.tensordot(weights, torch.stack([*terms.values()]), 1)
-    return {**terms, "total": weighted * features.seq_mask.sum(-1).sqrt()}
+    return {**terms, "total": weighted * features.seq_mask.sum(-1).sqrt(), "lddt_ca": lddt_ca}
 
 
 def _terms(output: Output, features: Features, labels: Labels, config: LossConfig, model: ModelConfig) -> Terms:
@@ -63,4 +64,5 @@ def _terms(output: Output, features: Features, labels: Labels, config: LossConfi
         "pae": pae,
         "violations": lambda: violations(atoms, features, model.side_chains),
     }
-    return {name: term() for name, term in terms.items() if getattr(config, name)}
+    wanted = {name: term() for name, term in terms.items() if getattr(config, name)}
+    return wanted | {"lddt_ca": errors.lddt((-1, -2))}

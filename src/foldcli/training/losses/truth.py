@@ -96,14 +96,18 @@ class Truth:
     def _torsions(self) -> tuple[Float[Tensor, "*b i 7 2"], Float[Tensor, "*b i 7 2"], Float[Tensor, "*b i 7"]]:
         return torsion_angles(self.aatype, self.positions, self.mask)
 
-    @cached_property
+    @property
     def beta(self) -> Points:
         """CB, or CA of glycine."""
-        return pseudo_beta(self.aatype, self.positions)
+        return self._beta[..., :3]
+
+    @property
+    def beta_mask(self) -> ResidueMask:
+        return self._beta[..., 3]
 
     @cached_property
-    def beta_mask(self) -> ResidueMask:
-        return pseudo_beta(self.aatype, self.mask.unsqueeze(-1).expand_as(self.positions))[..., 0]
+    def _beta(self) -> Float[Tensor, "*b i 4"]:
+        return pseudo_beta(self.aatype, self._known)
 
     @property
     def backbone(self) -> Rigid:
