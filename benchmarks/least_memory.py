@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foldcli.autochunk import Chunked
 from foldcli.autochunk.cost import DeviceRates
-from foldcli.autochunk.region_selection import Planner
+from foldcli.autochunk.planner import Planner
 from foldcli.compose import model_config
 from foldcli.folding.models import meta_model
 from foldcli.model.evoformer import EvoformerBlock

@@ -14,7 +14,7 @@ from foldcli.autochunk.chunked import Chunked
 from foldcli.autochunk.cost import DeviceRates
 from foldcli.autochunk.graph import leaves, tensors
 from foldcli.autochunk.plan import Plan
-from foldcli.autochunk.region_selection import Planner
+from foldcli.autochunk.planner import Planner
 from foldcli.bench.autochunk.networks import UNet, gpt, vit
 from foldcli.compose import model_config
 from foldcli.model.alphafold import AlphaFold

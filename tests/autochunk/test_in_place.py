@@ -10,7 +10,7 @@ from foldcli.autochunk.executor import Executor, output_of
 from foldcli.autochunk.liveness import Program
 from foldcli.autochunk.peeling import Peel, peels
 from foldcli.autochunk.plan import Plan, Strips
-from foldcli.autochunk.region_selection import Planner
+from foldcli.autochunk.planner import Planner
 from foldcli.model.triangle import IncomingProduct, OutgoingProduct, TriangleMultiplication
 from tests.autochunk.measure import measured_peak
 from tests.autochunk.test_equality import RATES, require_equal

@@ -10,7 +10,7 @@ from foldcli.autochunk.capture import named_tensors
 from foldcli.autochunk.chunked import Chunked
 from foldcli.autochunk.cost import DeviceRates, calibrate, device_rates
 from foldcli.autochunk.executor import Executor
-from foldcli.autochunk.region_selection import Planner
+from foldcli.autochunk.planner import Planner
 from foldcli.bench.autochunk.networks import UNet, gpt, vit
 from foldcli.compose import model_config
 from foldcli.model.evoformer import EvoformerBlock

@@ -8,7 +8,7 @@ from foldcli.autochunk.chunked import Chunked
 from foldcli.autochunk.graph import name_of
 from foldcli.autochunk.host_memory import fetch, park
 from foldcli.autochunk.plan import Plan, Strips
-from foldcli.autochunk.region_selection import Planner
+from foldcli.autochunk.planner import Planner
 from tests.autochunk.test_equality import RATES, alphafold, require_equal
 
 HOST = 1e9

@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from foldcli.autochunk import Chunked
 from foldcli.autochunk.cost import DeviceRates
-from foldcli.autochunk.region_selection import Planner
+from foldcli.autochunk.planner import Planner
 from foldcli.compose import fold_config
 from foldcli.data.features.featurize import featurize
 from foldcli.data.query import Query

@@ -10,7 +10,7 @@ import torch
 from foldcli.autochunk import Chunked
 from foldcli.autochunk.cost import DeviceRates
 from foldcli.autochunk.graph import tensors
-from foldcli.autochunk.region_selection import Planner
+from foldcli.autochunk.planner import Planner
 from foldcli.compose import fold_config
 from foldcli.folding.chunking import blank_inputs, held_bytes
 from foldcli.folding.memory import longest_that_fits, predicted_bytes, savings

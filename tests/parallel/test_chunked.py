@@ -6,7 +6,7 @@ import torch
 
 from foldcli.autochunk import Chunked
 from foldcli.autochunk.cost import DeviceRates
-from foldcli.autochunk.region_selection import Planner
+from foldcli.autochunk.planner import Planner
 from foldcli.parallel.mesh import RankGroup
 from foldcli.parallel.shard import gather_output, shard
 from tests.parallel.rank_pool import RankPool, group_of

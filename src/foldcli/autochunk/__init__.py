@@ -14,7 +14,8 @@ Its passes, in order:
    a region by chunk size, with the device's speed as calibrated (`cost.py`).
 6. Chunk search (`region_search.py`): chunk regions, calls in a row through which one dimension flows (chunk flow); and
    `peeling.py`: calls through which two flow, whose result takes the place of what it is computed from.
-7. Chunk selection (`region_selection.py`): the regions and chunk sizes of the fastest plan within a budget (`plan.py`).
+7. Chunk selection (`region_selection.py`): the regions and chunk sizes of the fastest plan within a budget (`plan.py`),
+   for each way to order and rewrite the calls (`planner.py`), with `offloading.py` to host memory as the last.
 8. Execution (`executor.py`, `loop_bodies.py`), in place of code generation: run a plan's calls and loops.
 
 `chunked.py` puts them together: `Chunked` wraps a module and plans for inputs of new shapes when they come.

@@ -13,7 +13,7 @@ from foldcli.autochunk.cost import DeviceRates, device_rates
 from foldcli.autochunk.executor import Executor, output_of
 from foldcli.autochunk.graph import Graph, leaves, tensors
 from foldcli.autochunk.plan import Plan
-from foldcli.autochunk.region_selection import Planner
+from foldcli.autochunk.planner import Planner
 from foldcli.autochunk.shape_prop import GuardFailed, ShapedGraph, propagate_shapes
 
 Choose = Callable[[Planner], Plan]

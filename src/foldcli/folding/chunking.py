@@ -12,7 +12,7 @@ from foldcli.autochunk import Chunked
 from foldcli.autochunk.cost import DeviceRates, device_rates
 from foldcli.autochunk.graph import tensors
 from foldcli.autochunk.plan import Plan
-from foldcli.autochunk.region_selection import Planner
+from foldcli.autochunk.planner import Planner
 from foldcli.byte_units import amount
 from foldcli.config import FoldConfig, ModelConfig
 from foldcli.errors import FoldcliError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from foldcli.autochunk.region_selection import Planner
+from foldcli.autochunk.planner import Planner
 from foldcli.config import ModelConfig
 from foldcli.data.query import Query
 from foldcli.devices import choose_device, choose_precision

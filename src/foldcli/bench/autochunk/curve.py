@@ -16,7 +16,7 @@ from foldcli.autochunk import Chunked
 from foldcli.autochunk.chunked import Donated
 from foldcli.autochunk.graph import mapped, tensors
 from foldcli.autochunk.plan import Plan
-from foldcli.autochunk.region_selection import Planner
+from foldcli.autochunk.planner import Planner
 from foldcli.bench.cases import Case, Cases, Sizes
 from foldcli.bench.host import HostInfo, host_info, use_fold_allocator
 from foldcli.bench.request import Request, device_and_dtype

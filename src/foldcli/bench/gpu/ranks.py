@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 
 from foldcli.autochunk import Chunked
-from foldcli.autochunk.region_selection import Planner
+from foldcli.autochunk.planner import Planner
 from foldcli.bench.cases import Cases, Sizes
 from foldcli.bench.gpu.checks import failure
 from foldcli.compose import model_config

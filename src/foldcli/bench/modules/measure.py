@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from foldcli.autochunk import Chunked
-from foldcli.autochunk.region_selection import Planner
+from foldcli.autochunk.planner import Planner
 from foldcli.bench.cases import Case, Cases, Sizes, calls_per_pass, select_modules
 from foldcli.bench.host import host_info, use_fold_allocator
 from foldcli.bench.limits import Limits, limits_of
