@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from foldcli.autochunk.chunked import Chunked
 from foldcli.autochunk.cost import DeviceRates
-from foldcli.autochunk.graph import leaves, tensors
+from foldcli.autochunk.graph import leaves, name_of, tensors
 from foldcli.autochunk.plan import Plan
 from foldcli.autochunk.planner import Planner
 from foldcli.bench.autochunk.networks import UNet, gpt, vit
@@ -202,6 +202,15 @@ def test_one_capture_serves_every_length() -> None:
             require_equal(run(*args), block(*args))
     (graphs,) = run.graphs.values()
     assert len(graphs) == 1 and len(run.executors) == 2
+
+
+def test_only_what_draws_random_numbers_is_kept_in_order() -> None:
+    class Draws(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.normalize(x, dim=-1) + torch.randn_like(x) + torch.empty_like(x).normal_()
+
+    calls = chunked(Draws(), 1.0).planner(torch.randn(6, 3)).shaped.graph.calls
+    assert {name_of(call.function) for call in calls if call.pinned} == {"randn_like", "normal_"}
 
 
 def test_control_flow_by_length_is_captured_again() -> None:

@@ -4,6 +4,7 @@ Sizes that the module reads become symbols, so that one capture serves every len
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,7 +30,7 @@ SIZES: dict[str, Callable[..., Any]] = {
     "nelement": math.prod,
     "__len__": lambda shape: int(shape[0]),
 }
-RANDOM = ("bernoulli", "dropout", "multinomial", "normal", "rand")
+RANDOM = re.compile(r"bernoulli|dropout|multinomial|normal_?$|rand")
 
 
 def fake_tensors(tree: Any, mode: FakeTensorMode, device: torch.device | None = None) -> Any:
@@ -288,5 +289,5 @@ def _signature(leaf: Any) -> Any:
 
 def _fixed_in_order(function: Callable[..., Any], kwargs: Mapping[str, Any]) -> bool:
     """Whether a call draws random numbers or is a collective, so that its place is fixed."""
-    drawn = name_of(function).startswith(RANDOM) and kwargs.get("training", True)
+    drawn = RANDOM.match(name_of(function)) and kwargs.get("training", True)
     return bool(drawn) or communicates(function)
