@@ -140,12 +140,16 @@ def test_pairs_that_are_read_again_are_not_overwritten() -> None:
 
 def test_peeling_takes_a_quarter_beside_the_pairs() -> None:
     torch.manual_seed(0)
-    module, n = Triangle(C, False).requires_grad_(False), 256
+    module, n = Triangle(C, False).requires_grad_(False), 128
     z, mask = torch.randn(n, n, C), torch.ones(n, n)
-    run = Chunked(module, Planner.tightest, RATES, donated=lambda z, _: [z])
+    # not the tightest plan: a profile of its thousands of tiles takes gigabytes
+    run = Chunked(
+        module, lambda planner: planner.fit(1.6 * z.nbytes) or planner.whole(), RATES, donated=lambda z, _: [z]
+    )
     with torch.no_grad():
         expected = module(z, mask)
         found, peak = measured_peak(lambda: run(z, mask))
     require_equal(found, expected)
-    predicted = run.plan(z, mask).peak - z.nbytes
-    assert 0.9 < predicted / peak < 1.1 and peak < 0.6 * z.nbytes
+    plan = run.plan(z, mask)
+    assert all(isinstance(step, Strips) for step in plan.steps)
+    assert 0.9 < (plan.peak - z.nbytes) / peak < 1.1 and peak < 0.6 * z.nbytes
