@@ -63,8 +63,11 @@ def test_installed_products_have_gradients_and_leave_other_uses_alone(products: 
 
 @pytest.mark.parametrize("count", [0, 1, 3], ids=["mm", "bmm of one", "bmm"])
 @pytest.mark.parametrize("left", ["rows", "columns", "part of rows"])
-def test_workspace_of_a_product_is_predicted(products: onednn.OnednnMatmuls, left: str, count: int) -> None:
-    a, b = LAYOUTS[left](torch.randn(count or 1, 2048, 512)), torch.randn(count or 1, 512, 1024)
+@pytest.mark.parametrize("columns", [1024, 3072])
+def test_workspace_of_a_product_is_predicted(
+    products: onednn.OnednnMatmuls, columns: int, left: str, count: int
+) -> None:
+    a, b = LAYOUTS[left](torch.randn(count or 1, 2048, 512)), torch.randn(count or 1, 512, columns)
     a, b, product = (a, b, products.bmm) if count else (a[0], b[0], products.mm)
     result, peak = measured_peak(lambda: product(a, b))
     workspace = onednn.workspace_bytes(a, b)

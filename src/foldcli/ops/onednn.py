@@ -67,8 +67,12 @@ class OnednnMatmuls:
         if len(a) == 1:
             return self.mm(a[0], b[0])[None]
         out = a.new_empty(len(a), a.shape[1], b.shape[2])
+        turned = _turned(a[0], b[0])
         for result, left, right in zip(out, a, b, strict=True):
-            result.copy_(self.linear(left, right.t(), None, "none", [], ""))
+            if turned:
+                result.copy_(self.linear(right.t(), left, None, "none", [], "").t())
+            else:
+                result.copy_(self.linear(left, right.t(), None, "none", [], ""))
         return out
 
 
@@ -81,8 +85,15 @@ def workspace_bytes(a: Tensor, b: Tensor) -> int | None:
         return _copy_bytes(a) if _supported(a, b, MIN_WORK) else None
     if not _batch_supported(a, b):
         return None
-    result = a.shape[1] * b.shape[2] * a.itemsize if len(a) > 1 else 0
-    return result + _copy_bytes(a[0])
+    if len(a) == 1:
+        return _copy_bytes(a[0])
+    first = b[0].t() if _turned(a[0], b[0]) else a[0]
+    return a.shape[1] * b.shape[2] * a.itemsize + _copy_bytes(first)
+
+
+def _turned(a: Tensor, b: Tensor) -> bool:
+    """Say whether to multiply the transposes in turn, since oneDNN would copy less."""
+    return a.t().is_contiguous() and _copy_bytes(b.t()) < _copy_bytes(a)
 
 
 def _copy_bytes(a: Tensor) -> int:
