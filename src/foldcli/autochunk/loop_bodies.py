@@ -54,23 +54,33 @@ def run_peel(program: Program, step: Strips, values: dict[int, Tensor]) -> None:
     peel, rows = step.peel, step.rows
     spans = [(first, min(rows, peel.length - first)) for first in range(0, peel.length, rows)]
     aside: dict[tuple[int, int], Tensor] = {}  # the output's tiles whose rows are still needed as they were
+    for number in range(len(spans)):
+        _peel_strip(program, step, values, spans, number, aside)
+
+
+def _peel_strip(
+    program: Program, step: Strips, values: dict[int, Tensor], spans: list[Span], number: int,
+    aside: dict[tuple[int, int], Tensor],
+) -> None:  # fmt: skip
+    """Compute the output in the rows and columns of a strip. No name holds what another strip needs: it is freed."""
+    peel, strip = step.peel, spans[number]
+    own_rows = run_chunk(program, peel.rows, *strip, values)
+    own_columns = run_chunk(program, peel.columns, *strip, values)
 
     def place(row: Span, column: Span) -> Tensor:
         return narrow(narrow(values[peel.source], peel.cuts[0], *row), peel.cuts[1], *column)
 
-    for number, strip in enumerate(spans):
-        own_rows = run_chunk(program, peel.rows, *strip, values)
-        own_columns = run_chunk(program, peel.columns, *strip, values)
-        for done in range(number):
-            put(aside.pop((number, done)), place(strip, spans[done]))
-        place(strip, strip).copy_(_tile(program, peel, strip, strip, {**values, **own_rows, **own_columns}))
-        for later in range(number + 1, len(spans)):
-            other = spans[later]
-            read = {**values, **run_chunk(program, peel.rows, *other, values), **own_columns}
-            tile = _tile(program, peel, other, strip, read)
-            aside[later, number] = park(tile) if step.on_host else tile
-            read = {**values, **own_rows, **run_chunk(program, peel.columns, *other, values)}
-            place(strip, other).copy_(_tile(program, peel, strip, other, read))
+    def tile(row: Span, column: Span, made: dict[int, Tensor]) -> Tensor:
+        return _tile(program, peel, row, column, {**values, **own_rows, **own_columns, **made})
+
+    for done in range(number):
+        put(aside.pop((number, done)), place(strip, spans[done]))
+    place(strip, strip).copy_(tile(strip, strip, {}))
+    keep = park if step.on_host else (lambda tile: tile)
+    for later in range(number + 1, len(spans)):
+        other = spans[later]
+        aside[later, number] = keep(tile(other, strip, run_chunk(program, peel.rows, *other, values)))
+        place(strip, other).copy_(tile(strip, other, run_chunk(program, peel.columns, *other, values)))
 
 
 def _tile(program: Program, peel: Peel, row: Span, column: Span, values: dict[int, Tensor]) -> Tensor:
