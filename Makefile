@@ -74,7 +74,7 @@ bench-parallel: $(VENV)/installed  ## one block over 2 and 4 CPU ranks: efficien
 	$(BIN)/python benchmarks/parallel.py
 
 bench-autochunk: $(VENV)/installed-dev  ## memory against time of the trunk by plans of AutoChunk, on the CPU
-	$(BIN)/python benchmarks/autochunk.py
+	$(BIN)/python benchmarks/autochunk.py trunk
 
 kernels-report: $(VENV)/installed  ## compile every kernel for sm_80 and sm_90 with no GPU; fail on spills and the like
 	$(BIN)/python benchmarks/kernels_report.py

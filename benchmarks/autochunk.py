@@ -20,7 +20,7 @@ import torch
 from autochunk_fixed import fixed_chunks
 from rich.console import Console
 
-from foldcli.bench.autochunk.curve import CurveBench, Point, curve, curve_png, table, title, trunk
+from foldcli.bench.autochunk.curve import SLOWDOWNS, CurveBench, Point, curve, curve_png, table, title, trunk
 from foldcli.bench.autochunk.networks import TransformerBlock, UNet
 from foldcli.bench.request import Request
 from foldcli.files import write_atomic
@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--msa", type=int, default=128)
     parser.add_argument("--extra-msa", type=int, default=1024)
     parser.add_argument("--chunks", type=int, nargs="*", default=FIXED, help="sizes of the fixed chunks, rows")
+    parser.add_argument("--slowdowns", type=float, nargs="*", default=SLOWDOWNS, help="plans: predicted time at most")
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/autochunk.json")
     args = parser.parse_args()
     request = Request(
@@ -62,12 +63,12 @@ def main() -> None:
     if args.what == "trunk":
         bench = trunk(request)
         rows = (fixed(bench, chunk) for chunk in args.chunks)
-        found = {f"trunk {args.seq_len}": curve(title(request), request, bench, show, rows)}
+        found = {f"trunk {args.seq_len}": curve(title(request), request, bench, show, rows, args.slowdowns)}
     else:
         found = {
             name: curve(
                 f"{name} on {' x '.join(map(str, shape))}", replace(request, model=name, lengths=shape, blocks=None),
-                CurveBench(make().eval().requires_grad_(False), (torch.randn(shape),)), show,
+                CurveBench(make().eval().requires_grad_(False), (torch.randn(shape),)), show, (), args.slowdowns,
             )
             for name, (make, shape) in NETWORKS.items()
         }  # fmt: skip

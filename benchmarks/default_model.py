@@ -5,7 +5,8 @@
 
 Each chain is folded as by `foldcli fold`: from its sequence, or from its alignment's profile, each with and without the
 templates that a search of the library finds. `--clusters` adds one chain of each held-out cluster (`held_out.py`),
-folded with a library that holds the cluster's other members. Baselines are the untrained network, ideal secondary
+folded with a library that holds the cluster's other members; `--long` adds 40 chains of 513 to 534 residues
+(`long_chains.py`), which take an hour on two cores. Baselines are the untrained network, ideal secondary
 structure from the true states, and a plain copy of the best hit's CA atoms. `--plot` plots predicted against true lDDT.
 `--ship` writes the weights and the figures that a fold prints into the package.
 """
@@ -44,7 +45,7 @@ from foldcli.training.metrics import agreement, backbone_quality
 from foldcli.weights.default import FIGURES, NAME, default_parameters
 from foldcli.weights.files import read_metadata, read_safetensors
 
-CARRIED = Path(__file__).with_name("held_out_chains.npz")
+CARRIED, LONG = (Path(__file__).with_name(name) for name in ("held_out_chains.npz", "long_chains.npz"))
 # The keys that `weights.default` reads; the templates of "known folds" are structures of the library.
 KINDS = ("sequence", "profile", "sequence + known folds", "profile + known folds")
 LENGTHS = ((0, 100), (100, 180), (180, 10_000))
@@ -172,6 +173,19 @@ def clusters(model: AlphaFold, shards: Sequence[Path], config: TrainConfig) -> l
     return [replace(score, kind=f"cluster: {score.kind}") for score in [*scores, *near]]
 
 
+def long(model: AlphaFold, config: TrainConfig) -> Iterator[Score]:
+    """Score the long chains from their sequences, with templates where a search finds some, and copies of the best."""
+    library = Library(bundled())
+    for chain in chains_of([LONG]).values():
+        shown = library.find(Query(chain.name, "", chain.sequence, chain.name)).shown
+        identity = shown[0].hit.identity if shown else 0.0
+        alone = replace(chain, profile=None, templates=[one.template for one in shown])
+        yield folded(model, alone, "long: sequence + known folds if any", config, identity)
+        if shown:
+            score = copied_lddt(chain, shown[0].template)
+            yield Score(chain.name, "long: copy of the best hit", len(chain.sequence), score, 0.0, 0.0, identity)
+
+
 def table(scores: Sequence[Score]) -> list[dict[str, object]]:
     """One row for each kind: means over its chains, over ranges of length, and over classes of secondary structure."""
     rows = []
@@ -228,6 +242,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=default_parameters())
     parser.add_argument("--chains", type=Path, default=CARRIED)
     parser.add_argument("--clusters", nargs="*", type=Path, default=[])
+    parser.add_argument("--long", action="store_true")
     parser.add_argument("--recycles", type=int, default=3)
     parser.add_argument("--out", type=Path, help="where every chain's scores and the table go, as JSON")
     parser.add_argument("--plot", type=Path)
@@ -243,6 +258,8 @@ def main() -> None:
     means = figures(scores)
     if options.clusters:
         scores += clusters(model, options.clusters, config)
+    if options.long:
+        scores += long(model, config)
     for row in table(scores):
         print(json.dumps(row))
     print(json.dumps(means))

@@ -98,7 +98,7 @@ class CurveBench:
         pairs = zip(tensors(found), tensors(self.expected), strict=True)
         return Point(name, peak, taken, max(float((a - b).abs().max()) for a, b in pairs))
 
-    def plans(self, slowdowns: Sequence[float] = SLOWDOWNS) -> Iterator[Point]:
+    def plans(self, slowdowns: Sequence[float]) -> Iterator[Point]:
         """For each slow-down, the plan of least memory that is predicted to stay within it."""
         before = float("inf")
         for slowdown in slowdowns:
@@ -159,8 +159,9 @@ def title(request: Request) -> str:
 
 
 def curve(
-    name: str, request: Request, bench: CurveBench, progress: Callable[[Point], None], others: Iterable[Point] = ()
-) -> Curve:
+    name: str, request: Request, bench: CurveBench, progress: Callable[[Point], None], others: Iterable[Point] = (),
+    slowdowns: Sequence[float] = SLOWDOWNS,
+) -> Curve:  # fmt: skip
     """Measure a module without chunking, under plans, and add the points in `others`; `progress` is called with each.
 
     The time without chunking is measured again after every point, or after the last one if it is long. The median of
@@ -168,7 +169,7 @@ def curve(
     """
     points, again = [bench.whole()], []
     progress(points[0])
-    for point in itertools.chain(bench.plans(), others):
+    for point in itertools.chain(bench.plans(slowdowns), others):
         points.append(point)
         progress(point)
         if points[0].seconds < SHORT:
