@@ -23,9 +23,9 @@ from foldcli.model.features import Recycled, TemplateFeatures
 from foldcli.model.layers import DropoutAdd, dense
 from foldcli.model.msa import MsaRowAttention
 from foldcli.model.triangle import IncomingProduct, TriangleAttention, TriangleMultiplication
-from foldcli.ops.dropout import kept
 from foldcli.parallel.channel_groups import group_count, grouped, joined, product_by_channels, splits_by_channels
 from foldcli.parallel.collectives import Arrived, Pending
+from foldcli.parallel.dropout import DapDropout, DapDropoutAdd
 from foldcli.parallel.layouts import (
     all_gather_async,
     local_shard,
@@ -255,33 +255,6 @@ class DapLocalTemplates(LocalTemplates):
 
     def forward(self, templates: TemplateFeatures) -> TemplateFeatures:
         return local_templates(templates, self.group)
-
-
-class DapDropoutAdd(DropoutAdd):
-    """Draw the mask that one device would draw: the same on all ranks where rows share it, else this rank's part."""
-
-    group: RankGroup
-
-    def forward(self, x: Float[Tensor, "*b c"], update: Float[Tensor, "*b c"]) -> Float[Tensor, "*b c"]:
-        if self.shared == -3 or not self.training or self.rate == 0:
-            return super().forward(x, update)
-        shape = [*update.shape]
-        shape[self.shared], shape[-3] = 1, shape[-3] * self.group.size
-        seed = torch.randint(2**62, (), device=x.device)
-        keep = local_shard(kept(seed, math.prod(shape), self.rate).view(shape), -3, self.group)
-        return x + torch.where(keep, update / (1 - self.rate), 0.0)
-
-
-class DapDropout(nn.Dropout):
-    """Draw the mask that one device would draw for all residues, and take this rank's part."""
-
-    group: RankGroup
-
-    def forward(self, x: Float[Tensor, "*b i c"]) -> Float[Tensor, "*b i c"]:
-        if not self.training:
-            return x
-        every = x.new_ones(*x.shape[:-2], x.shape[-2] * self.group.size, x.shape[-1])
-        return x * local_shard(super().forward(every), -2, self.group)
 
 
 DAP_MODULES: dict[type[nn.Module], type[nn.Module]] = {
