@@ -32,7 +32,9 @@ def test_a_database_gives_alignments_that_are_kept_and_taken_back(command: Comma
     before = set(threading.enumerate())
     outcome = command("in.fasta", "--db", "db.fasta", "--out", "out")
     assert outcome.code == 0
-    assert set(threading.enumerate()) <= before  # the searching thread has ended
+    for thread in set(threading.enumerate()) - before:  # those that search and write end with their work
+        thread.join(60)
+    assert set(threading.enumerate()) <= before
     assert "kin: 76 residues, alignment of 3 sequences, tiny seed 0" in outcome.err.splitlines()
     assert "alone: 46 residues, single sequence (no alignment), tiny seed 0" in outcome.err.splitlines()
     assert {name: record["depth"] for name, record in results(Path("out")).items()} == {"kin": 3, "alone": 1}
