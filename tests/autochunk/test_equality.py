@@ -1,11 +1,13 @@
 """A chunked module gives what the plain one gives, at any sizes and any budget."""
 
 import copy
+import logging
 from functools import cache
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -224,6 +226,19 @@ def test_control_flow_by_length_is_captured_again() -> None:
         x = torch.randn(length, 3)
         require_equal(run(x), Either()(x))
     assert not [leaf for leaf in leaves(tuple(run.graphs)) if isinstance(leaf, Tensor)]
+
+
+def test_a_graph_that_does_not_hold_is_captured_again_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    class Padded(nn.Module):
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            missing = len(y) - len(x)
+            return 2 * (F.pad(x, (0, 0, 0, missing)) if missing else x) + y
+
+    run = chunked(Padded(), 1.0)
+    for length in (6, 7):
+        x, y = torch.randn(length, 4), torch.randn(-(-length // 3) * 3, 4)
+        require_equal(run(x, y), Padded()(x, y))
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_equal_modules_are_planned_once_for_each_shape_and_key() -> None:

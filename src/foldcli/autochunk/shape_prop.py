@@ -3,7 +3,9 @@
 A call that nothing is known of runs on fake tensors; so far as all are known, no tensor is made.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, replace
 from typing import Any
 
@@ -45,16 +47,28 @@ class ShapedGraph:
         return _key(self.graph, [self.values[value] for value in self.graph.inputs])
 
 
+@contextmanager
+def _on_fakes(mode: FakeTensorMode) -> Iterator[None]:
+    """Calls take fake tensors, and torch does not log those that fail: that is how a graph is found not to hold."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    before, log.disabled = log.disabled, True
+    try:
+        with mode, torch.inference_mode(False), torch.no_grad():
+            yield
+    finally:
+        log.disabled = before
+
+
 def propagate_shapes(graph: Graph, inputs: Sequence[Tensor], parameter: Parameter, mode: FakeTensorMode) -> ShapedGraph:
     """The graph at the sizes of fake inputs; GuardFailed if it does not hold there."""
-    with mode, torch.inference_mode(False), torch.no_grad():
+    with _on_fakes(mode):
         return _Replay(graph, parameter, mode, {}, inputs.__getitem__).run(specs_of(inputs))
 
 
 def propagate_shapes_like(graph: Graph, like: ShapedGraph, mode: FakeTensorMode) -> ShapedGraph:
     """The graph at the sizes that another graph with the same inputs has; blocks shaped there are not run again."""
     inputs = [replace(like.values[value], storage=value, offset=0) for value in graph.inputs]
-    with mode, torch.inference_mode(False), torch.no_grad():
+    with _on_fakes(mode):
         known = {inner.key: inner for inner in like.blocks.values()}
         return _Replay(graph, like.parameter, mode, known, lambda place: inputs[place].empty()).run(inputs)
 

@@ -97,6 +97,7 @@ class Forecaster:
         other = max(SHORTEST, round(length * (max(self.budget, 1.0) / least) ** 0.5))
         if 1 / APART < other / length < APART:
             other = 2 * length
+        other += (length - other) % self.ranks  # padded alike, the captured graph holds there too
         each = (self.least(other, depth) / other - least / length) / (other - length)
         return least / length - each * length, each
 
