@@ -6,7 +6,7 @@
 Each chain is folded as by `foldcli fold`: from its sequence, or from its alignment's profile, each with and without the
 templates that a search of the library finds. `--clusters` adds one chain of each held-out cluster (`held_out.py`),
 folded with a library that holds the cluster's other members; `--long` adds 40 chains of 513 to 534 residues
-(`long_chains.py`), which take an hour on two cores. Baselines are the untrained network, ideal secondary
+(`long_chains.py`), which take 80 minutes of one core. Baselines are the untrained network, ideal secondary
 structure from the true states, and a plain copy of the best hit's CA atoms. `--plot` plots predicted against true lDDT.
 `--ship` writes the weights and the figures that a fold prints into the package.
 """

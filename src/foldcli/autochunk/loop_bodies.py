@@ -76,7 +76,7 @@ def _peel_strip(
     for done in range(number):
         put(aside.pop((number, done)), place(strip, spans[done]))
     place(strip, strip).copy_(tile(strip, strip, {}))
-    keep = park if step.on_host else (lambda tile: tile)
+    keep = park if step.on_host else (lambda made: made)
     for later in range(number + 1, len(spans)):
         other = spans[later]
         aside[later, number] = keep(tile(other, strip, run_chunk(program, peel.rows, *other, values)))
