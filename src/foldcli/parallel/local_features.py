@@ -15,7 +15,7 @@ RESIDUE_AXIS = {
     "aatype": -1, "residue_index": -1, "seq_mask": -1, "target_feat": -2, "msa_feat": -2, "msa_mask": -1,
     "extra_msa": -1, "extra_mask": -1, "extra_has_deletion": -1, "extra_deletion": -1,
     "pseudo_beta": -2, "pseudo_beta_mask": -1, "backbone_mask": -1, "torsions": -3, "torsions_alt": -3,
-    "torsions_mask": -2, "backbone": -3, "ring_offsets": -1, "asym": -1, "entity": -1, "sym": -1,
+    "torsions_mask": -2, "backbone": -3, "ring_offsets": -1, "asym": -1, "entity": -1, "sym": -1, "start": -2,
 }  # fmt: skip
 # The features that have sequences.
 MSA_FEATURES = ("msa_feat", "msa_mask", "extra_msa", "extra_mask", "extra_has_deletion", "extra_deletion")
