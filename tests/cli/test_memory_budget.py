@@ -70,22 +70,18 @@ def test_a_dry_run_says_what_would_be_taken_and_folds_nothing(command: Command, 
     assert "chunks of axis" in cells[-1]
     assert re.fullmatch(r"\d+ MiB", cells[4]) and re.fullmatch(r"[1-5] MiB", cells[5])
     assert int(cells[7]) > 40
-    (line,) = command(longer, "--memory-budget", "5MiB", "--dry-run", "--json", usual=SMALL).out.splitlines()
-    told = json.loads(line)
-    assert (told["event"], told["job"], told["tokens"]) == ("forecast", "a", 70)
-    assert told["longest"] == {"1": int(cells[7])}
 
 
 def test_a_dry_run_plans_for_each_of_the_ranks_that_share_a_job(command: Command, longer: Path) -> None:
     """A budget counts as it is given, be it more than this machine has."""
     usual = f"{SMALL} --device cpu --dry-run --json"
     (alone,) = command(longer, "--memory-budget", "64TiB", usual=usual).out.splitlines()
-    (shared,) = command(longer, "--memory-budget", "64TiB", "--gpus", "3", "--dap", "3", usual=usual).out.splitlines()
+    (shared,) = command(longer, "--memory-budget", "2GiB", "--gpus", "3", "--dap", "3", usual=usual).out.splitlines()
     one, three = json.loads(alone), json.loads(shared)
+    assert (one["event"], one["job"], one["tokens"]) == ("forecast", "a", 70)
     assert three["planned"] < one["planned"]
-    assert list(three["longest"]) == ["1", "3"]
-    assert one["longest"]["1"] == three["longest"]["1"] < three["longest"]["3"]
-    assert three["longest"]["1"] > 100_000
+    assert (list(one["longest"]), list(three["longest"])) == (["1"], ["1", "3"])
+    assert max(three["longest"].values()) < 100_000 < one["longest"]["1"]
 
 
 def test_a_dry_run_says_that_nothing_fits_and_what_to_do(command: Command, longer: Path) -> None:
