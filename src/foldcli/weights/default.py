@@ -8,7 +8,7 @@ from pathlib import Path
 NAME = "foldcli-mini"
 # Written by benchmarks/default_model.py: mean lDDT-CA (0 to 1) on held-out proteins, by kind of input.
 FIGURES = Path(str(files("foldcli.weights").joinpath("foldcli_mini.json")))
-MEASURED = "mean lDDT-CA (0 to 1) on proteins that it never saw:"
+MEASURED = "mean lDDT-CA (0 to 1) on proteins of up to 256 residues that it never saw:"
 BETTER = "AlphaFold's parameters are far more accurate: foldcli weights download"
 
 
